@@ -1,0 +1,1 @@
+"""What every room shares: errors, identifiers, limits, settings, the clock. No I/O."""

@@ -1,0 +1,97 @@
+"""The tree of errors. A message says what happened, to which object, why, and what to do next.
+
+    FileroomError
+    ├── PeerError            the peer broke the protocol; the connection is ended, the server lives on
+    │   ├── ProtocolError        bytes or messages that the standard does not allow here
+    │   ├── PeerTimeoutError     the peer did not speak in time
+    │   └── PeerRefusedError     the peer (or its network) refused an association, a context or an operation
+    ├── RequestError         the caller asked for something it cannot have; nothing changed
+    │   ├── InvalidRequestError  the question itself is wrong
+    │   ├── InvalidObjectError   the object given cannot be kept
+    │   ├── NotFoundError        there is no such thing
+    │   ├── NotAllowedError      the caller has no right to it
+    │   ├── ConflictError        it contradicts what is already there
+    │   ├── UnsupportedError     a known thing that Fileroom does not do
+    │   └── TooLargeError        it is past a limit
+    └── ServiceError         we failed; the caller may try again later
+        ├── StorageError         the object store did not keep or give the bytes
+        ├── StorageFullError     the object store has no room
+        ├── DatabaseError        the database did not answer or did not commit
+        └── ConfigurationError   a setting makes it impossible to start
+
+Only the edges (scp, web, cli) turn these into DIMSE statuses, HTTP codes and exit codes, each by one table.
+"""
+
+from __future__ import annotations
+
+
+class FileroomError(Exception):
+    """Root of all errors that Fileroom raises on purpose."""
+
+
+class PeerError(FileroomError):
+    """The peer broke the protocol or went away."""
+
+
+class ProtocolError(PeerError):
+    """Bytes or messages that the standard does not allow here."""
+
+
+class PeerTimeoutError(PeerError):
+    """The peer did not speak in time."""
+
+
+class PeerRefusedError(PeerError):
+    """The peer refused an association, a presentation context or an operation, or could not be reached."""
+
+
+class RequestError(FileroomError):
+    """The caller asked wrongly; nothing was changed."""
+
+
+class InvalidRequestError(RequestError):
+    """The question itself is malformed."""
+
+
+class InvalidObjectError(RequestError):
+    """The object given cannot be kept."""
+
+
+class NotFoundError(RequestError):
+    """There is no such thing."""
+
+
+class NotAllowedError(RequestError):
+    """The caller has no right to it."""
+
+
+class ConflictError(RequestError):
+    """It contradicts what is already there."""
+
+
+class UnsupportedError(RequestError):
+    """A known thing that Fileroom does not do."""
+
+
+class TooLargeError(RequestError):
+    """It is past a limit."""
+
+
+class ServiceError(FileroomError):
+    """We failed; nothing was confirmed."""
+
+
+class StorageError(ServiceError):
+    """The object store did not keep or give the bytes."""
+
+
+class StorageFullError(StorageError):
+    """The object store has no room left."""
+
+
+class DatabaseError(ServiceError):
+    """The database did not answer or did not commit."""
+
+
+class ConfigurationError(ServiceError):
+    """A setting makes it impossible to start."""

@@ -1,0 +1,63 @@
+"""Every maximum in one place, each with the reason for its number."""
+
+from __future__ import annotations
+
+from typing import Final
+
+KIB: Final = 1024
+MIB: Final = 1024 * KIB
+
+# --- upper layer (PS3.8) ---
+PDU_BYTES_MAX_RECEIVE: Final = 256 * KIB
+"""Offered to peers. Past 128 KiB a CT slice needs few PDUs; larger ones only cost memory per association."""
+PDU_BYTES_MAX_SEND: Final = 1 * MIB
+"""Our ceiling for P-DATA we send, whatever the peer offers (0 means no limit)."""
+ASSOCIATE_PDU_BYTES_MAX: Final = 1 * MIB
+"""An A-ASSOCIATE-RQ with 128 contexts of 40 transfer syntaxes is about 130 KiB; anything near 1 MiB is hostile."""
+PRESENTATION_CONTEXTS_MAX: Final = 128
+"""PS3.8 9.3.2.2: odd identifiers from 1 to 255."""
+ARTIM_TIMEOUT_S: Final = 30.0
+"""PS3.8 9.1.5: how long a silent peer may hold a connection without an association."""
+ASSOCIATION_IDLE_TIMEOUT_S: Final = 600.0
+"""Modalities keep associations open between images for minutes; ten minutes of silence is a dead peer."""
+SEND_TIMEOUT_S: Final = 60.0
+"""How long a peer may leave our bytes unread before it counts as dead."""
+ASSOCIATIONS_PER_WORKER_MAX: Final = 200
+"""50 busy associations fit in 400 MB; 200 mostly idle ones do too."""
+
+# --- DIMSE (PS3.7) ---
+COMMAND_SET_BYTES_MAX: Final = 64 * KIB
+"""Real command sets have less than 1 KiB; attribute lists of N-ACTION stay under a few KiB."""
+IDENTIFIER_BYTES_MAX: Final = 4 * MIB
+"""A C-FIND identifier with a UID list of 60,000; a commitment request for 40,000 instances."""
+OPERATIONS_OUTSTANDING_MAX: Final = 16
+"""Requests a peer may have open at once on one association (asynchronous operations window)."""
+
+# --- objects ---
+HEADER_BYTES_MAX: Final = 16 * MIB
+"""How far the scan looks for attributes. Enhanced multi-frame headers reach a few MiB."""
+SEQUENCE_DEPTH_MAX: Final = 32
+"""Nesting that is followed; what is deeper is skipped over, kept in the object, and not indexed."""
+TEXT_CHARS_MAX: Final = 1024
+"""Longest attribute value kept in the index. LO has 64 characters, ST 1,024; longer values are cut there only."""
+OBJECT_MEMORY_BYTES_MAX: Final = 1 * MIB
+"""Objects up to here are written in one go; larger ones stream to disk while they arrive."""
+STREAM_CHUNK_BYTES: Final = 1 * MIB
+"""Piece size when a stored object is streamed out."""
+
+# --- queries ---
+QUERY_ROWS_MAX: Final = 100_000
+"""A C-FIND answers at most so many matches, then ends with a warning; no question may take the server down."""
+QIDO_LIMIT_DEFAULT: Final = 1000
+"""Answers to a QIDO-RS request that names no limit; a Warning header says that there are more."""
+QIDO_LIMIT_MAX: Final = 10_000
+QUERY_ROWS_PER_FETCH: Final = 200
+"""Rows that are taken from the database cursor at a time; a cancel is seen between two takes."""
+QUERY_TIMEOUT_S: Final = 60.0
+
+# --- HTTP ---
+JSON_BODY_BYTES_MAX: Final = 64 * MIB
+STOW_OBJECTS_MAX: Final = 10_000
+MULTIPART_HEADER_BYTES_MAX: Final = 16 * KIB
+RENDER_PIXELS_MAX: Final = 64 * 1024 * 1024
+"""A 8192 x 8192 image. A larger frame is refused for rendering, not for retrieval."""

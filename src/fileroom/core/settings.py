@@ -1,0 +1,77 @@
+"""The one table of settings: name, default, unit and help. Documentation and command help are made from it.
+
+A value comes from, strongest first: a command line flag, the environment (`FILEROOM_*`), `fileroom.toml` in the current
+folder, the default.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field, SecretStr, field_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+
+from fileroom.core.identifiers import AETitle
+
+Port = Annotated[int, Field(ge=1, le=65535)]
+
+
+class Settings(BaseSettings):
+    """Everything that can be set from outside. Secrets are masked in `repr`."""
+
+    model_config = SettingsConfigDict(env_prefix="FILEROOM_", toml_file="fileroom.toml", extra="ignore", frozen=True)
+
+    data: Path = Field(Path("data"), description="Folder of the embedded database and of the file store.")
+    host: str = Field("127.0.0.1", description="Address that the DICOM, web and HL7 ports listen on.")
+    aet: str = Field("FILEROOM", description="AE title that peers call.")
+    dicom_port: Port = Field(11112, description="DICOM port.")
+    http_port: Port = Field(8080, description="Port of the web pages, DICOMweb and the administration API.")
+    hl7_port: Port = Field(2575, description="MLLP port for HL7.")
+    database_url: SecretStr = Field(
+        SecretStr(""), description="PostgreSQL address (postgresql://...). Empty: an embedded PostgreSQL in the data folder."
+    )
+    storage_url: str = Field(
+        "", description="Object store: s3://bucket/prefix, gs://, az://, file:///path. Empty: files in the data folder."
+    )
+    workers: int = Field(
+        0, ge=0, le=64, description="Association workers (processes). 0: as many as there are processor cores."
+    )
+    web_workers: int = Field(1, ge=1, le=64, description="Web workers (processes).")
+    admin_password: SecretStr = Field(
+        SecretStr(""), description="First start only: password of the first account 'admin'. Empty: made and printed once."
+    )
+    accept_unknown_sop_classes: bool = Field(
+        True, description="Store objects of unknown and private SOP classes too, as they came."
+    )
+    called_aet_check: bool = Field(True, description="Refuse callers that call another AE title than ours.")
+    storage_reserve_mib: int = Field(
+        256, ge=0, description="Free space (MiB) on the store below which new objects are refused with A700."
+    )
+    series_stable_s: float = Field(
+        5.0, gt=0, description="Seconds without a new instance after which a series counts as complete."
+    )
+    log_level: str = Field("INFO", description="DEBUG, INFO, WARNING or ERROR. Patient data appears only at DEBUG.")
+
+    @field_validator("aet")
+    @classmethod
+    def _aet_is_valid(cls, value: str) -> str:
+        return str(AETitle(value))
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Flags, then environment, then `fileroom.toml`."""
+        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls)
+
+    @property
+    def association_workers(self) -> int:
+        """How many association workers to run."""
+        return self.workers or os.cpu_count() or 1

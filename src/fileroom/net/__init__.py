@@ -1,0 +1,1 @@
+"""The asyncio shells around the sans-IO protocol rooms: association server and client."""

@@ -1,0 +1,1 @@
+"""Pixel data: find frames, decode, transcode losslessly, render."""

@@ -1,0 +1,1 @@
+"""HTTP: DICOMweb and health; parse a request, call one archive service, render."""
