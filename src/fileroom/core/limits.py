@@ -59,5 +59,18 @@ QUERY_TIMEOUT_S: Final = 60.0
 JSON_BODY_BYTES_MAX: Final = 64 * MIB
 STOW_OBJECTS_MAX: Final = 10_000
 MULTIPART_HEADER_BYTES_MAX: Final = 16 * KIB
+"""Headers of one part. Ordinary parts have three of them, under 500 bytes."""
+MULTIPART_PARTS_MAX: Final = 2 * STOW_OBJECTS_MAX
+"""Each uploaded object may come as a metadata part and a bulk data part."""
+MULTIPART_BOUNDARY_CHARS_MAX: Final = 200
+"""RFC 2046 5.1.1 allows 70; some writers add to it."""
+MULTIPART_PREAMBLE_BYTES_MAX: Final = 64 * KIB
+"""Text before the first part. Mail writers put a sentence there; more means that the boundary is wrong."""
+ACCEPT_CHARS_MAX: Final = 16 * KIB
+"""An Accept header that lists every media type with every transfer syntax has about 8 KiB."""
+MEDIA_RANGES_MAX: Final = 200
+"""All media types of PS3.18 8.7.3 with all their transfer syntaxes are about 60."""
+MEDIA_PARAMETERS_MAX: Final = 16
+"""Parameters of one media type; DICOM has four (type, transfer-syntax, charset, boundary)."""
 RENDER_PIXELS_MAX: Final = 64 * 1024 * 1024
 """A 8192 x 8192 image. A larger frame is refused for rendering, not for retrieval."""
