@@ -13,6 +13,11 @@ from fileroom.core.errors import InvalidRequestError
 AE_TITLE_CHARS_MAX: Final = 16
 UID_CHARS_MAX: Final = 64
 
+IMPLEMENTATION_CLASS_UID: Final = "2.25.168533393623863897635622556413681155381"
+"""Names Fileroom in associations and file meta information (PS3.7 D.3.3.2, PS3.10 7.1)."""
+IMPLEMENTATION_VERSION_NAME: Final = "FILEROOM_0_1"
+"""At most 16 characters."""
+
 _UID: Final = re.compile(r"[0-9]+(\.[0-9]+)*")
 
 
