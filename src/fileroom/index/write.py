@@ -1,0 +1,363 @@
+"""Writing instances into the index: many at a time, one transaction, one round trip.
+
+The work is done by one database function, `store_instances`, made here from the attribute table. Its argument is JSON:
+for each instance the columns of its four levels. For an instance of a known series it costs one look-up, one insert and
+one count; only the first instance of a series looks at patient and study.
+
+`IndexWriter` keeps one connection and speaks to it without blocking through psycopg's libpq layer: instances that arrive
+while a transaction is under way go together into the next one (group commit). This is the ingest path: psycopg's cursor
+objects and a thread would cost more than the transaction itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final
+
+import orjson
+import structlog
+from psycopg import pq
+from psycopg.pq import ConnStatus, ExecStatus
+
+from fileroom.core.errors import DatabaseError
+from fileroom.dicom.query import Level
+from fileroom.index.attributes import columns_at
+
+BATCH_ROWS_MAX: Final = 64
+"""Past this a larger transaction gains nothing and makes the first of the batch wait."""
+WAITING_ROWS_MAX: Final = 4096
+"""More senders than this waiting for the database means it is gone; further objects are refused at once."""
+COMMIT_TIMEOUT_S: Final = 30.0
+CONNECT_TIMEOUT_S: Final = 5
+_SERIALIZATION_FAILURES: Final = frozenset({b"40001", b"40P01"})
+_STATEMENT: Final = b"store_instances"
+
+_log = structlog.get_logger(__name__)
+
+STORED_COLUMNS: Final = (
+    ("transfer_syntax_uid", "text"),
+    ("storage_key", "text"),
+    ("file_bytes", "bigint"),
+    ("dataset_offset", "integer"),
+    ("pixel_offset", "bigint"),
+    ("digest", "text"),
+    ("received_by", "text"),
+    ("sender", "text"),
+)
+"""Columns of an instance that are facts about the stored object. The digest travels as hexadecimal."""
+
+
+@dataclass(frozen=True, slots=True)
+class InstanceRow:
+    """One instance on its way into the index: `json` is its row, the UIDs give the order of locking."""
+
+    study_instance_uid: str
+    series_instance_uid: str
+    sop_instance_uid: str
+    json: bytes
+
+    @property
+    def lock_order(self) -> tuple[str, str, str]:
+        """Transactions that touch the same rows take them in this order, so that none waits in a circle."""
+        return (self.study_instance_uid, self.series_instance_uid, self.sop_instance_uid)
+
+
+@dataclass(frozen=True, slots=True)
+class Inserted:
+    """The instance is in the index now."""
+
+
+@dataclass(frozen=True, slots=True)
+class AlreadyThere:
+    """An instance with this UID was there before; nothing was changed."""
+
+    storage_key: str
+    file_bytes: int
+    digest: bytes
+
+
+WriteOutcome = Inserted | AlreadyThere
+
+
+class IndexWriter:
+    """Writes rows in batches over a connection of its own, opened again whenever it is lost."""
+
+    def __init__(self, database_url: str) -> None:
+        self._url = database_url
+        self._waiting: list[tuple[InstanceRow, asyncio.Future[WriteOutcome]]] = []
+        self._wake = asyncio.Event()
+        self._connection: pq.PGconn | None = None
+        self._task: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Connect and begin to work. Raises DatabaseError."""
+        await self._connect()
+        self._task = asyncio.create_task(self._work(), name="index-writer")
+
+    async def stop(self) -> None:
+        """Finish what is waiting, then close."""
+        while self._waiting and self._task and not self._task.done():
+            await asyncio.sleep(0.01)
+        if self._task:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+        self._disconnect()
+
+    def write(self, row: InstanceRow) -> asyncio.Future[WriteOutcome]:
+        """A future that is done when the row is committed. It fails with DatabaseError when it is not."""
+        future: asyncio.Future[WriteOutcome] = asyncio.get_running_loop().create_future()
+        if len(self._waiting) >= WAITING_ROWS_MAX:
+            future.set_exception(
+                DatabaseError("The database is too slow: too many objects wait for it. Try again later.")
+            )
+            return future
+        self._waiting.append((row, future))
+        self._wake.set()
+        return future
+
+    # --- the loop ---
+
+    async def _work(self) -> None:
+        while True:
+            await self._wake.wait()
+            batch = self._waiting[:BATCH_ROWS_MAX]
+            del self._waiting[: len(batch)]
+            if not self._waiting:
+                self._wake.clear()
+            try:
+                await self._write_batch(batch)
+            except Exception as error:  # noqa: BLE001 - the loop's boundary: these objects fail, the next may not
+                _log.warning("index_write_failed", error_type=type(error).__name__)
+                failure = (
+                    error if isinstance(error, DatabaseError) else DatabaseError(f"The index write failed: {error}")
+                )
+                for _, future in batch:
+                    if not future.done():
+                        future.set_exception(failure)
+
+    async def _write_batch(self, batch: list[tuple[InstanceRow, asyncio.Future[WriteOutcome]]]) -> None:
+        batch.sort(key=lambda entry: entry[0].lock_order)
+        try:
+            outcomes = await self._store([row for row, _ in batch])
+        except _StatementError:
+            # One row that the database will not take must not refuse its neighbours.
+            for row, future in batch:
+                try:
+                    _resolve(future, (await self._store([row]))[0])
+                except _StatementError as error:
+                    if not future.done():
+                        future.set_exception(DatabaseError(f"The database did not take the object's row: {error}"))
+            return
+        for (_, future), outcome in zip(batch, outcomes, strict=True):
+            _resolve(future, outcome)
+
+    async def _store(self, rows: list[InstanceRow]) -> list[WriteOutcome]:
+        argument = b"[" + b",".join(row.json for row in rows) + b"]"
+        for attempt in range(3):
+            if self._connection is None:
+                await self._connect()
+            try:
+                result = await asyncio.wait_for(self._execute(argument), COMMIT_TIMEOUT_S)
+            except (TimeoutError, DatabaseError, OSError) as error:
+                # Whether the transaction was committed is unknown. Nobody is told success; a repeated object is found
+                # to be there already.
+                self._disconnect()
+                raise DatabaseError("The database did not confirm the commit in time. Try again later.") from error
+            if result.status == ExecStatus.TUPLES_OK:
+                return [_outcome(result, index) for index in range(result.ntuples)]
+            code = result.error_field(pq.DiagnosticField.SQLSTATE) or b""
+            if code[:2] in (b"57", b"08"):  # the server is going away
+                self._disconnect()
+                raise DatabaseError("The database is shutting down. Try again later.")
+            if code not in _SERIALIZATION_FAILURES or attempt == 2:
+                raise _StatementError((result.error_field(pq.DiagnosticField.MESSAGE_PRIMARY) or b"").decode())
+        raise AssertionError("unreachable")
+
+    # --- the connection ---
+
+    async def _connect(self) -> None:
+        loop = asyncio.get_running_loop()
+        # libpq's asynchronous connect still resolves names in a blocking way: a thread it is.
+        self._connection = await loop.run_in_executor(None, _open_connection, self._url)
+
+    def _disconnect(self) -> None:
+        if self._connection is not None:
+            self._connection.finish()
+            self._connection = None
+
+    async def _execute(self, argument: bytes) -> pq.PGresult:
+        connection = self._connection
+        if connection is None:
+            raise DatabaseError("There is no connection to the database.")
+        try:
+            connection.send_query_prepared(_STATEMENT, [argument])
+            while connection.flush():
+                await _ready(connection.socket, writable=True)
+            result: pq.PGresult | None = None
+            while True:
+                connection.consume_input()
+                while not connection.is_busy():
+                    latest = connection.get_result()
+                    if latest is None:
+                        if result is None:
+                            raise DatabaseError("The database ended the connection.")
+                        return result
+                    result = latest
+                await _ready(connection.socket)
+        except Exception as error:
+            if connection.status == ConnStatus.BAD:
+                raise DatabaseError("The connection to the database was lost. Try again later.") from error
+            raise
+
+
+class _StatementError(Exception):
+    """The database refused the rows themselves."""
+
+
+def _open_connection(url: str) -> pq.PGconn:
+    separator = "&" if "?" in url else "?"
+    connection = pq.PGconn.connect(f"{url}{separator}connect_timeout={CONNECT_TIMEOUT_S}".encode())
+    if connection.status != ConnStatus.OK:
+        message = connection.error_message.decode(errors="replace").strip()
+        connection.finish()
+        raise DatabaseError(f"The database does not answer: {message}. Check FILEROOM_DATABASE_URL and the server.")
+    result = connection.prepare(_STATEMENT, b"SELECT outcome, storage_key, file_bytes, digest FROM store_instances($1)")
+    if result.status != ExecStatus.COMMAND_OK:
+        message = result.error_message.decode(errors="replace").strip()
+        connection.finish()
+        raise DatabaseError(f"The database lacks the function store_instances: {message}. Start 'fileroom serve' once.")
+    connection.nonblocking = 1
+    return connection
+
+
+async def _ready(descriptor: int, *, writable: bool = False) -> None:
+    loop = asyncio.get_running_loop()
+    future: asyncio.Future[None] = loop.create_future()
+    add, remove = (loop.add_writer, loop.remove_writer) if writable else (loop.add_reader, loop.remove_reader)
+    add(descriptor, _wake_up, future)
+    try:
+        await future
+    finally:
+        remove(descriptor)
+
+
+def _wake_up(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)
+
+
+def _resolve(future: asyncio.Future[WriteOutcome], outcome: WriteOutcome) -> None:
+    if not future.done():
+        future.set_result(outcome)
+
+
+def _outcome(result: pq.PGresult, index: int) -> WriteOutcome:
+    if result.get_value(index, 0) == b"inserted":
+        return Inserted()
+    key, size, digest = (result.get_value(index, column) or b"" for column in (1, 2, 3))
+    return AlreadyThere(key.decode(), int(size), bytes.fromhex(digest.decode()))
+
+
+# --- the database function ---
+
+
+def store_function_sql() -> str:
+    """The text of `store_instances(jsonb)` and of `ensure_series`, for the schema's repeatables."""
+    return f"{_ensure_series_sql()}\n{_store_instances_sql()}"
+
+
+def _names(columns: Iterable[tuple[str, str]]) -> str:
+    return ", ".join(name for name, _ in columns)
+
+
+def _record(source: str, columns: Iterable[tuple[str, str]], alias: str) -> str:
+    definition = ", ".join(f"{name} {kind}" for name, kind in columns)
+    return f"jsonb_to_record({source}) AS {alias}({definition})"
+
+
+def _ensure_series_sql() -> str:
+    patient, study, series = (columns_at(level) for level in (Level.PATIENT, Level.STUDY, Level.SERIES))
+    fill = ", ".join(f"{name} = coalesce(study.{name}, s.{name})" for name, _ in study)
+    return f"""
+CREATE OR REPLACE FUNCTION ensure_series(entry jsonb) RETURNS bigint LANGUAGE plpgsql AS $$
+DECLARE
+    the_patient bigint;
+    the_study bigint;
+    the_series bigint;
+    modality text := entry->'series'->>'modality';
+BEGIN
+    SELECT id INTO the_study FROM study WHERE study_instance_uid = entry->'study'->>'study_instance_uid';
+    IF the_study IS NULL THEN
+        INSERT INTO patient (identity, {_names(patient)})
+            SELECT entry->>'identity', p.* FROM {_record("entry->'patient'", patient, "p")}
+            ON CONFLICT (identity) DO NOTHING;
+        SELECT id INTO STRICT the_patient FROM patient WHERE identity = entry->>'identity';
+        INSERT INTO study (patient, {_names(patient)}, {_names(study)})
+            SELECT the_patient, p.*, s.*
+            FROM {_record("entry->'patient'", patient, "p")}, {_record("entry->'study'", study, "s")}
+            ON CONFLICT (study_instance_uid) DO NOTHING;
+        SELECT id INTO STRICT the_study FROM study WHERE study_instance_uid = entry->'study'->>'study_instance_uid';
+    END IF;
+    INSERT INTO series (study, {_names(series)})
+        SELECT the_study, e.* FROM {_record("entry->'series'", series, "e")}
+        ON CONFLICT (study, series_instance_uid) DO NOTHING
+        RETURNING id INTO the_series;
+    IF the_series IS NULL THEN
+        SELECT id INTO STRICT the_series FROM series
+            WHERE study = the_study AND series_instance_uid = entry->'series'->>'series_instance_uid';
+        RETURN the_series;
+    END IF;
+    -- A new series may know what the study's first one did not.
+    UPDATE study SET {fill},
+        modalities = CASE WHEN modality IS NULL OR modality = ANY(modalities) THEN modalities
+                          ELSE array_append(modalities, modality) END
+        FROM {_record("entry->'study'", study, "s")} WHERE study.id = the_study;
+    RETURN the_series;
+END $$;
+"""
+
+
+def _store_instances_sql() -> str:
+    instance = (*columns_at(Level.INSTANCE), *STORED_COLUMNS)
+    values = ", ".join("decode(i.digest, 'hex')" if name == "digest" else f"i.{name}" for name, _ in instance)
+    return f"""
+CREATE OR REPLACE FUNCTION store_instances(batch jsonb)
+RETURNS TABLE (outcome text, storage_key text, file_bytes bigint, digest text) LANGUAGE plpgsql AS $$
+#variable_conflict use_column
+DECLARE
+    entry jsonb;
+    the_series bigint;
+    the_instance bigint;
+BEGIN
+    FOR entry IN SELECT value FROM jsonb_array_elements(batch) LOOP
+        SELECT e.id INTO the_series FROM series e JOIN study s ON s.id = e.study
+            WHERE e.series_instance_uid = entry->'series'->>'series_instance_uid'
+            AND s.study_instance_uid = entry->'study'->>'study_instance_uid';
+        IF the_series IS NULL THEN
+            the_series := ensure_series(entry);
+        END IF;
+        INSERT INTO instance (series, {_names(instance)})
+            SELECT the_series, {values} FROM {_record("entry->'instance'", instance, "i")}
+            ON CONFLICT (sop_instance_uid) DO NOTHING
+            RETURNING id INTO the_instance;
+        IF the_instance IS NULL THEN
+            RETURN QUERY SELECT 'there', i.storage_key, i.file_bytes, encode(i.digest, 'hex')
+                FROM instance i WHERE i.sop_instance_uid = entry->'instance'->>'sop_instance_uid';
+        ELSE
+            UPDATE series SET instance_count = instance_count + 1, changed_at = now(), documented = false
+                WHERE id = the_series;
+            UPDATE study SET sop_classes = array_append(sop_classes, entry->'instance'->>'sop_class_uid')
+                WHERE id = (SELECT study FROM series WHERE id = the_series)
+                AND NOT sop_classes @> ARRAY[entry->'instance'->>'sop_class_uid'];
+            RETURN QUERY SELECT 'inserted', NULL::text, NULL::bigint, NULL::text;
+        END IF;
+    END LOOP;
+END $$;
+"""
+
+
+def encode_row(entry: dict[str, object]) -> bytes:
+    """The JSON of one row: identity, patient, study, series, instance."""
+    return orjson.dumps(entry)
