@@ -11,35 +11,37 @@ quotation marks although it holds a slash, `*` stands for `*/*`, and `q=.2` for 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Final
 
 from fileroom.core.errors import InvalidRequestError, TooLargeError
 from fileroom.core.limits import ACCEPT_CHARS_MAX, MEDIA_PARAMETERS_MAX, MEDIA_RANGES_MAX
+from fileroom.dicom import uids
 
 AS_STORED: Final = "*"
 """Transfer syntax of a representation that leaves every instance in the syntax it is stored in."""
 
-EXPLICIT_LITTLE_ENDIAN: Final = "1.2.840.10008.1.2.1"
+DEFAULT_TRANSFER_SYNTAX: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "application/dicom": uids.EXPLICIT_VR_LITTLE_ENDIAN,
+        "application/octet-stream": uids.EXPLICIT_VR_LITTLE_ENDIAN,
+        "image/jpeg": uids.JPEG_LOSSLESS_SV1,
+        "image/dicom-rle": uids.RLE_LOSSLESS,
+        "image/jls": uids.JPEG_LS_LOSSLESS,
+        "image/jp2": uids.JPEG_2000_LOSSLESS,
+        "image/jpx": uids.JPEG_2000_PART2_LOSSLESS,
+        "image/jphc": uids.HTJ2K_LOSSLESS,
+        "image/jxl": uids.JPEG_XL_LOSSLESS,
+    }
+)
+"""What a media type without a transfer-syntax parameter asks for (PS3.18 tables 8.7.3-2, 8.7.3-4 and 8.7.3-5).
 
-DEFAULT_TRANSFER_SYNTAX: Final = {
-    "application/dicom": EXPLICIT_LITTLE_ENDIAN,
-    "application/octet-stream": EXPLICIT_LITTLE_ENDIAN,
-    "image/jpeg": "1.2.840.10008.1.2.4.70",
-    "image/dicom-rle": "1.2.840.10008.1.2.5",
-    "image/jls": "1.2.840.10008.1.2.4.80",
-    "image/jp2": "1.2.840.10008.1.2.4.90",
-    "image/jpx": "1.2.840.10008.1.2.4.92",
-    "image/jphc": "1.2.840.10008.1.2.4.201",
-    "image/jxl": "1.2.840.10008.1.2.4.110",
-    "video/mpeg": "1.2.840.10008.1.2.4.100",
-    "video/mp4": "1.2.840.10008.1.2.4.102",
-    "video/H265": "1.2.840.10008.1.2.4.107",
-}
-"""What a media type without a transfer-syntax parameter asks for (PS3.18 tables 8.7.3-2, 8.7.3-4 and 8.7.3-5)."""
+Video types are not in it: which of their syntaxes applies is a property of the stream, and nobody re-encodes it."""
 
 _TEXT_TYPES: Final = frozenset({"application/dicom+json", "application/dicom+xml", "application/json"})
+_ALIASES: Final = {"video/mpeg": "video/mpeg2"}  # PS3.18 has called MPEG-2 both
 _CHARSETS: Final = frozenset({"utf-8", "utf8", "us-ascii", "*"})
 
 _NAME: Final = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
@@ -219,6 +221,7 @@ def _accepted(media_type: MediaType) -> AcceptedType:
     elif essence == "*/*":
         multipart = None
     charset = media_type.parameter("charset")
+    essence = _ALIASES.get(essence, essence)
     return AcceptedType(
         media_type=essence,
         multipart=multipart,
