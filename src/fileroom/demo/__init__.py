@@ -1,0 +1,1 @@
+"""Demo studies: invented patients with phantoms drawn from mathematics, so that every page has something to show."""
