@@ -51,6 +51,14 @@ QUERY_ROWS_MAX: Final = 100_000
 QIDO_LIMIT_DEFAULT: Final = 1000
 """Answers to a QIDO-RS request that names no limit; a Warning header says that there are more."""
 QIDO_LIMIT_MAX: Final = 10_000
+QUERY_OFFSET_MAX: Final = 1_000_000_000
+"""Above any archive; keeps the number within the database's integers."""
+QUERY_PARAMETERS_MAX: Final = 500
+"""Name-value pairs of one URL. OHIF sends about 10; a question with every indexed attribute has about 100."""
+QUERY_VALUE_CHARS_MAX: Final = 64 * KIB
+"""One value of a URL: a list of 1,000 UIDs, which is also about what web servers let through."""
+INCLUDE_FIELDS_MAX: Final = 1000
+"""Attributes that a question names to be returned; the standard's dictionary has 5,000, no index has a tenth of it."""
 QUERY_ROWS_PER_FETCH: Final = 200
 """Rows that are taken from the database cursor at a time; a cancel is seen between two takes."""
 QUERY_TIMEOUT_S: Final = 60.0
@@ -74,3 +82,19 @@ MEDIA_PARAMETERS_MAX: Final = 16
 """Parameters of one media type; DICOM has four (type, transfer-syntax, charset, boundary)."""
 RENDER_PIXELS_MAX: Final = 64 * 1024 * 1024
 """A 8192 x 8192 image. A larger frame is refused for rendering, not for retrieval."""
+
+# --- pixels ---
+FRAMES_MAX: Final = 2_000_000
+"""Frames of one object. Whole-slide images reach a few hundred thousand tiles."""
+FRAGMENTS_MAX: Final = 4_000_000
+"""Fragments of one object; zero-length ones could otherwise fill 2 GB with 268 million of them."""
+FRAME_BYTES_MAX: Final = 512 * MIB
+"""One frame held in memory: 8192 x 8192 pixels of 64 bits. A longer one is served in pieces, never decoded."""
+FRAGMENT_SCAN_BYTES: Final = 8 * KIB
+"""Read at a time while walking over fragments: many small ones per read, little wasted on large ones."""
+DEFLATED_OBJECT_BYTES_MAX: Final = 1024 * MIB
+"""A deflated data set has no random access, so it is inflated in memory; more than this is refused for its pixels."""
+RENDER_FRAMES_MAX: Final = 1000
+"""Frames of one animated answer: 40 seconds at 25 per second."""
+LUT_ENTRIES_MAX: Final = 65536
+"""PS3.3 C.7.6.3.1.5 and C.11.1.1: a lookup table has at most 2 to the power of 16 entries."""
