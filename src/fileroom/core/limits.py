@@ -24,6 +24,14 @@ SEND_TIMEOUT_S: Final = 60.0
 """How long a peer may leave our bytes unread before it counts as dead."""
 ASSOCIATIONS_PER_WORKER_MAX: Final = 200
 """50 busy associations fit in 400 MB; 200 mostly idle ones do too."""
+CONNECTIONS_PER_WORKER_MAX: Final = 2 * ASSOCIATIONS_PER_WORKER_MAX
+"""Connections beyond the associations: room to tell callers by an A-ASSOCIATE-RJ that the limit is reached."""
+CONNECT_TIMEOUT_S: Final = 10.0
+"""How long a peer may take to open a connection, TLS included. Hospital networks answer in milliseconds."""
+RECEIVE_BUFFER_BYTES: Final = 512 * KIB
+"""One per worker, shared by its connections: two of our PDUs, so that a 512x512 CT takes few reads."""
+WRITE_BUFFER_BYTES: Final = 512 * KIB
+"""Unsent bytes of one association at which its senders must wait. One chunk of a stored object may stand above it."""
 
 # --- DIMSE (PS3.7) ---
 COMMAND_SET_BYTES_MAX: Final = 64 * KIB
@@ -32,6 +40,12 @@ IDENTIFIER_BYTES_MAX: Final = 4 * MIB
 """A C-FIND identifier with a UID list of 60,000; a commitment request for 40,000 instances."""
 OPERATIONS_OUTSTANDING_MAX: Final = 16
 """Requests a peer may have open at once on one association (asynchronous operations window)."""
+RESPONSE_TIMEOUT_S: Final = 120.0
+"""How long a peer may take for one response to us. Slow archives think a minute about a query."""
+MOVE_RESPONSE_TIMEOUT_S: Final = 1800.0
+"""The same for C-MOVE and C-GET: some archives fetch from tape and send no pending responses meanwhile."""
+RESPONSES_QUEUED_MAX: Final = 256
+"""Responses to one request of ours that wait to be taken; at more, nothing is read from the peer."""
 
 # --- objects ---
 HEADER_BYTES_MAX: Final = 16 * MIB
@@ -80,6 +94,12 @@ MEDIA_RANGES_MAX: Final = 200
 """All media types of PS3.18 8.7.3 with all their transfer syntaxes are about 60."""
 MEDIA_PARAMETERS_MAX: Final = 16
 """Parameters of one media type; DICOM has four (type, transfer-syntax, charset, boundary)."""
+FRAME_LIST_MAX: Final = 10_000
+"""Frames that one URL names. Digital pathology and cardiac CT have a few thousand; a URL of 64 KiB holds as many."""
+BYTE_RANGES_MAX: Final = 50
+"""Ranges of one request. A reader of a PDF asks for some 20; more only cost the server (RFC 9110 17.15)."""
+VIEWPORT_SIDE_MAX: Final = 16_384
+"""Pixels of one side of a rendered image: twice what the largest displays show."""
 RENDER_PIXELS_MAX: Final = 64 * 1024 * 1024
 """A 8192 x 8192 image. A larger frame is refused for rendering, not for retrieval."""
 

@@ -25,12 +25,11 @@ from fileroom.core.limits import (
     QIDO_LIMIT_DEFAULT,
     QIDO_LIMIT_MAX,
     QUERY_OFFSET_MAX,
-    QUERY_PARAMETERS_MAX,
-    QUERY_VALUE_CHARS_MAX,
     SEQUENCE_DEPTH_MAX,
 )
 from fileroom.dicom.matching import parse_matching
 from fileroom.dicom.query import EmptyValue, Key, Level, Matching, Page, Query, SequenceItem, SingleValue, TagPath
+from fileroom.dicomweb.parameters import boolean, bounded, shown, whole_number
 
 
 class Resource(enum.Enum):
@@ -78,7 +77,7 @@ def parse_search(
         TooLargeError: more parameters or longer values than any real question has.
     """
     request = _Request()
-    for name, value in _bounded(parameters):
+    for name, value in bounded(parameters):
         request.take(name, value)
     for keyword, uid in (("StudyInstanceUID", study), ("SeriesInstanceUID", series)):
         if uid is not None:
@@ -153,14 +152,13 @@ _LEVEL: Final = {
 _WITHIN_STUDY: Final = frozenset({Resource.STUDY_SERIES, Resource.STUDY_INSTANCES, Resource.SERIES_INSTANCES})
 
 _FLAGS: Final = ("fuzzymatching", "emptyvaluematching", "multiplevaluematching")
-_NUMBERS: Final = {"limit": QIDO_LIMIT_MAX, "offset": QUERY_OFFSET_MAX}
+_NUMBERS: Final = {"limit": QUERY_OFFSET_MAX, "offset": QUERY_OFFSET_MAX}
 
 _COMMA_LISTS: Final = frozenset({"UI", "CS"})
 """VRs whose values cannot hold a comma. UID lists are written with it (PS3.18 8.3.4.1), code lists often are."""
 
 _NOT_MATCHABLE: Final = frozenset({"OB", "OD", "OF", "OL", "OV", "OW", "UN"})
 _TAG: Final = re.compile(r"[0-9A-Fa-f]{8}")
-_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
 _EMPTY: Final = '""'
 
 
@@ -185,10 +183,10 @@ class _Request:
         control = name.lower()
         if control in _FLAGS:
             self._once(control, self.flags)
-            self.flags[control] = _boolean(control, value)
+            self.flags[control] = boolean(control, value)
         elif control in _NUMBERS:
             self._once(control, self.numbers)
-            self.numbers[control] = _number(control, value)
+            self.numbers[control] = whole_number(control, value, _NUMBERS[control])
         elif control == "includefield":
             self._include(value)
         else:
@@ -199,7 +197,7 @@ class _Request:
         path = _path(keyword)
         name, value = self.values.get(path, (keyword, ""))
         if value.strip() not in ("", "*") and uid not in _split_list(value):
-            raise InvalidRequestError(f"{name}={_shown(value)} contradicts {uid} in the path; leave the parameter out")
+            raise InvalidRequestError(f"{name}={shown(value)} contradicts {uid} in the path; leave the parameter out")
         self.values[path] = (name, uid)
 
     def search(self, resource: Resource) -> Search:
@@ -232,7 +230,7 @@ class _Request:
             try:
                 self.include[_path(name)] = None
             except _NotKnownError:
-                self.warnings.append(f"includefield={_shown(name)} is no attribute of the standard; it was ignored")
+                self.warnings.append(f"includefield={shown(name)} is no attribute of the standard; it was ignored")
             if len(self.include) > INCLUDE_FIELDS_MAX:
                 raise TooLargeError(
                     f"includefield names more than {INCLUDE_FIELDS_MAX} attributes; use includefield=all"
@@ -242,14 +240,14 @@ class _Request:
         try:
             path = _path(name)
         except _NotKnownError:
-            self.warnings.append(f"the parameter {_shown(name)} is not known; it was ignored")
+            self.warnings.append(f"the parameter {shown(name)} is not known; it was ignored")
             return
         if path not in self.values:
             self.values[path] = (name, value)
         elif _vr(path[-1]) in _COMMA_LISTS:
             self.values[path] = (name, self.values[path][1] + "\\" + value)
         elif self.values[path][1] != value:
-            raise InvalidRequestError(f"{_shown(name)} is given twice with different values; give it once")
+            raise InvalidRequestError(f"{shown(name)} is given twice with different values; give it once")
 
     def _keys(self) -> tuple[Key, ...]:
         tree: _Tree = {}
@@ -261,7 +259,7 @@ class _Request:
                 child = node.setdefault(tag, {})
                 if not isinstance(child, dict):
                     raise InvalidRequestError(
-                        f"{_shown(name)}: its sequence is also matched as a whole; give one of both"
+                        f"{shown(name)}: its sequence is also matched as a whole; give one of both"
                     )
                 node = child
             node[path[-1]] = matching
@@ -274,7 +272,7 @@ class _Request:
             return None
         if vr == "SQ" or vr in _NOT_MATCHABLE:
             raise InvalidRequestError(
-                f"{_shown(name)} (VR {vr}) cannot be matched with a value; name an element of its items,"
+                f"{shown(name)} (VR {vr}) cannot be matched with a value; name an element of its items,"
                 " as in RequestAttributesSequence.ScheduledProcedureStepID"
             )
         if text.strip() == _EMPTY:
@@ -283,20 +281,20 @@ class _Request:
             text = "\\".join(_split_list(text))
         elif "\\" in text and not self.flags.get("multiplevaluematching", False):
             self.warnings.append(
-                f"{_shown(name)} holds a backslash, which was taken as part of its value;"
+                f"{shown(name)} holds a backslash, which was taken as part of its value;"
                 " for any of several values add multiplevaluematching=true"
             )
             return SingleValue(text)
         try:
             return parse_matching(vr, text)
         except InvalidRequestError as error:
-            raise InvalidRequestError(f"{_shown(name)}={_shown(text)}: {error}") from error
+            raise InvalidRequestError(f"{shown(name)}={shown(text)}: {error}") from error
 
     def _empty(self, name: str) -> Matching:
         if self.flags.get("emptyvaluematching", False):
             return EmptyValue()
         self.warnings.append(
-            f"{_shown(name)}: two quotation marks were taken as the value itself;"
+            f"{shown(name)}: two quotation marks were taken as the value itself;"
             " for attributes without a value add emptyvaluematching=true"
         )
         return SingleValue(_EMPTY)
@@ -309,7 +307,7 @@ class _Request:
         # A plus sign that was not percent-encoded arrives as a blank, which was stripped.
         text = text if text[0] in "+-" else "+" + text
         if not re.fullmatch(r"[+-](0[0-9]|1[0-4])[0-5][0-9]", text):
-            raise InvalidRequestError(f"{name}={_shown(text)} is not an offset from UTC; write +HHMM or -HHMM")
+            raise InvalidRequestError(f"{name}={shown(text)} is not an offset from UTC; write +HHMM or -HHMM")
         return text
 
     def _page(self, resource: Resource) -> Page:
@@ -335,29 +333,15 @@ def _keys_of(tree: _Tree) -> tuple[Key, ...]:
     )
 
 
-def _bounded(parameters: Iterable[tuple[str, str]]) -> Iterable[tuple[str, str]]:
-    """The parameters, none of them without bounds or with characters that no DICOM text has."""
-    for count, (name, value) in enumerate(parameters, start=1):
-        if count > QUERY_PARAMETERS_MAX:
-            raise TooLargeError(
-                f"the query string has more than {QUERY_PARAMETERS_MAX} parameters; ask for less at once"
-            )
-        if len(name) > QUERY_VALUE_CHARS_MAX or len(value) > QUERY_VALUE_CHARS_MAX:
-            raise TooLargeError(f"the parameter {_shown(name)} has more than {QUERY_VALUE_CHARS_MAX} characters")
-        if _CONTROL.search(value):
-            raise InvalidRequestError(f"{_shown(name)} holds a control character; check how it is percent-encoded")
-        yield name, value
-
-
 def _path(name: str) -> TagPath:
     """Keywords or tags with dots between them. Raises _NotKnownError for what is in no dictionary."""
     parts = name.strip().split(".")
     if len(parts) > SEQUENCE_DEPTH_MAX:
-        raise InvalidRequestError(f"{_shown(name)} goes deeper than {SEQUENCE_DEPTH_MAX} sequences")
+        raise InvalidRequestError(f"{shown(name)} goes deeper than {SEQUENCE_DEPTH_MAX} sequences")
     path = tuple(_tag(part) for part in parts)
     for tag, part in zip(path[:-1], parts, strict=False):
         if _vr(tag) not in ("SQ", "UN"):
-            raise InvalidRequestError(f"{_shown(name)}: {part} is not a sequence, so nothing lies below it")
+            raise InvalidRequestError(f"{shown(name)}: {part} is not a sequence, so nothing lies below it")
     return path
 
 
@@ -378,26 +362,5 @@ def _vr(tag: int) -> str:
         return "UN"
 
 
-def _boolean(name: str, value: str) -> bool:
-    text = value.strip().lower()
-    if text not in ("true", "false"):
-        raise InvalidRequestError(f"{name}={_shown(value)} is neither true nor false")
-    return text == "true"
-
-
-def _number(name: str, value: str) -> int:
-    text = value.strip()
-    if not text.isascii() or not text.isdigit() or len(text) > 18:
-        raise InvalidRequestError(f"{name}={_shown(value)} is not a whole number from 0 on")
-    number = int(text)
-    if name == "offset" and number > QUERY_OFFSET_MAX:
-        raise InvalidRequestError(f"{name}={number} is above {QUERY_OFFSET_MAX}")
-    return number
-
-
 def _split_list(text: str) -> list[str]:
     return [part.strip() for part in re.split(r"[,\\]", text) if part.strip()]
-
-
-def _shown(text: str) -> str:
-    return text if len(text) <= 80 else text[:80] + "..."
