@@ -44,6 +44,8 @@ RESPONSE_TIMEOUT_S: Final = 120.0
 """How long a peer may take for one response to us. Slow archives think a minute about a query."""
 MOVE_RESPONSE_TIMEOUT_S: Final = 1800.0
 """The same for C-MOVE and C-GET: some archives fetch from tape and send no pending responses meanwhile."""
+CANCEL_TIMEOUT_S: Final = 30.0
+"""How long a peer may go on with an operation that we cancelled before we abort the association."""
 RESPONSES_QUEUED_MAX: Final = 256
 """Responses to one request of ours that wait to be taken; at more, nothing is read from the peer."""
 

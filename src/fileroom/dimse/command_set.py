@@ -1,4 +1,4 @@
-"""Command sets: the group 0000 elements of every DIMSE message, always Implicit VR Little Endian (PS3.7 6.3, 9.3, 10.3, E).
+"""Command sets: the group 0000 elements of DIMSE messages, always Implicit VR Little Endian (PS3.7 6.3, 9.3, 10.3, E).
 
 One `CommandSet` serves all messages; a field that a message does not have is None. The codec is written by hand because
 it runs twice for every object that arrives.
@@ -212,9 +212,9 @@ _ENCODERS: Final[tuple[tuple[int, str, Callable[[int, Any], bytes]], ...]] = (
 def decode_command(data: bytes | bytearray | memoryview) -> CommandSet:
     """The command set in `data`.
 
-    Elements that PS3.7 does not know are skipped, an empty value counts as absent. Raises ProtocolError if an element is
-    cut off, a value has a wrong length, the command field is unknown, or a field is missing without which the message
-    could not be answered.
+    Elements that PS3.7 does not know are skipped, an empty value counts as absent. Raises ProtocolError if an element
+    is cut off, a value has a wrong length, the command field is unknown, or a field is missing without which the
+    message could not be answered.
     """
     if len(data) > COMMAND_SET_BYTES_MAX:
         raise ProtocolError(f"a command set has {len(data)} bytes; at most {COMMAND_SET_BYTES_MAX} are accepted")
@@ -253,7 +253,7 @@ def _decode_text(element: int, value: bytes) -> str | None:
         raise ProtocolError(f"element (0000,{element:04X}) of a command set holds bytes that are not ASCII") from None
 
 
-def _decode_comment(element: int, value: bytes) -> str | None:
+def _decode_comment(_element: int, value: bytes) -> str | None:
     # Free text for people: a peer that writes its own language here breaks nothing.
     return value.decode("ascii", "replace").strip("\0 ") or None
 

@@ -2,24 +2,23 @@
 
 The server and the client share them. Everything runs on the event loop of one worker; nothing here is thread-safe.
 
-An object's way in: `open_store_sink` at the C-STORE-RQ, `DataSink.write` for each piece of its data set, `finish` after
-the last. The sink answers later, when the object is safe, by `port.send_response(context.id, respond(command, status))`.
+An object's way in: `open_store_sink` at the C-STORE-RQ, `DataSink.write` for each piece of its data set, `finish`
+after the last. The sink answers when the object is safe: `port.send_response(context.id, respond(command, status))`.
 Every other request comes as a whole `Operation` to `handle`, in a task of its own.
 """
 
 from __future__ import annotations
 
 import enum
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
 from fileroom.dimse.command_set import CommandSet
+from fileroom.dimse.message import DataChunk
 from fileroom.ul.negotiation import AcceptedContext
 from fileroom.ul.pdu import AssociateAC, AssociateRJ, AssociateRQ
 
-DataChunk = bytes | bytearray | memoryview
-"""Piece of an encoded data set. It must not be changed after it was handed over: it is sent without a copy."""
 DataSource = DataChunk | Iterable[DataChunk] | AsyncIterable[DataChunk]
 """An encoded data set, in one piece or in many; never assembled."""
 
@@ -90,7 +89,7 @@ class DataSink(Protocol):
         """
 
     def abort(self) -> None:
-        """The association died before `finish`, or before the response could be sent."""
+        """The association died before `finish`. What was written will never be complete."""
 
 
 class AssociationPort(Protocol):
@@ -127,8 +126,11 @@ class AssociationPort(Protocol):
 
     def send_request_for_many(
         self, context_id: int, command: CommandSet, dataset: DataSource | None = None, *, timeout_s: float | None = None
-    ) -> AsyncIterator[Response]:
-        """As `send_request`, giving every pending response and the final one. Closed early, it sends C-CANCEL-RQ."""
+    ) -> AsyncGenerator[Response, None]:
+        """As `send_request`, giving every pending response and the final one.
+
+        Closed early (`contextlib.aclosing`), it sends C-CANCEL-RQ where that exists and awaits the final response.
+        """
 
     def find_context(
         self, abstract_syntax: str, transfer_syntax: str | None = None, *, as_scu: bool = True

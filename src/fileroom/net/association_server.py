@@ -1,7 +1,20 @@
-"""The asyncio shell of the acceptor's side: listens, and serves each connection by a handler (PS3.8 9.1, PS3.7 7)."""
+"""The acceptor's side: listens, and serves each connection by a handler (PS3.8 9.1; PS3.7 7).
+
+Several processes may serve one listening socket that they inherited. A handler's mistake ends its own association and
+no other. The shapes of handler, sink and port are those of `net.association_handler`.
+"""
 
 from __future__ import annotations
 
+import asyncio
+import socket
+import ssl as tls
+from collections.abc import Awaitable
+from typing import Final
+
+import structlog
+
+from fileroom.core.limits import ASSOCIATIONS_PER_WORKER_MAX, CONNECT_TIMEOUT_S, CONNECTIONS_PER_WORKER_MAX
 from fileroom.net.association_handler import (
     AssociationEnd,
     AssociationHandler,
@@ -13,15 +26,186 @@ from fileroom.net.association_handler import (
     PeerAddress,
     Response,
 )
+from fileroom.net.connection import Timeouts, new_receive_buffer
+from fileroom.net.exchange import MessageExchange
+from fileroom.ul.association import Role
+from fileroom.ul.events import AssociationAccepted, AssociationRejected, AssociationRequested
+from fileroom.ul.pdu import LOCAL_LIMIT_EXCEEDED, TEMPORARY_CONGESTION, AssociateAC, AssociateRJ
+from fileroom.ul.state import State
 
 __all__ = [
     "AssociationEnd",
     "AssociationHandler",
     "AssociationPort",
+    "AssociationServer",
     "DataSink",
     "EndKind",
     "HandlerFactory",
     "Operation",
     "PeerAddress",
     "Response",
+    "Timeouts",
 ]
+
+_log = structlog.get_logger(__name__)
+
+_CLOSE_TIMEOUT_S: Final = 2.0
+"""After the deadline of a shutdown, how long aborted peers may take to close."""
+
+
+class AssociationServer:
+    """Serves associations on a listening socket until `close`."""
+
+    def __init__(
+        self,
+        handler_factory: HandlerFactory,
+        *,
+        associations_max: int = ASSOCIATIONS_PER_WORKER_MAX,
+        connections_max: int = CONNECTIONS_PER_WORKER_MAX,
+        timeouts: Timeouts | None = None,
+    ) -> None:
+        self._handler_factory = handler_factory
+        self._associations_max = associations_max
+        self._connections_max = connections_max
+        self._timeouts = timeouts or Timeouts()
+        self._receive_buffer = new_receive_buffer()
+        self._connections: set[_ServerConnection] = set()
+        self._associations: set[_ServerConnection] = set()
+        self._server: asyncio.Server | None = None
+        self._is_closing = False
+
+    async def start(self, listening: socket.socket, ssl: tls.SSLContext | None = None) -> None:
+        """Serve `listening`, which is bound already and may be shared with other processes."""
+        self._server = await asyncio.get_running_loop().create_server(
+            lambda: _ServerConnection(self, self._receive_buffer, self._timeouts),
+            sock=listening,
+            ssl=ssl,
+            ssl_handshake_timeout=CONNECT_TIMEOUT_S if ssl is not None else None,
+        )
+
+    @property
+    def associations(self) -> int:
+        """How many associations are open."""
+        return len(self._associations)
+
+    async def close(self, deadline_s: float) -> None:
+        """Stop accepting; let associations finish for `deadline_s` seconds, then abort the rest.
+
+        Connections without an association are closed at once, requests for new ones are rejected as transient.
+        """
+        self._is_closing = True
+        if self._server is not None:
+            self._server.close()
+        for connection in self._connections - self._associations:
+            connection.cut()
+        await self._wait_for_ends(deadline_s)
+        for connection in list(self._connections):
+            connection.abort("the server is shutting down")
+        await self._wait_for_ends(_CLOSE_TIMEOUT_S)
+        for connection in list(self._connections):
+            connection.cut()
+        await self._wait_for_ends(_CLOSE_TIMEOUT_S)
+
+    async def _wait_for_ends(self, timeout_s: float) -> None:
+        if self._connections:
+            await asyncio.wait([connection.closed for connection in self._connections], timeout=timeout_s)
+
+    # --- for the connections ---
+
+    def make_handler(self, connection: _ServerConnection) -> AssociationHandler:
+        """The handler of a new connection."""
+        return self._handler_factory(connection.peer, connection)
+
+    def enter(self, connection: _ServerConnection) -> bool:
+        """Count a connection; False if there are too many."""
+        if self._is_closing or len(self._connections) >= self._connections_max:
+            return False
+        self._connections.add(connection)
+        return True
+
+    def begin(self, connection: _ServerConnection) -> AssociateRJ | None:
+        """Count an association; the rejection if none may be added."""
+        if self._is_closing:
+            return TEMPORARY_CONGESTION
+        if len(self._associations) >= self._associations_max:
+            return LOCAL_LIMIT_EXCEEDED
+        self._associations.add(connection)
+        return None
+
+    def end(self, connection: _ServerConnection) -> None:
+        """The association is over."""
+        self._associations.discard(connection)
+
+    def leave(self, connection: _ServerConnection) -> None:
+        """The connection is gone."""
+        self._connections.discard(connection)
+
+
+class _ServerConnection(MessageExchange):
+    """One connection that a peer opened."""
+
+    def __init__(self, server: AssociationServer, receive_buffer: memoryview, timeouts: Timeouts) -> None:
+        super().__init__(Role.ACCEPTOR, receive_buffer, timeouts)
+        self._server = server
+        self._acceptor: AssociationHandler | None = None
+
+    def _connected(self) -> None:
+        if not self._server.enter(self):
+            _log.warning("connection closed, the limit of connections is reached", peer=str(self.peer))
+            self.cut()
+            return
+        try:
+            self._acceptor = self.handler = self._server.make_handler(self)
+        except Exception as error:  # noqa: BLE001 - the boundary of one association
+            self._handler_failed(error)
+            self.cut()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        self._server.leave(self)
+
+    def _association_answered(self, event: AssociationRequested | AssociationAccepted | AssociationRejected) -> None:
+        if not isinstance(event, AssociationRequested) or self._acceptor is None:
+            return
+        full = self._server.begin(self)
+        if full is not None:
+            self._answer(full)
+            return
+        try:
+            answer = self._acceptor.associate(event.request)
+        except Exception as error:  # noqa: BLE001 - the boundary of one association
+            self._handler_failed(error)
+            return
+        if isinstance(answer, AssociateAC | AssociateRJ):
+            self._answer(answer)
+        else:
+            self._start_task(self._answer_later(answer))
+
+    async def _answer_later(self, answer: Awaitable[AssociateAC | AssociateRJ]) -> None:
+        try:
+            async with asyncio.timeout(self._timeouts.artim_s):
+                self._answer(await answer)
+        except TimeoutError:
+            self._answer(TEMPORARY_CONGESTION)
+
+    def _answer(self, answer: AssociateAC | AssociateRJ) -> None:
+        request = self.association.request
+        if self.association.state is not State.STA3 or request is None:
+            return  # the peer has gone meanwhile
+        names = {"peer": str(self.peer), "calling_aet": request.calling_aet, "called_aet": request.called_aet}
+        if isinstance(answer, AssociateRJ):
+            _log.info("association rejected", **names, reason=answer.describe())
+            self._perform(self.association.reject(answer))
+            self._finish(EndKind.REJECTED, answer.describe())
+            return
+        window = answer.user_information.async_operations
+        if window is not None:
+            self._set_invocations_max(window.performed_max or 1)
+        self._perform(self.association.accept(answer))
+        _log.info("association accepted", **names, contexts=len(self.contexts))
+
+    def _association_ended(self, end: AssociationEnd) -> None:
+        self._server.end(self)
+        if end.kind not in (EndKind.RELEASED, EndKind.REJECTED):
+            _log.info("association ended", peer=str(self.peer), kind=end.kind.value, detail=end.detail)
+        super()._association_ended(end)

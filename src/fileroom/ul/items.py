@@ -157,6 +157,9 @@ class UserInformation:
     unknown: tuple[UnknownItem, ...] = ()
 
 
+DEFAULT_USER_INFORMATION: Final = UserInformation()
+
+
 class ItemType(enum.IntEnum):
     """First byte of an item."""
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Final
 
 from fileroom.core.errors import InvalidRequestError
 from fileroom.core.identifiers import UID
@@ -126,7 +125,7 @@ def negotiate(request: AssociateRQ, policy: AcceptancePolicy) -> AssociateAC | A
 
 
 def accepted_contexts(request: AssociateRQ, acceptance: AssociateAC) -> dict[int, AcceptedContext]:
-    """What both sides agreed on, by identifier. Results for contexts that were never proposed are left out."""
+    """What both sides agreed on, by identifier. Left out: what was never proposed, context or transfer syntax."""
     proposals = {proposal.id: proposal for proposal in request.presentation_contexts}
     proposed_roles = _by_sop_class(request.user_information.roles)
     granted_roles = _by_sop_class(acceptance.user_information.roles)
@@ -134,6 +133,8 @@ def accepted_contexts(request: AssociateRQ, acceptance: AssociateAC) -> dict[int
     for result in acceptance.presentation_contexts:
         proposal = proposals.get(result.id)
         if proposal is None or result.result is not ContextResult.ACCEPTANCE:
+            continue
+        if result.transfer_syntax not in proposal.transfer_syntaxes:
             continue
         syntax = proposal.abstract_syntax
         proposed, granted = proposed_roles.get(syntax), granted_roles.get(syntax)
@@ -215,7 +216,3 @@ def _answer_roles(
 
 def _by_sop_class(roles: Iterable[RoleSelection]) -> dict[str, RoleSelection]:
     return {role.sop_class_uid: role for role in roles}
-
-
-DEFAULT_TRANSFER_SYNTAX: Final = "1.2.840.10008.1.2"
-"""Implicit VR Little Endian, which every abstract syntax must be offered in (PS3.5 10.1)."""

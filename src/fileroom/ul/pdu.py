@@ -14,6 +14,7 @@ from typing import Final
 from fileroom.core.identifiers import AE_TITLE_CHARS_MAX
 from fileroom.ul.items import (
     APPLICATION_CONTEXT_NAME,
+    DEFAULT_USER_INFORMATION,
     AbortReason,
     AbortSource,
     InvalidPduError,
@@ -56,7 +57,7 @@ class AssociateRQ:
     called_aet: str
     calling_aet: str
     presentation_contexts: tuple[PresentationContextProposal, ...]
-    user_information: UserInformation = UserInformation()
+    user_information: UserInformation = DEFAULT_USER_INFORMATION
     application_context: str = APPLICATION_CONTEXT_NAME
     protocol_version: int = PROTOCOL_VERSION
 
@@ -68,7 +69,7 @@ class AssociateAC:
     called_aet: str
     calling_aet: str
     presentation_contexts: tuple[PresentationContextResult, ...]
-    user_information: UserInformation = UserInformation()
+    user_information: UserInformation = DEFAULT_USER_INFORMATION
     application_context: str = APPLICATION_CONTEXT_NAME
     protocol_version: int = PROTOCOL_VERSION
 
@@ -98,18 +99,11 @@ class AssociateRJ:
 
     def describe(self) -> str:
         """The rejection in words: result, source and reason."""
-        result = {RejectResult.PERMANENT: "permanently", RejectResult.TRANSIENT: "for now"}
-        source = {
-            RejectSource.SERVICE_USER: "the application",
-            RejectSource.SERVICE_PROVIDER_ACSE: "its association layer",
-            RejectSource.SERVICE_PROVIDER_PRESENTATION: "its presentation layer",
-        }
-        reason = _REJECT_REASONS.get((self.source, self.reason), "a reason the standard does not define")
-        return (
-            f"rejected {result.get(RejectResult(self.result), '') if self.result in (1, 2) else 'with an unknown result'} "
-            f"by {source[RejectSource(self.source)] if self.source in (1, 2, 3) else 'an unknown source'}: {reason} "
-            f"(result {self.result}, source {self.source}, reason {self.reason})"
-        )
+        result = _REJECT_RESULTS.get(self.result, "with an undefined result")
+        source = _REJECT_SOURCES.get(self.source, "an undefined source")
+        reason = _REJECT_REASONS.get((self.source, self.reason), "a reason that the standard does not define")
+        numbers = f"result {self.result}, source {self.source}, reason {self.reason}"
+        return f"rejected {result} by {source}: {reason} ({numbers})"
 
 
 NO_REASON_GIVEN: Final = AssociateRJ(RejectResult.PERMANENT, RejectSource.SERVICE_USER, 1)
@@ -120,6 +114,12 @@ PROTOCOL_VERSION_NOT_SUPPORTED: Final = AssociateRJ(RejectResult.PERMANENT, Reje
 TEMPORARY_CONGESTION: Final = AssociateRJ(RejectResult.TRANSIENT, RejectSource.SERVICE_PROVIDER_PRESENTATION, 1)
 LOCAL_LIMIT_EXCEEDED: Final = AssociateRJ(RejectResult.TRANSIENT, RejectSource.SERVICE_PROVIDER_PRESENTATION, 2)
 
+_REJECT_RESULTS: Final = {1: "permanently", 2: "for now"}
+_REJECT_SOURCES: Final = {
+    1: "the application (service user)",
+    2: "the association layer (service provider, ACSE)",
+    3: "the presentation layer (service provider)",
+}
 _REJECT_REASONS: Final = {
     (1, 1): "no reason given",
     (1, 2): "the application context name is not supported",
