@@ -1,14 +1,16 @@
 """What the phantoms are painted with: shapes with soft edges laid over one another, tubes, and smooth noise.
 
-A phantom is never a volume in memory. A `Canvas` is one plane of it, in millimetres of the patient; each organ is painted
-over what lies there with a coverage between 0 and 1, so that edges look as they do when a pixel holds two tissues. A
-canvas may have several channels: one tissue then leaves another value in each (T1, T2 and FLAIR of one plane).
+A phantom is never a volume in memory. A `Canvas` is one plane of it, in millimetres of the patient; each organ is
+painted over what lies there with a coverage between 0 and 1, so that edges look as they do when a pixel holds two
+tissues. A canvas may have several channels: one tissue then leaves another value in each (T1, T2 and FLAIR of one
+plane).
 
 Axes are those of DICOM (PS3.3 C.7.6.2.1.1): x grows to the patient's left, y to the back, z to the head.
 """
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from typing import Final
 
@@ -183,7 +185,7 @@ def ball_chain(path: list[tuple[float, float, float, float]], step_mm: float = 1
     """Balls along straight pieces between (x, y, z, radius) knots, about `step_mm` apart."""
     knots = np.asarray(path, dtype=np.float32)
     pieces = [knots[:1]]
-    for start, end in zip(knots[:-1], knots[1:], strict=True):
+    for start, end in itertools.pairwise(knots):
         count = max(1, int(np.linalg.norm(end[:3] - start[:3]) / step_mm))
         share = (np.arange(1, count + 1, dtype=np.float32) / count)[:, None]
         pieces.append(start + (end - start) * share)

@@ -52,8 +52,8 @@ class ChestSetup:
     seed: int
     nodule_scale: float = 1.0
     """Size of the nodule; 0 for none."""
-    arms_down: bool = False
-    """For radiographs, which are taken with the arms beside the body."""
+    for_radiograph: bool = False
+    """Arms beside the body, and no lung vessels: the radiograph draws them itself, sharper than its rays."""
 
 
 class ChestPhantom:
@@ -76,13 +76,14 @@ class ChestPhantom:
         warp, streaks, texture = self._warp.at(z), self._streaks.at(z), self._texture.at(z)
         body = _body_distance(canvas, z) + 2.2 * warp
         cage = cage_distance(canvas.x, canvas.y, z) + 1.2 * warp
-        if self.setup.arms_down:
+        if self.setup.for_radiograph:
             _paint_arms(canvas, z)
         canvas.paint(canvas.inside(body), (MUSCLE,))
         canvas.paint(canvas.inside(body + 2.0), (FAT,))
         _paint_wall(canvas, z, body, cage, streaks)
         _paint_lungs(canvas, z, cage, warp, texture)
-        canvas.paint(canvas.tube_coverage(self.vessels), (70.0,))
+        if not self.setup.for_radiograph:
+            canvas.paint(canvas.tube_coverage(self.vessels), (70.0,))
         _paint_abdomen(canvas, z, cage, warp, texture)
         _paint_mediastinum(canvas, z, cage, warp)
         _paint_heart(canvas, z)
@@ -272,7 +273,7 @@ def _paint_mediastinum(canvas: Canvas, z: float, cage: Plane, warp: Plane) -> No
     """The fat between the lungs, from the sternum to the spine."""
     if z < 40:
         return
-    half = float(np.interp(z, (40, 70, 120, 150, 190, 230, 262), (12, 18, 20, 26, 23, 22, 28)))
+    half = float(np.interp(z, (40, 70, 120, 150, 190, 230, 262), (10, 14, 15, 20, 19, 20, 28)))
     waist = (
         np.float32(half)
         + np.float32(9) * np.clip((canvas.y - 5) / 60, 0, 1)
@@ -304,11 +305,13 @@ def _paint_heart_uptake(canvas: Canvas) -> None:
 
 _GREAT_VESSELS: Final = (
     # ascending aorta, arch, descending aorta
-    [(-6, -14, 104, 14), (-14, -16, 130, 15), (-17, -14, 160, 15), (-12, -8, 184, 14), (2, 8, 196, 13.5),
-     (14, 28, 192, 13), (22, 42, 176, 12.5), (25, 48, 140, 12), (24, 50, 90, 11.5), (14, 46, 30, 11), (8, 44, -90, 10.5)],
+    [(-6, -14, 104, 14), (-14, -16, 130, 15), (-17, -14, 160, 15), (-12, -8, 184, 14),
+     (2, 8, 196, 13.5), (14, 28, 192, 13), (22, 42, 176, 12.5), (25, 48, 140, 12), (24, 50, 90, 11.5), (14, 46, 30, 11),
+     (8, 44, -90, 10.5)],
     [(12, -34, 108, 13.5), (18, -28, 132, 14.5), (20, -10, 150, 13.5), (34, 8, 154, 10.5), (48, 20, 148, 7)],
     [(20, -10, 150, 13), (2, 2, 150, 11.5), (-22, 6, 148, 11), (-40, 12, 146, 8), (-52, 16, 138, 5.5)],
-    [(-28, -12, 108, 10), (-30, -10, 150, 10), (-29, -10, 190, 9.5), (-24, -16, 212, 8), (-30, -14, 236, 7), (-26, 2, 290, 6)],
+    [(-28, -12, 108, 10), (-30, -10, 150, 10), (-29, -10, 190, 9.5), (-24, -16, 212, 8),
+     (-30, -14, 236, 7), (-26, 2, 290, 6)],
     [(-24, -16, 212, 7), (6, -26, 214, 6.5), (26, -18, 224, 6.5), (30, 0, 290, 6)],
     [(-10, -2, 196, 6.5), (-20, 6, 226, 5.5), (-26, 10, 300, 4)],
     [(2, 8, 198, 5), (12, 12, 226, 4.5), (24, 10, 300, 3.8)],
@@ -391,18 +394,18 @@ def _paint_spine(canvas: Canvas, z: float, marrow: Plane) -> None:
         canvas.ellipsoid((0, level, z), (width, depth, 9.0), (95.0,))
     else:
         edge = 1.0 if 6.0 < phase < VERTEBRA_SPACING_MM - 1.5 else 4.0
-        canvas.ellipsoid((0, level, z), (width * waist, depth * waist, 60.0), (520.0,))
+        canvas.ellipsoid((0, level, z), (width * waist, depth * waist, 60.0), (430.0,))
         inner = Canvas.inside(
             canvas, _turned_distance(canvas, 0, level, (width - 1.4 * edge) * waist, (depth - 1.4 * edge) * waist)
         )
-        canvas.paint_plane(inner, 205 + 38 * marrow)
+        canvas.paint_plane(inner, 175 + 36 * marrow)
     back = level + depth
     if phase > 7:
         for side in (-1, 1):
             canvas.ellipsoid((side * 11.5, back + 6, z), (4.2, 9.5, 40.0), (560.0,), turn_deg=side * 12)
-            canvas.ellipsoid((side * 24.0, back + 15, z), (15.0, 4.4, 40.0), (430.0,), turn_deg=side * 28)
-    canvas.ellipsoid((0, back + 16, z), (13.0, 5.2, 60.0), (600.0,))
-    canvas.ellipsoid((0, back + 26, z), (3.4, 13.0, 60.0), (520.0,))
+            canvas.ellipsoid((side * 24.0, back + 15, z), (13.0, 3.6, 40.0), (330.0,), turn_deg=side * 28)
+    canvas.ellipsoid((0, back + 16, z), (12.0, 4.6, 60.0), (470.0,))
+    canvas.ellipsoid((0, back + 26, z), (3.2, 13.0, 60.0), (420.0,))
     canvas.ellipsoid((0, back + 26, z), (1.8, 10.5, 60.0), (250.0,))
     canvas.ellipsoid((0, back + 6.5, z), (9.0, 7.6, 60.0), (-12.0,))
     canvas.ellipsoid((0, back + 6.5, z), (7.6, 6.4, 60.0), (FLUID + 6,))

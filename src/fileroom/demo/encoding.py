@@ -1,4 +1,4 @@
-"""Pixel arrays into data sets, in the transfer syntaxes that devices use (PS3.5 8.2, annex A.4), and data sets into bytes."""
+"""Pixel arrays into data sets, in the transfer syntaxes that devices use (PS3.5 A.4), and data sets into bytes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from PIL import Image
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.encaps import encapsulate
 from pydicom.filewriter import dcmwrite
-from pydicom.pixels import get_encoder
 from pydicom.uid import (
     DeflatedExplicitVRLittleEndian,
     ExplicitVRLittleEndian,
@@ -44,7 +43,7 @@ def set_pixels(ds: Dataset, pixels: Pixels, bits_stored: int, syntax: str = Expl
         ds["PixelData"].VR = "OB" if pixels.dtype.itemsize == 1 else "OW"
         return
     frames = pixels if pixels.ndim == 3 else pixels[None]
-    ds.PixelData = encapsulate([_encode_frame(ds, frame, syntax) for frame in frames])
+    ds.PixelData = encapsulate([_encode_frame(frame, syntax) for frame in frames])
     ds["PixelData"].VR = "OB"
 
 
@@ -86,25 +85,24 @@ def to_bytes(ds: Dataset) -> bytes:
     return out.getvalue()
 
 
-def _encode_frame(ds: Dataset, frame: Pixels, syntax: str) -> bytes:
+def _encode_frame(frame: Pixels, syntax: str) -> bytes:
     if syntax == JPEGLSLossless:
         return bytes(imagecodecs.jpegls_encode(frame))
     if syntax == JPEG2000Lossless:
         return bytes(imagecodecs.jpeg2k_encode(frame, level=0, codecformat="j2k", reversible=True, mct=False))
     if syntax == RLELossless:
-        encoder = get_encoder(RLELossless)
-        return bytes(
-            encoder.encode(
-                frame.tobytes(),
-                rows=ds.Rows,
-                columns=ds.Columns,
-                samples_per_pixel=1,
-                number_of_frames=1,
-                bits_allocated=ds.BitsAllocated,
-                bits_stored=ds.BitsStored,
-                pixel_representation=0,
-                photometric_interpretation=str(ds.PhotometricInterpretation),
-                encoding_plugin="pydicom",
-            )
-        )
+        return _rle_frame(frame)
     raise ValueError(f"no encoder here for transfer syntax {syntax}: add one to encoding.py")
+
+
+def _rle_frame(frame: Pixels) -> bytes:
+    """PS3.5 annex G: a segment per byte of a pixel, the highest first, each row packed for itself."""
+    planes = frame.astype(frame.dtype.newbyteorder(">")).view(np.uint8).reshape(*frame.shape, frame.dtype.itemsize)
+    segments = []
+    for index in range(frame.dtype.itemsize):
+        packed = bytes(imagecodecs.packbits_encode(np.ascontiguousarray(planes[..., index]), axis=-1))
+        segments.append(packed + b"\0" * (len(packed) % 2))
+    header = np.zeros(16, dtype="<u4")
+    header[0] = len(segments)
+    header[1 : 1 + len(segments)] = 64 + np.cumsum([0, *map(len, segments[:-1])])
+    return header.tobytes() + b"".join(segments)

@@ -1,7 +1,7 @@
 """A head as one model of tissues: skull, brain with folds, ventricles, eyes, and what may be wrong in it.
 
-Each tissue has one value per contrast (`CONTRASTS`), so the CT and the three MR series show the same anatomy in their own
-way. z = 0 lies at the level of the orbits and the ears, the vertex at about 122 mm.
+Each tissue has one value per contrast (`CONTRASTS`), so the CT and the three MR series show the same anatomy in
+their own way. z = 0 lies at the level of the orbits and the ears, the vertex at about 122 mm.
 """
 
 from __future__ import annotations
@@ -224,7 +224,7 @@ def _paint_below_tentorium(brush: _Brush, z: float, inner: Plane, cells: Plane) 
     lobes = ellipse_distance(canvas.x, canvas.y - 52, 50.0, 31.0, 0.0, height)
     brush.lay(np.maximum(lobes - 2.4, inner + 0.6), CSF)
     brush.lay(np.maximum(lobes, inner + 1.4), GREY)
-    folia = np.abs(np.sin((canvas.y * 0.85 + 0.012 * canvas.x * canvas.x + 1.4 * cells)))
+    folia = np.abs(np.sin(canvas.y * 0.85 + 0.012 * canvas.x * canvas.x + 1.4 * cells))
     brush.lay(np.maximum(np.maximum(lobes + 1.5, inner + 3), np.float32(0.25) - folia), WHITE, soft_mm=1.6, share=0.55)
     for side in (-1, 1):
         brush.ball((side * 17.0, 52.0, 4.0), (12.0, 14.0, 14.0), WHITE, soft_mm=6)

@@ -1,7 +1,7 @@
 """The modules that every object of a study shares (PS3.3 C.7): patient, study, series, equipment, SOP common, frame.
 
-UIDs are hashes of the seed and of the object's name (PS3.5 B.2), so an object keeps its UID whichever subset is made, and
-one object can refer to another without having seen it.
+UIDs are hashes of the seed and of the object's name (PS3.5 B.2), so an object keeps its UID whichever subset is made,
+and one object can refer to another without having seen it.
 """
 
 from __future__ import annotations
