@@ -27,8 +27,20 @@ from fileroom.core.limits import (
     QUERY_OFFSET_MAX,
     SEQUENCE_DEPTH_MAX,
 )
-from fileroom.dicom.matching import parse_matching
-from fileroom.dicom.query import EmptyValue, Key, Level, Matching, Page, Query, SequenceItem, SingleValue, TagPath
+from fileroom.dicom.matching import RANGE_VRS, parse_matching, range_bounds
+from fileroom.dicom.query import (
+    AnyOf,
+    EmptyValue,
+    Key,
+    Level,
+    Matching,
+    Page,
+    Query,
+    Range,
+    SequenceItem,
+    SingleValue,
+    TagPath,
+)
 from fileroom.dicomweb.parameters import boolean, bounded, shown, whole_number
 
 
@@ -286,7 +298,9 @@ class _Request:
             )
             return SingleValue(text)
         try:
-            return parse_matching(vr, text)
+            matching = parse_matching(vr, text)
+            _check(vr, matching)
+            return matching
         except InvalidRequestError as error:
             raise InvalidRequestError(f"{shown(name)}={shown(text)}: {error}") from error
 
@@ -331,6 +345,19 @@ def _keys_of(tree: _Tree) -> tuple[Key, ...]:
         for tag, node in tree.items()
         if node != {}
     )
+
+
+def _check(vr: str, matching: Matching | None) -> None:
+    """Refuse UIDs, dates and times that are none: in a URL they are mistakes, not values that someone stored so."""
+    if not isinstance(matching, SingleValue | AnyOf | Range):
+        return
+    if vr in RANGE_VRS:
+        ends = [SingleValue(value) for value in matching.values] if isinstance(matching, AnyOf) else [matching]
+        for end in ends:
+            range_bounds(vr, end)
+    elif vr == "UI" and not isinstance(matching, Range):
+        for value in matching.values if isinstance(matching, AnyOf) else (matching.value,):
+            UID(value)
 
 
 def _path(name: str) -> TagPath:
