@@ -82,6 +82,10 @@ QUERY_TIMEOUT_S: Final = 60.0
 # --- HTTP ---
 JSON_BODY_BYTES_MAX: Final = 64 * MIB
 STOW_OBJECTS_MAX: Final = 10_000
+STOW_INLINE_BULK_BYTES_MAX: Final = 64 * MIB
+"""Bulk data of one uploaded object other than its pixels or document: waveforms and tables, held in memory."""
+VIDEO_BOXES_MAX: Final = 100_000
+"""Boxes looked at in an uploaded MP4; a fragmented film of hours has some ten thousand."""
 MULTIPART_HEADER_BYTES_MAX: Final = 16 * KIB
 """Headers of one part. Ordinary parts have three of them, under 500 bytes."""
 MULTIPART_PARTS_MAX: Final = 2 * STOW_OBJECTS_MAX
