@@ -56,6 +56,10 @@ SEQUENCE_DEPTH_MAX: Final = 32
 """Nesting that is followed; what is deeper is skipped over, kept in the object, and not indexed."""
 TEXT_CHARS_MAX: Final = 1024
 """Longest attribute value kept in the index. LO has 64 characters, ST 1,024; longer values are cut there only."""
+INLINE_BINARY_BYTES_MAX: Final = 1024
+"""Binary values up to here stand in JSON and XML as base64; longer ones (LUTs, overlays, waveforms) by reference."""
+INFLATED_BYTES_MAX: Final = 64 * MIB
+"""How far a deflated data set is inflated for its metadata; what would not fit is not described."""
 OBJECT_MEMORY_BYTES_MAX: Final = 1 * MIB
 """Objects up to here are written in one go; larger ones stream to disk while they arrive."""
 STREAM_CHUNK_BYTES: Final = 1 * MIB
@@ -102,6 +106,12 @@ MEDIA_PARAMETERS_MAX: Final = 16
 """Parameters of one media type; DICOM has four (type, transfer-syntax, charset, boundary)."""
 FRAME_LIST_MAX: Final = 10_000
 """Frames that one URL names. Digital pathology and cardiac CT have a few thousand; a URL of 64 KiB holds as many."""
+GZIP_BYTES_MIN: Final = 1 * KIB
+"""Below this, compressing an answer saves no packet."""
+GZIP_PIECE_BYTES: Final = 64 * KIB
+"""Compressed at a time, in under a millisecond: other requests wait no longer than that."""
+QIDO_HEADER_READS_MAX: Final = 200
+"""Matches of one page whose object is opened for attributes that the index lacks; each costs about a millisecond."""
 BYTE_RANGES_MAX: Final = 50
 """Ranges of one request. A reader of a PDF asks for some 20; more only cost the server (RFC 9110 17.15)."""
 VIEWPORT_SIDE_MAX: Final = 16_384

@@ -12,7 +12,7 @@ from __future__ import annotations
 import functools
 import struct
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -134,10 +134,23 @@ def scan_header(
     tags = wanted if isinstance(wanted, frozenset) else frozenset(wanted)
     if syntax.deflated:
         return _scan_deflated(bytes(data), tags, complete=complete)
-    encoding = _declared_encoding(syntax)
+    encoding = declared_encoding(transfer_syntax)
     if isinstance(data, bytes) and len(data) <= HEADER_BYTES_MAX:
         return _scan(data, encoding, tags, complete=complete)
     return _scan_growing(data, encoding, tags, complete=complete)
+
+
+def declared_encoding(transfer_syntax: str) -> Encoding:
+    """VR and byte order as the transfer syntax has them."""
+    syntax = uids.transfer_syntax(transfer_syntax)
+    if not syntax.explicit_vr:
+        return walk.IMPLICIT_LE
+    return walk.EXPLICIT_LE if syntax.little_endian else walk.EXPLICIT_BE
+
+
+def real_encoding(head: bytes, transfer_syntax: str) -> Encoding:
+    """VR and byte order as the first element of a data set shows them: devices mix up implicit and explicit VR."""
+    return _real_encoding(head, declared_encoding(transfer_syntax))
 
 
 def inflate(data: bytes, bytes_max: int) -> tuple[bytes, bool]:
@@ -166,12 +179,6 @@ def _parse_integer(text: str) -> int | None:
         return int(float(text))
     except (ValueError, OverflowError):
         return None
-
-
-def _declared_encoding(syntax: uids.TransferSyntax) -> Encoding:
-    if not syntax.explicit_vr:
-        return walk.IMPLICIT_LE
-    return walk.EXPLICIT_LE if syntax.little_endian else walk.EXPLICIT_BE
 
 
 def _scan_deflated(data: bytes, wanted: frozenset[int], *, complete: bool) -> ScannedHeader:
@@ -243,7 +250,6 @@ def _scan(
 
 
 def _real_encoding(head: bytes, declared: Encoding) -> Encoding:
-    """How the first element is really encoded: devices mix up implicit and explicit VR."""
     if len(head) < 8 or not declared.little_endian:
         return declared
     vr = head[4:6]
@@ -370,8 +376,3 @@ def _reached(start: int, position: int, limit: int) -> _Walked:
     if position == limit:
         return None, position, 0
     return (None, start, position) if position > limit else (None, position, position + 8)
-
-
-def wanted_tags(tags: Iterable[int]) -> frozenset[int]:
-    """A set for `scan_header`, to be made once and kept."""
-    return frozenset(tags)

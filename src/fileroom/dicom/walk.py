@@ -158,6 +158,28 @@ def end_of_item(data: bytes, position: int, limit: int, encoding: Encoding) -> i
     return _end_of(data, position, limit, [(True, encoding)])
 
 
+def encode_element(tag: int, vr: bytes, value: bytes, encoding: Encoding) -> bytes:
+    """One element of defined length. A value too long for a short VR is written as UN (PS3.5 6.2.2)."""
+    return encode_header(tag, vr, len(value), encoding) + value
+
+
+def encode_header(tag: int, vr: bytes, length: int, encoding: Encoding) -> bytes:
+    """The header of an element with a value of `length` bytes."""
+    if not encoding.explicit_vr:
+        return encoding.header.pack(tag >> 16, tag & 0xFFFF, length)
+    if vr in SHORT_VRS and length <= 0xFFFF:
+        return encoding.header.pack(tag >> 16, tag & 0xFFFF, vr, length)
+    return encoding.header.pack(tag >> 16, tag & 0xFFFF, b"UN" if vr in SHORT_VRS else vr, 0) + encoding.word.pack(
+        length
+    )
+
+
+def encode_item(content: bytes, encoding: Encoding) -> bytes:
+    """One item of defined length."""
+    order = "<" if encoding.little_endian else ">"
+    return struct.pack(order + "HHI", ITEM >> 16, ITEM & 0xFFFF, len(content)) + content
+
+
 def _end_of(data: bytes, position: int, limit: int, open_levels: list[tuple[bool, Encoding]]) -> int:
     """Walk until all of `open_levels` (each: is it an item? and its encoding) are closed."""
     while open_levels:
