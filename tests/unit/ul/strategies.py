@@ -28,7 +28,7 @@ from fileroom.ul.pdu import (
     ReleaseRQ,
 )
 
-uids = st.from_regex(r"[12](\.[1-9][0-9]{0,5}){1,6}", fullmatch=True)
+uids = st.lists(st.integers(0, 99_999), min_size=2, max_size=6).map(lambda numbers: ".".join(map(str, numbers)))
 aets = st.text(st.characters(min_codepoint=33, max_codepoint=126, exclude_characters="\\"), min_size=1, max_size=16)
 u8 = st.integers(0, 0xFF)
 u16 = st.integers(0, 0xFFFF)
