@@ -134,3 +134,11 @@ RENDER_FRAMES_MAX: Final = 1000
 """Frames of one animated answer: 40 seconds at 25 per second."""
 LUT_ENTRIES_MAX: Final = 65536
 """PS3.3 C.7.6.3.1.5 and C.11.1.1: a lookup table has at most 2 to the power of 16 entries."""
+ANIMATION_PIXELS_MAX: Final = 128 * 1024 * 1024
+"""All frames of one animated answer together, after scaling; the encoder holds them in memory."""
+ICC_PROFILE_BYTES_MAX: Final = 4 * MIB
+"""Display profiles have a few KiB, scanner profiles up to 2 MiB; a longer one is left out of rendered images."""
+OVERLAY_GROUPS_MAX: Final = 16
+"""PS3.5 7.6: overlays repeat in the even groups 6000 to 601E."""
+SHUTTER_VERTICES_MAX: Final = 1024
+"""Vertices of a polygonal shutter. Collimators have up to eight."""

@@ -28,9 +28,14 @@ class Settings(BaseSettings):
     aet: str = Field("FILEROOM", description="AE title that peers call.")
     dicom_port: Port = Field(11112, description="DICOM port.")
     http_port: Port = Field(8080, description="Port of the web pages, DICOMweb and the administration API.")
+    http_host: str = Field(
+        "",
+        description="Address of the web port where it differs from host. Without accounts only a loopback address is served.",
+    )
     hl7_port: Port = Field(2575, description="MLLP port for HL7.")
     database_url: SecretStr = Field(
-        SecretStr(""), description="PostgreSQL address (postgresql://...). Empty: an embedded PostgreSQL in the data folder."
+        SecretStr(""),
+        description="PostgreSQL address (postgresql://...). Empty: an embedded PostgreSQL in the data folder.",
     )
     storage_url: str = Field(
         "", description="Object store: s3://bucket/prefix, gs://, az://, file:///path. Empty: files in the data folder."
@@ -40,7 +45,8 @@ class Settings(BaseSettings):
     )
     web_workers: int = Field(1, ge=1, le=64, description="Web workers (processes).")
     admin_password: SecretStr = Field(
-        SecretStr(""), description="First start only: password of the first account 'admin'. Empty: made and printed once."
+        SecretStr(""),
+        description="First start only: password of the first account 'admin'. Empty: made and printed once.",
     )
     accept_unknown_sop_classes: bool = Field(
         True, description="Store objects of unknown and private SOP classes too, as they came."
@@ -65,11 +71,24 @@ class Settings(BaseSettings):
         settings_cls: type[BaseSettings],
         init_settings: PydanticBaseSettingsSource,
         env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - not used: one file format is enough
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Flags, then environment, then `fileroom.toml`."""
         return init_settings, env_settings, TomlConfigSettingsSource(settings_cls)
+
+    @property
+    def web_host(self) -> str:
+        """Address that the web port listens on."""
+        return self.http_host or self.host
+
+    def as_environment(self) -> dict[str, str]:
+        """The settings as environment variables, to hand them to a child process as they are now."""
+        values: dict[str, object] = {name: getattr(self, name) for name in type(self).model_fields}
+        return {
+            f"FILEROOM_{name.upper()}": value.get_secret_value() if isinstance(value, SecretStr) else str(value)
+            for name, value in values.items()
+        }
 
     @property
     def association_workers(self) -> int:

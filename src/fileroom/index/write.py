@@ -16,10 +16,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
-import orjson
 import structlog
 from psycopg import pq
-from psycopg.pq import ConnStatus, ExecStatus
+from psycopg.pq import ConnStatus, ExecStatus, abc
 
 from fileroom.core.errors import DatabaseError
 from fileroom.dicom.query import Level
@@ -47,6 +46,10 @@ STORED_COLUMNS: Final = (
     ("sender", "text"),
 )
 """Columns of an instance that are facts about the stored object. The digest travels as hexadecimal."""
+
+
+class UnconfirmedCommitError(DatabaseError):
+    """The connection broke while the transaction was under way: whether it was committed is not known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +91,7 @@ class IndexWriter:
         self._url = database_url
         self._waiting: list[tuple[InstanceRow, asyncio.Future[WriteOutcome]]] = []
         self._wake = asyncio.Event()
-        self._connection: pq.PGconn | None = None
+        self._connection: abc.PGconn | None = None
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -98,8 +101,8 @@ class IndexWriter:
 
     async def stop(self) -> None:
         """Finish what is waiting, then close."""
-        while self._waiting and self._task and not self._task.done():
-            await asyncio.sleep(0.01)
+        if self._waiting:
+            await asyncio.wait([future for _, future in self._waiting], timeout=COMMIT_TIMEOUT_S)
         if self._task:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
@@ -164,13 +167,13 @@ class IndexWriter:
                 # Whether the transaction was committed is unknown. Nobody is told success; a repeated object is found
                 # to be there already.
                 self._disconnect()
-                raise DatabaseError("The database did not confirm the commit in time. Try again later.") from error
+                raise UnconfirmedCommitError("The database did not confirm the commit. Try again later.") from error
             if result.status == ExecStatus.TUPLES_OK:
                 return [_outcome(result, index) for index in range(result.ntuples)]
             code = result.error_field(pq.DiagnosticField.SQLSTATE) or b""
             if code[:2] in (b"57", b"08"):  # the server is going away
                 self._disconnect()
-                raise DatabaseError("The database is shutting down. Try again later.")
+                raise UnconfirmedCommitError("The database is shutting down. Try again later.")
             if code not in _SERIALIZATION_FAILURES or attempt == 2:
                 raise _StatementError((result.error_field(pq.DiagnosticField.MESSAGE_PRIMARY) or b"").decode())
         raise AssertionError("unreachable")
@@ -187,7 +190,7 @@ class IndexWriter:
             self._connection.finish()
             self._connection = None
 
-    async def _execute(self, argument: bytes) -> pq.PGresult:
+    async def _execute(self, argument: bytes) -> abc.PGresult:
         connection = self._connection
         if connection is None:
             raise DatabaseError("There is no connection to the database.")
@@ -195,7 +198,7 @@ class IndexWriter:
             connection.send_query_prepared(_STATEMENT, [argument])
             while connection.flush():
                 await _ready(connection.socket, writable=True)
-            result: pq.PGresult | None = None
+            result: abc.PGresult | None = None
             while True:
                 connection.consume_input()
                 while not connection.is_busy():
@@ -216,7 +219,7 @@ class _StatementError(Exception):
     """The database refused the rows themselves."""
 
 
-def _open_connection(url: str) -> pq.PGconn:
+def _open_connection(url: str) -> abc.PGconn:
     separator = "&" if "?" in url else "?"
     connection = pq.PGconn.connect(f"{url}{separator}connect_timeout={CONNECT_TIMEOUT_S}".encode())
     if connection.status != ConnStatus.OK:
@@ -253,7 +256,7 @@ def _resolve(future: asyncio.Future[WriteOutcome], outcome: WriteOutcome) -> Non
         future.set_result(outcome)
 
 
-def _outcome(result: pq.PGresult, index: int) -> WriteOutcome:
+def _outcome(result: abc.PGresult, index: int) -> WriteOutcome:
     if result.get_value(index, 0) == b"inserted":
         return Inserted()
     key, size, digest = (result.get_value(index, column) or b"" for column in (1, 2, 3))
@@ -356,8 +359,3 @@ BEGIN
     END LOOP;
 END $$;
 """
-
-
-def encode_row(entry: dict[str, object]) -> bytes:
-    """The JSON of one row: identity, patient, study, series, instance."""
-    return orjson.dumps(entry)

@@ -16,10 +16,10 @@ import datetime as dt
 import errno
 import os
 import shutil
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar, TypeVarTuple
 
 from fileroom.core.errors import NotFoundError, StorageError, StorageFullError
 from fileroom.core.limits import MIB, OBJECT_MEMORY_BYTES_MAX, STREAM_CHUNK_BYTES
@@ -31,6 +31,10 @@ WRITE_BACK_BYTES: Final = 16 * MIB
 """How much of a large object may be unwritten before its write-back is started."""
 _PART: Final = ".part"
 _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+
+
+Arguments = TypeVarTuple("Arguments")
+Result = TypeVar("Result")
 
 
 class LocalStore:
@@ -90,7 +94,7 @@ class LocalStore:
         with _translated(key, "delete"), contextlib.suppress(FileNotFoundError):
             os.unlink(self.path(key))
 
-    async def list(self, prefix: str = "") -> AsyncIterator[StoredObject]:
+    async def objects(self, prefix: str = "") -> AsyncIterator[StoredObject]:
         """Walk the folders, one at a time, in a thread."""
         folders = [self._folder / prefix] if prefix else [self._folder]
         while folders:
@@ -142,7 +146,7 @@ class LocalStore:
         """Somebody removed the folder behind our back."""
         self._known_folders.discard(str(folder))
 
-    async def _in_thread(self, function, *arguments):  # type: ignore[no-untyped-def]  # executor's own signature
+    async def _in_thread(self, function: Callable[[*Arguments], Result], *arguments: *Arguments) -> Result:
         return await asyncio.get_running_loop().run_in_executor(self._threads, function, *arguments)
 
     def _scan_folder(self, folder: Path) -> tuple[list[Path], list[StoredObject]]:

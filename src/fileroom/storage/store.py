@@ -67,7 +67,7 @@ class ObjectStore(Protocol):
     async def delete(self, key: str) -> None:
         """Remove the object; that it is not there is no error."""
 
-    def list(self, prefix: str = "") -> AsyncIterator[StoredObject]:
+    def objects(self, prefix: str = "") -> AsyncIterator[StoredObject]:
         """Every sealed object whose key begins with `prefix`, in no order."""
 
     async def free_bytes(self) -> int | None:

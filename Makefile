@@ -1,0 +1,51 @@
+# Fileroom's commands. Needs Python 3.11 or newer with venv, make, and the ordinary package clients; nothing else.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: help up test check bench lock format clean
+
+help:
+	@echo "make up      set everything up and run Fileroom with demo studies (Ctrl-C stops it)"
+	@echo "make test    set up what the tests need, then run every test"
+	@echo "make check   format, lint, types, import layers, unit tests"
+	@echo "make bench   measure Fileroom beside other systems"
+	@echo "make lock    renew requirements/*.txt from pyproject.toml"
+
+up: $(VENV)/.base
+	@exec $(BIN)/fileroom serve --demo
+
+test: $(VENV)/.dev
+	@$(BIN)/python tools/install_peers.py
+	$(BIN)/python -m pytest -q
+
+check: $(VENV)/.dev
+	$(BIN)/ruff format --check -q .
+	$(BIN)/ruff check -q .
+	$(BIN)/mypy --no-error-summary
+	$(BIN)/lint-imports --no-cache >/dev/null || $(BIN)/lint-imports --no-cache
+	$(BIN)/python -m pytest -q tests/unit
+
+bench: $(VENV)/.dev
+	@$(BIN)/python tools/install_peers.py
+	$(BIN)/python -m benchmarks
+
+format: $(VENV)/.dev
+	$(BIN)/ruff format -q .
+	$(BIN)/ruff check -q --fix .
+
+lock:
+	$(PYTHON) tools/lock.py
+
+# The locked packages, then Fileroom itself in place. With uv where there is one, else with pip.
+$(VENV)/.base: requirements/base.txt pyproject.toml
+	@$(PYTHON) tools/set_up.py $(VENV) requirements/base.txt
+	@touch $@
+
+$(VENV)/.dev: requirements/dev.txt pyproject.toml
+	@$(PYTHON) tools/set_up.py $(VENV) requirements/dev.txt
+	@touch $@ $(VENV)/.base
+
+clean:
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis

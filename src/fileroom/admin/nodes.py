@@ -1,0 +1,117 @@
+"""Nodes: the systems that Fileroom talks to, by name and AE title; and the callers that nobody has approved yet."""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+from dataclasses import dataclass
+
+import psycopg
+from psycopg.rows import class_row
+
+from fileroom.core.errors import ConflictError, DatabaseError, InvalidRequestError, NotFoundError
+from fileroom.core.identifiers import AETitle
+from fileroom.db.pool import Pool
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """A peer: `name` is for people, `aet`, `host` and `port` are for the network."""
+
+    name: str
+    aet: str
+    host: str
+    port: int
+
+
+@dataclass(frozen=True, slots=True)
+class HeldCaller:
+    """A caller that was turned away: AE title, address, how often, and when last (ISO 8601)."""
+
+    aet: str
+    host: str
+    calls: int
+    last_at: str
+
+
+async def add_node(pool: Pool, node: Node) -> None:
+    """Add a node. Raises InvalidRequestError, ConflictError when its name or AE title is taken."""
+    if not node.name.strip():
+        raise InvalidRequestError("A node needs a name, for example CT1.")
+    if not 1 <= node.port <= 65535:
+        raise InvalidRequestError(f"Port {node.port} does not exist; it must be between 1 and 65535.")
+    aet = str(AETitle(node.aet))
+    try:
+        async with pool.connection() as connection:
+            await connection.execute(
+                b"INSERT INTO node (name, aet, host, port) VALUES (%s, %s, %s, %s)",
+                (node.name.strip(), aet, node.host, node.port),
+            )
+            await connection.execute(b"DELETE FROM held_caller WHERE aet = %s", (aet,))
+    except psycopg.errors.UniqueViolation as error:
+        raise ConflictError(
+            f"There is a node named {node.name} or with AE title {aet} already; see 'fileroom node list'."
+        ) from error
+
+
+async def remove_node(pool: Pool, name: str) -> None:
+    """Remove a node. Raises NotFoundError."""
+    async with pool.connection() as connection:
+        cursor = await connection.execute(b"DELETE FROM node WHERE name = %s", (name,))
+    if cursor.rowcount == 0:
+        raise NotFoundError(f"There is no node named {name}; see 'fileroom node list'.")
+
+
+async def list_nodes(pool: Pool) -> list[Node]:
+    """All nodes by name."""
+    async with pool.connection() as connection, connection.cursor(row_factory=class_row(Node)) as cursor:
+        await cursor.execute(b"SELECT name, aet, host, port FROM node ORDER BY name")
+        return await cursor.fetchall()
+
+
+async def find_node(pool: Pool, *, aet: str | None = None, name: str | None = None) -> Node | None:
+    """The node with an AE title or a name, None if there is none. Raises DatabaseError."""
+    try:
+        async with pool.connection() as connection, connection.cursor(row_factory=class_row(Node)) as cursor:
+            await cursor.execute(b"SELECT name, aet, host, port FROM node WHERE aet = %s OR name = %s", (aet, name))
+            return await cursor.fetchone()
+    except psycopg.Error as error:
+        raise DatabaseError(f"The nodes cannot be read: {type(error).__name__}. Try again later.") from error
+
+
+async def may_call(pool: Pool, aet: str, host: str) -> bool:
+    """Whether a caller may open an association: from this machine always, from elsewhere when a node says so.
+
+    A caller that may not is noted, so that an administrator can approve it.
+    """
+    if ipaddress.ip_address(host).is_loopback:
+        return True
+    node = await find_node(pool, aet=aet)
+    if node is not None and host in await _addresses(node.host):
+        return True
+    async with pool.connection() as connection:
+        await connection.execute(
+            b"""INSERT INTO held_caller (aet, host) VALUES (%s, %s)
+                ON CONFLICT (aet, host) DO UPDATE SET calls = held_caller.calls + 1, last_at = now()""",
+            (aet, host),
+        )
+    return False
+
+
+async def list_held_callers(pool: Pool) -> list[HeldCaller]:
+    """Callers waiting for approval, the latest first."""
+    async with pool.connection() as connection, connection.cursor(row_factory=class_row(HeldCaller)) as cursor:
+        await cursor.execute(
+            b"""SELECT aet, host, calls, to_char(last_at, 'YYYY-MM-DD"T"HH24:MI:SS"Z"') AS last_at
+                FROM held_caller ORDER BY held_caller.last_at DESC LIMIT 1000"""
+        )
+        return await cursor.fetchall()
+
+
+async def _addresses(host: str) -> set[str]:
+    """The addresses of a host name; the name itself when it is an address, nothing when it is not known."""
+    try:
+        found = await asyncio.get_running_loop().getaddrinfo(host, None)
+    except OSError:
+        return set()
+    return {str(entry[4][0]) for entry in found}

@@ -1,0 +1,82 @@
+"""The composition root: from settings to the services that everything else is given."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+from fileroom.archive.services import Archive
+from fileroom.core.clock import system_now
+from fileroom.core.limits import MIB
+from fileroom.core.settings import Settings
+from fileroom.db.embedded import EmbeddedPostgres
+from fileroom.db.pool import open_pool
+from fileroom.db.schema import migrate
+from fileroom.index.conditions import moment_function_sql
+from fileroom.index.write import IndexWriter, store_function_sql
+from fileroom.storage.cloud import CloudStore
+from fileroom.storage.local import LocalStore
+from fileroom.storage.store import ObjectStore
+
+
+def embedded_postgres(settings: Settings) -> EmbeddedPostgres | None:
+    """The embedded server, None where the settings name another."""
+    if settings.database_url.get_secret_value():
+        return None
+    return EmbeddedPostgres(settings.data / "postgres")
+
+
+def database_url(settings: Settings) -> str:
+    """Where the database is."""
+    embedded = embedded_postgres(settings)
+    return embedded.url if embedded else settings.database_url.get_secret_value()
+
+
+def repeatables() -> list[str]:
+    """The database functions that belong to this code."""
+    return [store_function_sql(), moment_function_sql()]
+
+
+def migrate_database(settings: Settings) -> None:
+    """Bring the schema up to this code."""
+    migrate(database_url(settings), repeatables())
+
+
+def open_store(settings: Settings) -> ObjectStore:
+    """The object store that the settings name."""
+    url = settings.storage_url
+    reserve = settings.storage_reserve_mib * MIB
+    if not url:
+        return LocalStore(settings.data / "store", reserve)
+    if url.startswith("file://"):
+        return LocalStore(Path(url.removeprefix("file://")), reserve)
+    return CloudStore(url)
+
+
+@contextlib.asynccontextmanager
+async def open_archive(settings: Settings) -> AsyncIterator[Archive]:
+    """The archive's services, for as long as the block lasts. The database must be running and migrated."""
+    url = database_url(settings)
+    writer = IndexWriter(url)
+    await writer.start()
+    pool = await open_pool(url)
+    try:
+        yield Archive(open_store(settings), writer, pool, settings, system_now)
+    finally:
+        await writer.stop()
+        await pool.close()
+
+
+@contextlib.contextmanager
+def running_database(settings: Settings) -> Iterator[None]:
+    """For commands: the embedded database is started if it is not running, and stopped again."""
+    embedded = embedded_postgres(settings)
+    if embedded:
+        embedded.start()
+    try:
+        migrate_database(settings)
+        yield
+    finally:
+        if embedded:
+            embedded.stop()

@@ -1,0 +1,207 @@
+"""`fileroom serve`: starts the database and the workers, keeps them running, stops them in order.
+
+Workers are separate programs that inherit the listening sockets, so that any of them may die and be started again while
+the ports stay open. The supervisor itself does nothing but watch.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import ipaddress
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import IO, Final
+
+import structlog
+
+from fileroom.app.process import die_with_parent
+from fileroom.app.services import embedded_postgres, migrate_database
+from fileroom.core.errors import ConfigurationError, DatabaseError
+from fileroom.core.settings import Settings
+from fileroom.db.embedded import EmbeddedPostgres
+
+WATCH_INTERVAL_S: Final = 0.2
+RESTART_DELAY_S: Final = 0.5
+RESTART_DELAY_MAX_S: Final = 30.0
+HEALTHY_AFTER_S: Final = 10.0
+"""A worker that ran this long was healthy: its next restart does not wait."""
+STOP_TIMEOUT_S: Final = 20.0
+LISTEN_BACKLOG: Final = 256
+"""A burst of callers waits here while all workers are busy."""
+
+_log = structlog.get_logger(__name__)
+
+
+@dataclass
+class _Worker:
+    """A worker program, its process, and when it may be started again."""
+
+    module: str
+    arguments: tuple[str, ...]
+    sockets: tuple[int, ...]
+    process: subprocess.Popen[bytes] | None = None
+    started_at: float = 0.0
+    start_after: float = 0.0
+    delay_s: float = field(default=RESTART_DELAY_S)
+
+
+class Supervisor:
+    """Runs Fileroom until SIGTERM or SIGINT."""
+
+    def __init__(self, settings: Settings, on_ready: Callable[[], None], extra_workers: tuple[str, ...] = ()) -> None:
+        """`on_ready` is called once when everything has been started. `extra_workers` are modules run once."""
+        self._settings = settings
+        self._on_ready = on_ready
+        self._extra = extra_workers
+        self._workers: list[_Worker] = []
+        self._stopping = False
+        self._database: EmbeddedPostgres | None = None
+        self._lock: IO[bytes] | None = None
+
+    def run(self) -> None:
+        """Start everything, watch, stop. Raises ConfigurationError, DatabaseError when it cannot start."""
+        settings = self._settings
+        require_loopback(settings.web_host)
+        self._lock = _take_lock(settings)
+        dicom = _listen(settings.host, settings.dicom_port, "DICOM", "FILEROOM_DICOM_PORT")
+        http = _listen(settings.web_host, settings.http_port, "web", "FILEROOM_HTTP_PORT")
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._ask_to_stop)
+        self._database = embedded_postgres(settings)
+        if self._database:
+            self._database.start()
+        try:
+            migrate_database(settings)
+            self._add("fileroom.app.task_worker", (), 1)
+            self._add("fileroom.app.association_worker", (dicom.fileno(),), settings.association_workers)
+            self._add("fileroom.app.web_worker", (http.fileno(),), settings.web_workers)
+            self._watch()
+        finally:
+            self._stop_workers()
+            if self._database:
+                self._database.stop()
+
+    def _add(self, module: str, sockets: tuple[int, ...], count: int) -> None:
+        for _ in range(count):
+            self._workers.append(_Worker(module, tuple(map(str, sockets)), sockets))
+
+    def _ask_to_stop(self, *_: object) -> None:
+        self._stopping = True
+
+    def _watch(self) -> None:
+        for worker in self._workers:
+            self._start(worker)
+        once = [self._launch(module, (), ()) for module in self._extra]
+        self._on_ready()
+        while not self._stopping:
+            time.sleep(WATCH_INTERVAL_S)
+            once = [process for process in once if process.poll() is None]
+            self._revive_database()
+            for worker in self._workers:
+                self._revive(worker)
+        for process in once:
+            process.terminate()
+            process.wait()
+
+    def _revive_database(self) -> None:
+        if self._database is None or not self._database.has_died():
+            return
+        _log.error("database_ended", action="starting it again")
+        try:
+            self._database.start()
+        except DatabaseError as error:
+            _log.error("database_not_started", reason=str(error))
+
+    def _revive(self, worker: _Worker) -> None:
+        now = time.monotonic()
+        if worker.process is None:
+            if now >= worker.start_after:
+                self._start(worker)
+            return
+        code = worker.process.poll()
+        if code is None:
+            return
+        healthy = now - worker.started_at > HEALTHY_AFTER_S
+        worker.delay_s = RESTART_DELAY_S if healthy else min(worker.delay_s * 2, RESTART_DELAY_MAX_S)
+        worker.start_after = now + worker.delay_s
+        worker.process = None
+        _log.warning("worker_ended", worker=worker.module, exit_code=code, starting_again_in_s=worker.delay_s)
+
+    def _start(self, worker: _Worker) -> None:
+        worker.started_at = time.monotonic()
+        worker.process = self._launch(worker.module, worker.arguments, worker.sockets)
+
+    def _launch(self, module: str, arguments: tuple[str, ...], sockets: tuple[int, ...]) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(
+            [sys.executable, "-m", module, *arguments],
+            pass_fds=sockets,
+            env=os.environ | self._settings.as_environment(),
+            preexec_fn=die_with_parent,
+            stdin=subprocess.DEVNULL,
+            start_new_session=True,  # Ctrl-C reaches the supervisor, which stops the others in order.
+        )
+
+    def _stop_workers(self) -> None:
+        running = [worker.process for worker in self._workers if worker.process is not None]
+        for process in running:
+            process.terminate()
+        deadline = time.monotonic() + STOP_TIMEOUT_S
+        for process in running:
+            try:
+                process.wait(max(0.1, deadline - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+
+def require_loopback(host: str) -> None:
+    """There are no accounts yet: whoever reaches the web port sees everything, so only this machine may."""
+    try:
+        addresses = {entry[4][0] for entry in socket.getaddrinfo(host, None)}
+    except OSError as error:
+        raise ConfigurationError(f"FILEROOM_HOST {host!r} is not an address of this machine: {error}.") from error
+    if not all(ipaddress.ip_address(address).is_loopback for address in addresses):
+        raise ConfigurationError(
+            f"The web port would listen on {host}, where everybody on the network could see every patient: Fileroom has no "
+            "accounts yet. Use FILEROOM_HTTP_HOST=127.0.0.1 (the DICOM port may listen elsewhere by FILEROOM_HOST)."
+        )
+
+
+def _take_lock(settings: Settings) -> IO[bytes]:
+    """One `fileroom serve` per data folder. The lock goes with the process, however it ends."""
+    try:
+        settings.data.mkdir(parents=True, exist_ok=True)
+        lock = (settings.data / "serve.lock").open("wb")
+    except OSError as error:
+        raise ConfigurationError(
+            f"The data folder {settings.data} cannot be used: {error.strerror}. Choose another by FILEROOM_DATA."
+        ) from error
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise ConfigurationError(
+            f"Another 'fileroom serve' is running on {settings.data}. Stop it, or choose another folder by FILEROOM_DATA."
+        ) from error
+    return lock
+
+
+def _listen(host: str, port: int, what: str, setting: str) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listening = socket.socket(family, socket.SOCK_STREAM)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listening.bind((host, port))
+        listening.listen(LISTEN_BACKLOG)
+    except OSError as error:
+        raise ConfigurationError(
+            f"The {what} port {host}:{port} cannot be opened: {error.strerror}. Another program may use it; choose another "
+            f"by {setting}."
+        ) from error
+    listening.set_inheritable(True)
+    return listening

@@ -1,0 +1,46 @@
+"""A worker that serves the web port: `python -m fileroom.app.web_worker FD`."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import sys
+from typing import Final
+
+import uvicorn
+
+from fileroom.app.process import run_worker
+from fileroom.app.services import open_archive
+from fileroom.core.settings import Settings
+from fileroom.web.app import create_app
+
+SHUTDOWN_DEADLINE_S: Final = 10
+"""How long answers under way may take to finish when the server is asked to stop."""
+KEEP_ALIVE_S: Final = 65
+"""Longer than the usual 60 s of proxies, so that they close idle connections first."""
+
+
+async def serve_web(settings: Settings, stop: asyncio.Event) -> None:
+    """Serve the listening socket that the supervisor handed over, until asked to stop."""
+    listening = socket.socket(fileno=int(sys.argv[1]))
+    async with open_archive(settings) as archive:
+        config = uvicorn.Config(
+            create_app(archive),
+            log_config=None,
+            access_log=False,
+            lifespan="off",
+            server_header=False,
+            timeout_keep_alive=KEEP_ALIVE_S,
+            timeout_graceful_shutdown=SHUTDOWN_DEADLINE_S,
+        )
+        server = uvicorn.Server(config)
+        server.capture_signals = contextlib.nullcontext  # type: ignore[method-assign]  # we hear them ourselves
+        serving = asyncio.create_task(server.serve(sockets=[listening]))
+        await asyncio.wait([serving, asyncio.create_task(stop.wait())], return_when=asyncio.FIRST_COMPLETED)
+        server.should_exit = True
+        await serving
+
+
+if __name__ == "__main__":
+    run_worker("web", serve_web)

@@ -1,0 +1,63 @@
+"""The `fileroom` command: its sub-commands, and the one place where errors become exit codes.
+
+Exit 0: done. 1: Fileroom or a peer failed. 2: asked wrongly. The reason is one line on standard error.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import psycopg
+import typer
+
+from fileroom import __version__
+from fileroom.cli import network, nodes, server
+from fileroom.core.errors import FileroomError, RequestError
+from fileroom.core.logs import configure_logs
+
+app = typer.Typer(
+    name="fileroom",
+    help="An open PACS and the desk of the person who runs it.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="markdown",
+    pretty_exceptions_enable=False,
+)
+app.add_typer(nodes.app, name="node")
+for _module in (server, network):
+    _module.add_commands(app)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"Fileroom {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and exit.", callback=_show_version, is_eager=True)
+    ] = False,
+) -> None:
+    """An open PACS and the desk of the person who runs it."""
+
+
+def main() -> None:
+    """Run the command line and exit."""
+    configure_logs("WARNING", "cli")
+    try:
+        app()
+    except RequestError as error:
+        _fail(error, 2)
+    except (FileroomError, psycopg.Error) as error:
+        _fail(error, 1)
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+def _fail(error: Exception, code: int) -> None:
+    sys.stdout.flush()
+    typer.echo(f"fileroom: {error}", err=True)
+    sys.exit(code)

@@ -1,0 +1,213 @@
+"""Searching the index: a `Query` becomes one SQL statement, its answers come as rows.
+
+Statements are put together from the attribute table's own column names and placeholders; what a caller asks for is only
+ever a parameter. Keys above the asked level join, keys below it become EXISTS (relational queries, PS3.4 C.4.1.2.2.1).
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import psycopg
+from psycopg import AsyncConnection, errors
+from psycopg.rows import tuple_row
+
+from fileroom.core.errors import DatabaseError
+from fileroom.core.limits import QUERY_ROWS_MAX, QUERY_ROWS_PER_FETCH
+from fileroom.dicom.query import Key, Level, Query
+from fileroom.index.attributes import ATTRIBUTES, BY_TAG, Attribute, Kind
+from fileroom.index.conditions import Condition, attribute_condition, combined_datetime_condition
+
+IndexValue = str | int | list[Any] | None
+"""Text, a number, the values of a multi-valued computed attribute, or the DICOM JSON items of a sequence."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One match: the identity of its level and above, and the values of the attributes asked for that the index has.
+
+    `instance_id` is the newest row of the level itself; `values` maps tags to values, None where empty.
+    """
+
+    row_id: int
+    study_instance_uid: str | None
+    series_instance_uid: str | None
+    sop_instance_uid: str | None
+    values: Mapping[int, IndexValue]
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """SQL text with placeholders, its parameters, and the attributes of the columns after the identity."""
+
+    text: str
+    parameters: tuple[object, ...]
+    attributes: tuple[Attribute, ...]
+
+
+ALIASES: Final = {Level.PATIENT: "p", Level.STUDY: "s", Level.SERIES: "e", Level.INSTANCE: "i"}
+_TABLES: Final = {Level.PATIENT: "patient", Level.STUDY: "study", Level.SERIES: "series", Level.INSTANCE: "instance"}
+_FROM: Final = {
+    Level.PATIENT: "patient p",
+    Level.STUDY: "study s",
+    Level.SERIES: "series e JOIN study s ON s.id = e.study",
+    Level.INSTANCE: "instance i JOIN series e ON e.id = i.series JOIN study s ON s.id = e.study",
+}
+_IDENTITY: Final = {
+    Level.PATIENT: "p.id, NULL, NULL, NULL",
+    Level.STUDY: "s.id, s.study_instance_uid, NULL, NULL",
+    Level.SERIES: "e.id, s.study_instance_uid, e.series_instance_uid, NULL",
+    Level.INSTANCE: "i.id, s.study_instance_uid, e.series_instance_uid, i.sop_instance_uid",
+}
+_IDENTITY_COLUMNS: Final = 4
+_ORDER: Final = {
+    Level.PATIENT: "p.patient_name_key, p.id",
+    Level.STUDY: "s.study_date DESC NULLS LAST, s.study_time DESC NULLS LAST, s.id DESC",
+    Level.SERIES: "e.study DESC, e.series_number, e.id",
+    Level.INSTANCE: "e.study DESC, e.series_number, e.id, i.instance_number, i.id",
+}
+_COMPUTED: Final = {
+    "ModalitiesInStudy": "s.modalities",
+    "SOPClassesInStudy": "s.sop_classes",
+    "NumberOfStudyRelatedSeries": "(SELECT count(*) FROM series x WHERE x.study = s.id)",
+    "NumberOfStudyRelatedInstances": "(SELECT sum(x.instance_count)::bigint FROM series x WHERE x.study = s.id)",
+    "NumberOfSeriesRelatedInstances": "e.instance_count",
+    "AvailableTransferSyntaxUID": "i.transfer_syntax_uid",
+}
+_PATIENT_COUNTS: Final = {
+    "NumberOfPatientRelatedStudies": "(SELECT count(*) FROM study x WHERE x.patient = {patient})",
+    "NumberOfPatientRelatedSeries": (
+        "(SELECT count(*) FROM series y JOIN study x ON x.id = y.study WHERE x.patient = {patient})"
+    ),
+    "NumberOfPatientRelatedInstances": (
+        "(SELECT sum(y.instance_count)::bigint FROM series y JOIN study x ON x.id = y.study WHERE x.patient = {patient})"
+    ),
+}
+_COMPUTED_LEVELS: Final = {
+    "ModalitiesInStudy": Level.STUDY,
+    "SOPClassesInStudy": Level.STUDY,
+    "AvailableTransferSyntaxUID": Level.INSTANCE,
+}
+
+
+async def search(connection: AsyncConnection[Any], query: Query) -> AsyncGenerator[Answer, None]:
+    """The answers to `query`, streamed. Ends after QUERY_ROWS_MAX at the latest.
+
+    Raises DatabaseError. Closing the iterator early cancels the statement in the database.
+    """
+    statement = build_statement(query)
+    try:
+        async with connection.cursor(row_factory=tuple_row) as cursor:
+            text = statement.text.encode()
+            if query.page is not None and query.page.limit <= QUERY_ROWS_PER_FETCH:
+                await cursor.execute(text, statement.parameters)
+                for row in await cursor.fetchall():
+                    yield _answer(row, statement.attributes)
+            else:
+                async for row in cursor.stream(text, statement.parameters, size=QUERY_ROWS_PER_FETCH):
+                    yield _answer(row, statement.attributes)
+    except errors.QueryCanceled as error:
+        raise DatabaseError(
+            "The search took too long and was ended. Ask for less: add a key such as a date."
+        ) from error
+    except psycopg.Error as error:
+        raise DatabaseError(f"The database could not answer the search: {type(error).__name__}. Try again.") from error
+
+
+def build_statement(query: Query) -> Statement:
+    """The one statement that answers `query`."""
+    attributes = _returned(query)
+    columns = [_IDENTITY[query.level], *(_expression(attribute, query.level) for attribute in attributes)]
+    condition = _where(query)
+    limit = query.page.limit if query.page else QUERY_ROWS_MAX + 1
+    text = f"SELECT {', '.join(columns)} FROM {_FROM[query.level]}"
+    if condition.text:
+        text += f" WHERE {condition.text}"
+    if query.newest_first or query.page:
+        text += f" ORDER BY {_ORDER[query.level]}"
+    text += f" LIMIT {int(limit)}"
+    if query.page and query.page.offset:
+        text += f" OFFSET {int(query.page.offset)}"
+    return Statement(text, condition.parameters, attributes)
+
+
+def can_match(tag: int) -> bool:
+    """True where the index can search by the attribute."""
+    attribute = BY_TAG.get(tag)
+    return attribute is not None and (attribute.kind is not Kind.COMPUTED or attribute.keyword in _COMPUTED_LEVELS)
+
+
+def _returned(query: Query) -> tuple[Attribute, ...]:
+    if query.return_tags is None:
+        wanted = [a for a in ATTRIBUTES if a.level <= query.level]
+    else:
+        tags = dict.fromkeys(path[0] for path in query.return_tags)
+        wanted = [BY_TAG[tag] for tag in tags if tag in BY_TAG and BY_TAG[tag].level <= query.level]
+    return tuple(a for a in wanted if _expression(a, query.level))
+
+
+def _expression(attribute: Attribute, level: Level) -> str:
+    """SQL of an attribute in a statement at `level`; empty where it has none there."""
+    if attribute.keyword in _PATIENT_COUNTS:
+        patient = "p.id" if level is Level.PATIENT else "s.patient"
+        return _PATIENT_COUNTS[attribute.keyword].format(patient=patient)
+    if attribute.kind is Kind.COMPUTED:
+        return _COMPUTED[attribute.keyword]
+    return f"{_alias(attribute, level)}.{attribute.column}"
+
+
+def _alias(attribute: Attribute, level: Level) -> str:
+    """Below the patient, patient attributes are read from the study, as its images name the patient."""
+    if attribute.level is Level.PATIENT and level is not Level.PATIENT:
+        return ALIASES[Level.STUDY]
+    return ALIASES[attribute.level]
+
+
+def _where(query: Query) -> Condition:
+    here: list[Condition] = []
+    below: list[tuple[Level, Key, Attribute]] = []
+    keys = query.keys
+    if query.combined_datetime or query.timezone:
+        combined, keys = combined_datetime_condition(keys, query.timezone)
+        if combined.text:
+            here.append(combined)
+    for key in keys:
+        attribute = BY_TAG.get(key.tag)
+        if attribute is None or not can_match(key.tag):
+            continue  # An attribute that cannot be matched on counts as universal (PS3.4 C.2.2.1.3).
+        level = _COMPUTED_LEVELS.get(attribute.keyword, attribute.level)
+        if level > query.level:
+            below.append((level, key, attribute))
+        else:
+            here.append(_key_condition(attribute, key, query))
+    if below:
+        here.append(_exists_below(query, below))
+    return Condition.all_of(here)
+
+
+def _key_condition(attribute: Attribute, key: Key, query: Query, level: Level | None = None) -> Condition:
+    at = query.level if level is None else level
+    if attribute.kind is Kind.COMPUTED:
+        return attribute_condition(attribute, _COMPUTED[attribute.keyword], key.matching, fuzzy=False)
+    return attribute_condition(attribute, _expression(attribute, at), key.matching, fuzzy=query.fuzzy_names)
+
+
+def _exists_below(query: Query, below: list[tuple[Level, Key, Attribute]]) -> Condition:
+    """One row further down satisfies all the keys further down."""
+    deepest = max(level for level, _, _ in below)
+    steps = [level for level in Level if query.level < level <= deepest]
+    first = steps[0]
+    tables = f"{_TABLES[first]} {ALIASES[first]}"
+    for level in steps[1:]:
+        above = Level(level - 1)
+        tables += f" JOIN {_TABLES[level]} {ALIASES[level]} ON {ALIASES[level]}.{_TABLES[above]} = {ALIASES[above]}.id"
+    link = f"{ALIASES[first]}.{_TABLES[query.level]} = {ALIASES[query.level]}.id"
+    inner = Condition.all_of([_key_condition(attribute, key, query, level) for level, key, attribute in below])
+    return Condition(f"EXISTS (SELECT 1 FROM {tables} WHERE {link} AND {inner.text})", inner.parameters)
+
+
+def _answer(row: tuple[Any, ...], attributes: tuple[Attribute, ...]) -> Answer:
+    values = {attribute.tag: row[_IDENTITY_COLUMNS + n] for n, attribute in enumerate(attributes)}
+    return Answer(row[0], row[1], row[2], row[3], values)

@@ -1,0 +1,107 @@
+"""One association that a peer opened: may it come in, what is agreed, and which service answers which request.
+
+C-ECHO  scp.echo        C-STORE  scp.store        C-FIND  scp.find
+C-GET, C-MOVE  scp.retrieve                       N-ACTION (Storage Commitment)  scp.commitment
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Final
+
+import structlog
+
+from fileroom.admin.nodes import may_call
+from fileroom.archive.services import Archive
+from fileroom.core.errors import FileroomError
+from fileroom.dimse.command_set import CommandField, CommandSet, respond
+from fileroom.dimse.status import Status
+from fileroom.net.association_handler import AssociationEnd, AssociationPort, DataSink, EndKind, Operation, PeerAddress
+from fileroom.scp import commitment, find, offer, retrieve
+from fileroom.scp.call import Call
+from fileroom.scp.store import StoreSink
+from fileroom.ul.negotiation import AcceptedContext, negotiate
+from fileroom.ul.pdu import LOCAL_LIMIT_EXCEEDED, AssociateAC, AssociateRJ, AssociateRQ
+
+_log: Final = structlog.get_logger(__name__)
+
+
+async def _echo(call: Call, operation: Operation) -> None:
+    """Verification SCP (PS3.4 Annex A)."""
+    call.port.send_response(operation.context.id, respond(operation.command, Status.SUCCESS))
+
+
+Service = Callable[[Call, Operation], Awaitable[None]]
+SERVICES: Final[dict[CommandField, Service]] = {
+    CommandField.C_ECHO_RQ: _echo,
+    CommandField.C_FIND_RQ: find.find,
+    CommandField.C_GET_RQ: retrieve.get,
+    CommandField.C_MOVE_RQ: retrieve.move,
+    CommandField.N_ACTION_RQ: commitment.request_commitment,
+}
+
+
+class PeerAssociation:
+    """The handler of one association (`net.association_handler.AssociationHandler`)."""
+
+    def __init__(self, archive: Archive, peer: PeerAddress, port: AssociationPort) -> None:
+        self._archive = archive
+        self._peer = peer
+        self._port = port
+        self._call: Call | None = None
+
+    async def associate(self, request: AssociateRQ) -> AssociateAC | AssociateRJ:
+        """Look the caller up, then negotiate."""
+        try:
+            known = await may_call(self._archive.pool, request.calling_aet, self._peer.host)
+        except FileroomError as error:
+            _log.warning("association_refused", peer=str(self._peer), reason=str(error))
+            return LOCAL_LIMIT_EXCEEDED
+        policy = offer.policy(self._archive.settings, caller_is_known=known)
+        answer = negotiate(request, policy)
+        if isinstance(answer, AssociateRJ):
+            _log.info(
+                "association_rejected",
+                peer=str(self._peer),
+                calling_aet=request.calling_aet,
+                called_aet=request.called_aet,
+                reason=str(answer),
+                approved=known,
+            )
+        else:
+            self._call = Call.from_request(self._archive, self._port, request)
+        return answer
+
+    def open_store_sink(self, context: AcceptedContext, command: CommandSet) -> DataSink:
+        """A C-STORE begins."""
+        return StoreSink(self._archive, self._port, context, command, self._established().calling_aet)
+
+    async def handle(self, operation: Operation) -> None:
+        """Every other request."""
+        service = SERVICES.get(operation.command.command_field)
+        if service is None:
+            self._port.send_response(operation.context.id, respond(operation.command, Status.UNRECOGNIZED_OPERATION))
+            return
+        await service(self._established(), operation)
+
+    def association_ended(self, end: AssociationEnd) -> None:
+        """Note an end that was not orderly."""
+        if end.kind not in (EndKind.RELEASED, EndKind.REJECTED):
+            _log.info("association_ended", peer=str(self._peer), how=end.kind.value, detail=end.detail)
+
+    def _established(self) -> Call:
+        if self._call is None:
+            raise AssertionError("a request before the association was accepted")
+        return self._call
+
+
+@dataclass(frozen=True, slots=True)
+class PeerAssociationFactory:
+    """Makes the handler of each new connection."""
+
+    archive: Archive
+
+    def __call__(self, peer: PeerAddress, port: AssociationPort) -> PeerAssociation:
+        """A handler for one connection."""
+        return PeerAssociation(self.archive, peer, port)

@@ -1,0 +1,72 @@
+"""Our errors as DIMSE status codes and comments: the one table (PS3.4 B.2.3, C.4.1.1.4, C.4.2.1.5; PS3.7 C)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from fileroom.archive.store import MismatchError
+from fileroom.core.errors import (
+    FileroomError,
+    InvalidObjectError,
+    InvalidRequestError,
+    NotAllowedError,
+    NotFoundError,
+    ServiceError,
+    TooLargeError,
+    UnsupportedError,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class StatusAnswer:
+    """A status and the Error Comment that goes with it (at most 64 characters leave)."""
+
+    status: int
+    comment: str = ""
+
+
+SUCCESS: Final = StatusAnswer(0x0000)
+
+_STORE: Final[tuple[tuple[type[FileroomError], int], ...]] = (
+    (MismatchError, 0xA900),
+    (InvalidObjectError, 0xC000),
+    (NotAllowedError, 0x0124),
+    (ServiceError, 0xA700),
+    (FileroomError, 0xC000),
+)
+_QUERY: Final[tuple[tuple[type[FileroomError], int], ...]] = (
+    (InvalidRequestError, 0xA900),
+    (NotAllowedError, 0x0124),
+    (TooLargeError, 0xA700),
+    (ServiceError, 0xA700),
+    (FileroomError, 0xC000),
+)
+_RETRIEVE: Final[tuple[tuple[type[FileroomError], int], ...]] = (
+    (InvalidRequestError, 0xA900),
+    (NotFoundError, 0xC000),
+    (UnsupportedError, 0xA900),
+    (NotAllowedError, 0x0124),
+    (ServiceError, 0xA702),
+    (FileroomError, 0xC000),
+)
+
+
+def store_failure(error: FileroomError) -> StatusAnswer:
+    """The answer to a C-STORE that failed."""
+    return _find(_STORE, error)
+
+
+def query_failure(error: FileroomError) -> StatusAnswer:
+    """The answer to a C-FIND that failed."""
+    return _find(_QUERY, error)
+
+
+def retrieve_failure(error: FileroomError) -> StatusAnswer:
+    """The answer to a C-MOVE or C-GET that failed."""
+    return _find(_RETRIEVE, error)
+
+
+def _find(table: tuple[tuple[type[FileroomError], int], ...], error: FileroomError) -> StatusAnswer:
+    status = next(status for kind, status in table if isinstance(error, kind))
+    return StatusAnswer(status, str(error))

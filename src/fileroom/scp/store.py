@@ -1,0 +1,131 @@
+"""Storage SCP (PS3.4 Annex B): a C-STORE's data set goes into the archive while it arrives; the answer comes last.
+
+The path of an object: `net.connection` reads, `StoreSink.write` passes each piece to `archive.store`, and when that has
+flushed and committed, `StoreSink` sends the C-STORE-RSP.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final
+
+import structlog
+
+from fileroom.archive.services import Archive
+from fileroom.archive.store import Claim, IncomingObject, StoreKind, begin
+from fileroom.core.errors import FileroomError
+from fileroom.core.limits import MIB
+from fileroom.dimse.command_set import CommandSet, respond
+from fileroom.net.association_handler import AssociationPort
+from fileroom.scp.status import SUCCESS, StatusAnswer, store_failure
+from fileroom.ul.negotiation import AcceptedContext
+
+PENDING_BYTES_MAX: Final = 4 * MIB
+"""Past this the sender is paused until the store has caught up: a slow disk must not fill the memory."""
+KEPT_ASIDE: Final = StatusAnswer(0xB000, "UID known with other content: kept aside, see Exceptions")
+
+_log = structlog.get_logger(__name__)
+
+
+class StoreSink:
+    """Receives one C-STORE and answers it."""
+
+    def __init__(
+        self,
+        archive: Archive,
+        port: AssociationPort,
+        context: AcceptedContext,
+        command: CommandSet,
+        calling_aet: str,
+    ) -> None:
+        self._port = port
+        self._context = context
+        self._command = command
+        self._refusal: StatusAnswer | None = None
+        self._incoming: IncomingObject | None = None
+        self._draining: asyncio.Task[None] | None = None
+        claim = Claim(
+            sop_class_uid=command.affected_sop_class_uid or "",
+            sop_instance_uid=command.affected_sop_instance_uid or "",
+            transfer_syntax_uid=context.transfer_syntax,
+            received_by="dimse",
+            sender=f"{calling_aet}@{port.peer.host}",
+            sending_aet=calling_aet,
+            receiving_aet=archive.settings.aet,
+        )
+        try:
+            self._incoming = begin(archive, claim)
+        except FileroomError as error:
+            # The data set still follows; it is let through and the refusal is the answer to it.
+            self._refusal = store_failure(error)
+            _log.info("object_refused", peer=str(port.peer), status=f"{self._refusal.status:04X}", reason=str(error))
+
+    def write(self, data: memoryview) -> None:
+        """A piece of the data set."""
+        incoming = self._incoming
+        if incoming is None:
+            return
+        try:
+            incoming.write(data)
+        except FileroomError as error:
+            self._give_up(error)
+            return
+        if incoming.pending_bytes > PENDING_BYTES_MAX and self._draining is None:
+            self._port.pause_receiving()
+            self._draining = asyncio.create_task(self._drain(incoming))
+
+    def finish(self) -> asyncio.Task[None] | None:
+        """The data set is complete: store it, then answer."""
+        if self._incoming is None:
+            self._answer(self._refusal or SUCCESS)
+            return None
+        return asyncio.create_task(self._store(self._incoming))
+
+    def abort(self) -> None:
+        """The association died: leave nothing behind."""
+        if self._draining is not None:
+            self._draining.cancel()
+        if self._incoming is not None:
+            incoming, self._incoming = self._incoming, None
+            task = asyncio.create_task(incoming.abort())
+            _background.add(task)
+            task.add_done_callback(_background.discard)
+
+    async def _store(self, incoming: IncomingObject) -> None:
+        self._incoming = None  # From here on the object is stored whether or not the peer waits for the answer.
+        try:
+            if self._draining is not None:
+                await self._draining
+            outcome = await incoming.finish()
+        except FileroomError as error:
+            answer = store_failure(error)
+            _log.info("object_refused", peer=str(self._port.peer), status=f"{answer.status:04X}", reason=str(error))
+            self._answer(answer)
+            return
+        self._answer(KEPT_ASIDE if outcome.kind is StoreKind.KEPT_ASIDE else SUCCESS)
+
+    async def _drain(self, incoming: IncomingObject) -> None:
+        try:
+            await incoming.drain()
+        except FileroomError as error:
+            self._give_up(error)
+        finally:
+            self._draining = None
+            self._port.resume_receiving()
+
+    def _give_up(self, error: FileroomError) -> None:
+        """The store failed in the middle: let the rest of the data set pass and answer with the failure."""
+        incoming, self._incoming = self._incoming, None
+        self._refusal = store_failure(error)
+        if incoming is not None:
+            task = asyncio.create_task(incoming.abort())
+            _background.add(task)
+            task.add_done_callback(_background.discard)
+
+    def _answer(self, answer: StatusAnswer) -> None:
+        response = respond(self._command, answer.status, error_comment=answer.comment or None)
+        self._port.send_response(self._context.id, response)
+
+
+_background: set[asyncio.Task[None]] = set()
+"""Clean-ups that nobody awaits; asyncio itself keeps only weak references to tasks."""
