@@ -1,7 +1,7 @@
 """VR and keyword of a tag (PS3.6), as far as encoded bytes do not say it themselves.
 
-The table is pydicom's, turned once into what the walks need. Where the standard leaves a choice ("US or SS"), it follows
-Pixel Representation, or is the one that loses nothing.
+The table is pydicom's, turned once into what the walks need. Where the standard leaves a choice ("US or SS"), the VR
+follows Pixel Representation, or is the one that loses nothing.
 """
 
 from __future__ import annotations

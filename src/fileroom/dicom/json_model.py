@@ -26,7 +26,7 @@ from fileroom.dicom import uids, walk
 from fileroom.dicom.charset import CharacterSet
 from fileroom.dicom.dictionary import is_private_creator, vr_of
 from fileroom.dicom.header_scan import PixelDataPlace, inflate, real_encoding
-from fileroom.dicom.values import BULK_VRS, Value, decode_values, encode_values, padded, swapped
+from fileroom.dicom.values import BULK_VRS, TEXT_VRS, Value, decode_values, encode_values, padded, swapped
 from fileroom.dicom.walk import Element, Encoding, RanOutError
 
 JsonObject = dict[str, Any]
@@ -145,6 +145,8 @@ def model_to_encoded(model: Mapping[str, Any], resolve: ResolveBulk | None = Non
             pixel_data = _pixel_reference(tag, entry)
         else:
             (tail if tag > max(PIXEL_TAGS) else head).append(encoder.element(tag, entry, (), 0))
+    if encoder.beyond_ascii and f"{_CHARACTER_SET:08X}" not in model:
+        head.insert(0, walk.encode_element(_CHARACTER_SET, b"CS", b"ISO_IR 192", walk.EXPLICIT_LE))
     return EncodedModel(b"".join(head), pixel_data, b"".join(tail))
 
 
@@ -276,10 +278,12 @@ class _Out:
 class _Encoder:
     """The way from a model to bytes."""
 
-    __slots__ = ("_resolve",)
+    __slots__ = ("_resolve", "beyond_ascii")
 
     def __init__(self, resolve: ResolveBulk | None) -> None:
         self._resolve = resolve
+        self.beyond_ascii = False
+        """Was any text written that needs a character set to be named?"""
 
     def sorted_entries(self, model: object) -> list[tuple[int, Mapping[str, Any]]]:
         """(tag, attribute) in the order of tags; group lengths and group 0002 left out."""
@@ -326,7 +330,12 @@ class _Encoder:
             return b"".join(self._item(tag, item, path, index, depth) for index, item in enumerate(values))
         if vr in BULK_VRS:
             raise InvalidObjectError(f"a value of VR {vr} must be InlineBinary or BulkDataURI")
-        return encode_values(vr, _plain(values), charsets.UTF_8)
+        try:
+            raw = encode_values(vr, _plain(values), charsets.UTF_8)
+        except UnicodeEncodeError as error:
+            raise InvalidObjectError(f"its text cannot be written in UTF-8: {error.reason}") from error
+        self.beyond_ascii = self.beyond_ascii or (vr in TEXT_VRS and not raw.isascii())
+        return raw
 
     def _item(self, tag: int, item: object, path: BulkPath, index: int, depth: int) -> bytes:
         if depth >= SEQUENCE_DEPTH_MAX:
