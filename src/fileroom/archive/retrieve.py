@@ -7,18 +7,35 @@ megabytes of memory.
 
 from __future__ import annotations
 
+import asyncio
+import io
+import warnings
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from pydicom.dataset import Dataset
+from pydicom.filereader import read_dataset
 
+from fileroom.archive.outgoing import SAME_VALUES, chain, deflate, recode
 from fileroom.archive.services import Archive
-from fileroom.core.errors import NotFoundError
+from fileroom.archive.split import SplitObject, read_exactly, split_object
+from fileroom.core.errors import NotFoundError, StorageError, UnsupportedError
+from fileroom.core.limits import MIB, OBJECT_MEMORY_BYTES_MAX
+from fileroom.dicom import uids, walk
+from fileroom.dicom.dictionary import vr_of
+from fileroom.dicom.header_scan import PixelDataPlace, declared_encoding
+from fileroom.dicom.part10 import build_file_meta
+from fileroom.dicom.walk import Encoding, RanOutError
 from fileroom.index import stored
 from fileroom.index.stored import Selection, StoredInstance
 
-__all__ = ["FileRange", "OpenedObject", "Selection", "StoredInstance", "find_instances", "get_instance", "open_object"]
+__all__ = ["EncodedHeader", "FileRange", "OpenedObject", "Selection", "StoredInstance", "find_instances"]
+
+HEADER_VALUE_BYTES_MAX: Final = 1 * MIB
+"""Binary values that `read_header` still gives. Lookup tables and ICC profiles stay; documents and waveforms go."""
+_BINARY_VRS: Final = frozenset(b"OB OD OF OL OV OW UN".split())
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,14 +52,28 @@ class OpenedObject:
     """An object on its way out.
 
     `length` is how many bytes `chunks` gives, None when that is known only at the end (deflated, transcoded). `file`
-    is where those very bytes lie on the disk, None when they are made on the way out or are not in a local file; whoever
-    sends `file` need not touch `chunks`. `chunks` can be iterated once; nothing is opened before that.
+    is where those very bytes lie on the disk, None when they are made on the way out or are not in a local file;
+    whoever sends `file` need not touch `chunks`. `chunks` can be iterated once; nothing is opened before that.
     """
 
     transfer_syntax: str
     length: int | None
     file: FileRange | None
     chunks: AsyncIterator[bytes]
+    stored_from: int | None = None
+    """Offset in the stored file when these are stored bytes as they are."""
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedHeader:
+    """The elements before Pixel Data in an uncompressed `transfer_syntax`; `pixel_data` tells what comes behind them.
+
+    A deflated data set comes inflated.
+    """
+
+    data: bytes
+    transfer_syntax: str
+    pixel_data: PixelDataPlace | None
 
 
 def find_instances(archive: Archive, selection: Selection) -> AsyncIterator[StoredInstance]:
@@ -82,20 +113,131 @@ async def open_object(
     Raises NotFoundError when the object's file is lost, UnsupportedError when it cannot be had in `transfer_syntax`,
     InvalidObjectError when its pixels cannot be decoded, StorageError.
     """
-    raise NotImplementedError
+    stored_syntax = instance.transfer_syntax_uid
+    syntax = transfer_syntax or stored_syntax
+    if syntax == stored_syntax and not instance.corrections:
+        return await _open_stored(archive, instance, part10=part10)
+    if syntax == stored_syntax or {syntax, stored_syntax} <= SAME_VALUES:
+        opened = await _open_with_new_header(archive, instance, syntax)
+    else:
+        opened = await _open_transcoded(archive, instance, syntax)
+    return await _as_file(archive, instance, opened) if part10 else opened
+
+
+async def read_small(archive: Archive, instance: StoredInstance, opened: OpenedObject) -> bytes | None:
+    """All of a small opened object in one read, None when it is larger than OBJECT_MEMORY_BYTES_MAX."""
+    if opened.length is None or opened.length > OBJECT_MEMORY_BYTES_MAX:
+        return None
+    if opened.stored_from is not None:
+        return await read_exactly(archive, instance, opened.stored_from, opened.length)
+    return b"".join([piece async for piece in opened.chunks])
 
 
 async def read_header(archive: Archive, instance: StoredInstance) -> Dataset:
-    """The data set without Pixel Data and without other values above a size, corrections applied.
+    """The data set without Pixel Data and without binary values above HEADER_VALUE_BYTES_MAX, corrections applied.
 
     Raises NotFoundError when the object's file is lost, InvalidObjectError, StorageError.
     """
+    header = await read_header_bytes(archive, instance)
+    return await asyncio.to_thread(_to_dataset, header)
+
+
+async def read_header_bytes(archive: Archive, instance: StoredInstance) -> EncodedHeader:
+    """The elements before Pixel Data as they leave, corrections laid over. Raises as `read_header` does."""
+    split = await split_object(archive, instance)
+    encoding = split.scanned.encoding
+    return EncodedHeader(corrected_header(split, instance), syntax_of(encoding), split.scanned.pixel_data)
+
+
+# --- ways to open ---
+
+
+async def _open_stored(archive: Archive, instance: StoredInstance, *, part10: bool) -> OpenedObject:
+    """Not a byte is changed."""
+    start = 0 if part10 else instance.dataset_offset
+    length = instance.file_bytes - start
+    path = archive.store.path(instance.storage_key)
+    if path is not None:
+        await _require_file(archive, instance)
+    return OpenedObject(
+        transfer_syntax=instance.transfer_syntax_uid,
+        length=length,
+        file=FileRange(path, start, length) if path is not None else None,
+        chunks=archive.store.stream(instance.storage_key, start, length),
+        stored_from=start,
+    )
+
+
+async def _require_file(archive: Archive, instance: StoredInstance) -> None:
+    """A file that is lost or cut must be noticed before the first byte leaves."""
+    size = (await archive.store.stat(instance.storage_key)).size
+    if size != instance.file_bytes:
+        raise StorageError(
+            f"The file of {instance.sop_instance_uid} ({instance.storage_key}) has {size} bytes, but "
+            f"{instance.file_bytes} were stored. Run 'fileroom verify' and restore it from a copy."
+        )
+
+
+async def _open_with_new_header(archive: Archive, instance: StoredInstance, syntax: str) -> OpenedObject:
+    """Corrections, or another encoding of the same values."""
+    split = await split_object(archive, instance)
+    header = corrected_header(split, instance)
+    if syntax == instance.transfer_syntax_uid:
+        plain = chain(header, split.rest)
+        length = len(header) + split.rest_bytes if split.rest_bytes is not None else None
+    else:
+        plain = recode(header, split.rest, split.scanned.encoding, syntax)
+        length = None
+    if uids.transfer_syntax(syntax).deflated:
+        return OpenedObject(syntax, None, None, deflate(plain))
+    return OpenedObject(syntax, length, None, plain)
+
+
+async def _open_transcoded(archive: Archive, instance: StoredInstance, syntax: str) -> OpenedObject:
+    """Pixels in another encoding."""
+    raise UnsupportedError(
+        f"{instance.sop_instance_uid} is stored in {uids.transfer_syntax(instance.transfer_syntax_uid).name} and is not "
+        f"given in {uids.transfer_syntax(syntax).name}."
+    )
+
+
+async def _as_file(archive: Archive, instance: StoredInstance, opened: OpenedObject) -> OpenedObject:
+    """With preamble and file meta in front: the received ones where they still tell the truth (PS3.10 7.1)."""
+    if opened.transfer_syntax == instance.transfer_syntax_uid:
+        meta = await read_exactly(archive, instance, 0, instance.dataset_offset)
+    else:
+        meta = build_file_meta(instance.sop_class_uid, instance.sop_instance_uid, opened.transfer_syntax)
+    length = None if opened.length is None else len(meta) + opened.length
+    return OpenedObject(opened.transfer_syntax, length, None, chain(meta, opened.chunks))
+
+
+# --- headers ---
+
+
+def corrected_header(split: SplitObject, instance: StoredInstance) -> bytes:
+    """The header of a stored object with its corrections laid over."""
+    if not instance.corrections:
+        return split.header
     raise NotImplementedError
 
 
-async def read_header_bytes(archive: Archive, instance: StoredInstance) -> tuple[bytes, str]:
-    """(encoded data set up to Pixel Data with the corrections laid over, its transfer syntax).
+def syntax_of(encoding: Encoding) -> str:
+    """The uncompressed transfer syntax with this encoding, which plain elements can be read by."""
+    if not encoding.explicit_vr:
+        return uids.IMPLICIT_VR_LITTLE_ENDIAN
+    return uids.EXPLICIT_VR_LITTLE_ENDIAN if encoding.little_endian else uids.EXPLICIT_VR_BIG_ENDIAN
 
-    A deflated data set comes inflated, as Explicit VR Little Endian. Raises as `read_header` does.
-    """
-    raise NotImplementedError
+
+def _to_dataset(header: EncodedHeader) -> Dataset:
+    encoding = declared_encoding(header.transfer_syntax)
+    kept: list[bytes] = []
+    try:
+        for element in walk.elements(header.data, encoding):
+            is_long = element.value_end - element.value_start > HEADER_VALUE_BYTES_MAX
+            if not (is_long and (element.vr or vr_of(element.tag).encode()) in _BINARY_VRS):
+                kept.append(header.data[element.start : element.end])
+    except RanOutError:
+        pass  # What came before the broken end is still worth having.
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return read_dataset(io.BytesIO(b"".join(kept)), not encoding.explicit_vr, encoding.little_endian)

@@ -82,7 +82,7 @@ _SELECT: Final = f"""
 SELECT s.study_instance_uid, e.series_instance_uid, i.sop_instance_uid, i.sop_class_uid, i.transfer_syntax_uid,
        i.storage_key, i.file_bytes, i.dataset_offset, i.pixel_offset, i.number_of_frames, i.rows, i.columns,
        i.instance_number, e.modality, {_CORRECTIONS}
-FROM instance i JOIN series e ON e.id = i.series JOIN study s ON s.id = e.study"""  # noqa: S608  only constants of ours
+FROM instance i JOIN series e ON e.id = i.series JOIN study s ON s.id = e.study"""
 _ORDER: Final = "s.study_instance_uid, e.series_number, e.id, i.instance_number, i.id"
 _CORRECTIONS_COLUMN: Final = 14
 
@@ -136,7 +136,7 @@ def _statement(selection: Selection) -> tuple[str, list[list[str]]]:
 def _stored_instance(row: tuple[Any, ...]) -> StoredInstance:
     laid = row[_CORRECTIONS_COLUMN]
     corrections = tuple(LaidCorrection(tuple(path), vr, value) for path, vr, value in laid) if laid else ()
-    return StoredInstance(*row[:_CORRECTIONS_COLUMN], corrections)
+    return StoredInstance(*(*row[:_CORRECTIONS_COLUMN], corrections))
 
 
 def _failure(error: psycopg.Error) -> DatabaseError:

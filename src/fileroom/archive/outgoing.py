@@ -1,0 +1,133 @@
+"""What happens to a data set on its way out when only its header encoding changes (PS3.5 7.1, A.1, A.2, A.5).
+
+    plain elements ─ recode ─▶ implicit or explicit VR ─ deflate ─▶ deflated
+
+Values pass through untouched and in pieces, however long they are.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import zlib
+from collections.abc import AsyncIterator
+from typing import Final
+
+from fileroom.core.errors import InvalidObjectError, TooLargeError
+from fileroom.core.limits import HEADER_BYTES_MAX, STREAM_CHUNK_BYTES
+from fileroom.dicom import uids, walk
+from fileroom.dicom.header_scan import declared_encoding
+from fileroom.dicom.reencode import Surroundings, reencode, vr_in
+from fileroom.dicom.walk import UNDEFINED_LENGTH, Element, Encoding, RanOutError
+
+SAME_VALUES: Final = frozenset(
+    {uids.IMPLICIT_VR_LITTLE_ENDIAN, uids.EXPLICIT_VR_LITTLE_ENDIAN, uids.DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN}
+)
+"""Transfer syntaxes that hold the same little endian values and differ only around them."""
+_LONGEST_HEADER_BYTES: Final = 12
+
+
+async def chain(first: bytes, more: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """`first`, then the pieces of `more`."""
+    yield first
+    async for piece in more:
+        yield piece
+
+
+async def recode(header: bytes, rest: AsyncIterator[bytes], source: Encoding, syntax: str) -> AsyncIterator[bytes]:
+    """A data set in pieces (whole elements first, then the rest) in the encoding of a transfer syntax of SAME_VALUES.
+
+    Raises InvalidObjectError when the rest is broken, TooLargeError for a sequence behind the header that is longer
+    than HEADER_BYTES_MAX.
+    """
+    target = declared_encoding(syntax)
+    if source == target:
+        async for piece in chain(header, rest):
+            yield piece
+        return
+    around = Surroundings()
+    yield await asyncio.to_thread(_whole, header, source, target, around)
+    stream = _Stream(rest)
+    while await stream.fill(8):
+        async for piece in _recode_element(stream, source, target, around):
+            yield piece
+
+
+async def deflate(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """Deflate a data set (PS3.5 A.5): without a zlib header, with a null byte at the end where its length is odd."""
+    compressor = zlib.compressobj(wbits=-zlib.MAX_WBITS)
+    count = 0
+    async for piece in chunks:
+        deflated = await asyncio.to_thread(compressor.compress, piece)
+        count += len(deflated)
+        if deflated:
+            yield deflated
+    last = compressor.flush()
+    yield last + b"\0" * ((count + len(last)) % 2)
+
+
+def _whole(data: bytes, source: Encoding, target: Encoding, around: Surroundings) -> bytes:
+    try:
+        return reencode(data, source, target, around)
+    except RanOutError:
+        raise InvalidObjectError("the header ends inside an element; it cannot be given in another encoding") from None
+
+
+async def _recode_element(
+    stream: _Stream, source: Encoding, target: Encoding, around: Surroundings
+) -> AsyncIterator[bytes]:
+    """One element behind the header. Its value is only passed on, except that of a sequence."""
+    await stream.fill(_LONGEST_HEADER_BYTES)
+    head = stream.peek(_LONGEST_HEADER_BYTES)
+    try:
+        tag, vr, value_start, length = walk.element_header(head, 0, len(head), source)
+    except RanOutError:
+        stream.take(len(head))  # A few bytes behind the last element: padding of careless writers.
+        return
+    if length == UNDEFINED_LENGTH:
+        raise InvalidObjectError("an element of undefined length stands behind the header; its encoding is not changed")
+    found = vr_in(Element(tag, vr, 0, value_start, value_start + length, value_start + length, False), around)
+    if found == b"SQ":
+        if length > HEADER_BYTES_MAX:
+            raise TooLargeError(f"a sequence of {length} bytes stands behind the header; its encoding is not changed")
+        await stream.fill(value_start + length)
+        yield _whole(stream.take(value_start + length), source, target, around)
+        return
+    stream.take(value_start)
+    yield walk.encode_header(tag, found, length, target)
+    async for piece in stream.pass_on(length):
+        yield piece
+
+
+class _Stream:
+    """Bytes of an iterator, taken in portions of another size than they come."""
+
+    def __init__(self, chunks: AsyncIterator[bytes]) -> None:
+        self._chunks = chunks
+        self._buffer = b""
+
+    async def fill(self, count: int) -> bool:
+        """Have at least `count` bytes if there are so many; False when there are none at all."""
+        while len(self._buffer) < count:
+            piece = await anext(self._chunks, None)
+            if piece is None:
+                break
+            self._buffer += piece
+        return bool(self._buffer)
+
+    def peek(self, count: int) -> bytes:
+        """The next bytes, at most what `fill` has got."""
+        return self._buffer[:count]
+
+    def take(self, count: int) -> bytes:
+        """Take them."""
+        taken, self._buffer = self._buffer[:count], self._buffer[count:]
+        return taken
+
+    async def pass_on(self, count: int) -> AsyncIterator[bytes]:
+        """The next `count` bytes in pieces. Raises InvalidObjectError when there are fewer."""
+        while count:
+            if not await self.fill(1):
+                raise InvalidObjectError(f"the object ends {count} bytes before its last element does; it is truncated")
+            piece = self.take(min(count, STREAM_CHUNK_BYTES))
+            count -= len(piece)
+            yield piece

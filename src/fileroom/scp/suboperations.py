@@ -1,0 +1,221 @@
+"""The C-STORE sub-operations of C-GET and C-MOVE (PS3.4 C.4.2.2, C.4.3.2): objects to a peer, one after another.
+
+The next object is read while the present one is being sent. An object leaves as it is stored where the peer takes that
+transfer syntax, else in an uncompressed one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Final, Self
+
+import structlog
+
+from fileroom.archive.retrieve import StoredInstance, open_object, read_small
+from fileroom.archive.services import Archive
+from fileroom.core.errors import FileroomError, PeerError, PeerRefusedError
+from fileroom.core.limits import PRESENTATION_CONTEXTS_MAX
+from fileroom.dicom import uids
+from fileroom.dimse.command_set import CommandField, CommandSet, Priority
+from fileroom.dimse.status import StatusCategory, category, describe
+from fileroom.net.association_client import ProposedContext
+from fileroom.net.association_handler import AssociationPort, DataSource
+from fileroom.ul.negotiation import AcceptedContext
+
+REPORT_INTERVAL_S: Final = 1.0
+"""How often the peer hears of the progress; also while one large object is under way."""
+UNCOMPRESSED: Final = (uids.EXPLICIT_VR_LITTLE_ENDIAN, uids.IMPLICIT_VR_LITTLE_ENDIAN)
+"""What every object can be given in, in order of preference (PS3.5 10.1)."""
+_PAIRS_PER_ASSOCIATION: Final = PRESENTATION_CONTEXTS_MAX // 2
+"""Each pair of SOP class and stored transfer syntax needs at most two contexts."""
+
+_log: Final = structlog.get_logger(__name__)
+
+
+class Progress:
+    """Counts of sub-operations. As a context manager it reports every REPORT_INTERVAL_S until it is left."""
+
+    def __init__(self, total: int, is_cancelled: Callable[[], bool], report: Callable[[Progress], None]) -> None:
+        self.total = total
+        self.is_cancelled = is_cancelled
+        self.completed = 0
+        self.warned = 0
+        self.failed_uids: list[str] = []
+        self.last_failure = ""
+        self.stopped = False
+        """The peer cancelled before the end."""
+        self._settled: set[str] = set()
+        self._report = report
+        self._timer: asyncio.TimerHandle | None = None
+
+    @property
+    def failed(self) -> int:
+        """How many failed."""
+        return len(self.failed_uids)
+
+    @property
+    def remaining(self) -> int:
+        """How many are still to be done."""
+        return self.total - self.completed - self.warned - self.failed
+
+    def settle(self, instance: StoredInstance, status: int) -> None:
+        """The peer answered."""
+        self._settled.add(instance.sop_instance_uid)
+        kind = category(status)
+        if kind is StatusCategory.SUCCESS:
+            self.completed += 1
+        elif kind is StatusCategory.WARNING:
+            self.warned += 1
+            self.last_failure = f"Peer: {describe(status)}"
+        else:
+            self.failed_uids.append(instance.sop_instance_uid)
+            self.last_failure = f"Peer: {describe(status)}"
+
+    def fail(self, instance: StoredInstance, reason: str) -> None:
+        """The object could not be sent."""
+        self._settled.add(instance.sop_instance_uid)
+        self.failed_uids.append(instance.sop_instance_uid)
+        self.last_failure = reason
+
+    def give_up(self, instances: Sequence[StoredInstance], reason: str) -> None:
+        """All of these that are not settled fail."""
+        for instance in instances:
+            if instance.sop_instance_uid not in self._settled:
+                self.fail(instance, reason)
+
+    def __enter__(self) -> Self:
+        if self.total:
+            self._tick()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def _tick(self) -> None:
+        self._report(self)
+        self._timer = asyncio.get_running_loop().call_later(REPORT_INTERVAL_S, self._tick)
+
+
+@dataclass(frozen=True, slots=True)
+class AssociationPlan:
+    """Instances that go on one association, and the presentation contexts it needs."""
+
+    contexts: tuple[ProposedContext, ...]
+    instances: list[StoredInstance] = field(default_factory=list)
+
+
+def plan_associations(instances: Sequence[StoredInstance]) -> Iterator[AssociationPlan]:
+    """Spread instances over associations so that none needs more contexts than an association can have.
+
+    For each SOP class each stored transfer syntax is proposed alone, so that the peer cannot choose a worse one, and
+    the uncompressed ones together once more.
+    """
+    by_pair: dict[tuple[str, str], list[StoredInstance]] = {}
+    for instance in instances:
+        by_pair.setdefault((instance.sop_class_uid, instance.transfer_syntax_uid), []).append(instance)
+    pairs = sorted(by_pair)
+    for start in range(0, len(pairs), _PAIRS_PER_ASSOCIATION):
+        chosen = set(pairs[start : start + _PAIRS_PER_ASSOCIATION])
+        group = [i for i in instances if (i.sop_class_uid, i.transfer_syntax_uid) in chosen]
+        yield AssociationPlan(tuple(_contexts(sorted(chosen))), group)
+
+
+def _contexts(pairs: list[tuple[str, str]]) -> Iterator[ProposedContext]:
+    stored: dict[str, list[str]] = {}
+    for sop_class, syntax in pairs:
+        stored.setdefault(sop_class, []).append(syntax)
+    for sop_class, syntaxes in stored.items():
+        for syntax in syntaxes:
+            yield ProposedContext(sop_class, (syntax,))
+        others = tuple(syntax for syntax in UNCOMPRESSED if syntax not in syntaxes)
+        if others:
+            yield ProposedContext(sop_class, others)
+
+
+async def send_objects(
+    archive: Archive,
+    port: AssociationPort,
+    instances: Sequence[StoredInstance],
+    progress: Progress,
+    originator: tuple[str, int] | None = None,
+) -> None:
+    """Send each instance by C-STORE over `port`; what becomes of it is counted in `progress`.
+
+    `originator` is AE title and message ID of a C-MOVE. Ends early when the peer cancels. Raises PeerError when the
+    association breaks; what was settled before stays settled.
+    """
+    ahead: asyncio.Task[_Prepared] | None = None
+    try:
+        for index, instance in enumerate(instances):
+            if progress.is_cancelled():
+                progress.stopped = True
+                return
+            current = ahead or asyncio.create_task(_prepare(archive, port, instance))
+            ahead = None
+            try:
+                prepared = await current
+            except FileroomError as error:
+                _log.warning("suboperation_failed", sop_instance_uid=instance.sop_instance_uid, reason=str(error))
+                progress.fail(instance, str(error))
+                continue
+            if index + 1 < len(instances):
+                ahead = asyncio.create_task(_prepare(archive, port, instances[index + 1]))
+            await _send(port, instance, prepared, progress, originator)
+    finally:
+        if ahead is not None:
+            ahead.cancel()
+            await asyncio.gather(ahead, return_exceptions=True)
+
+
+@dataclass(frozen=True, slots=True)
+class _Prepared:
+    """An object ready to be sent in `context`; a small one in one piece, already read."""
+
+    context: AcceptedContext
+    dataset: DataSource
+
+
+async def _prepare(archive: Archive, port: AssociationPort, instance: StoredInstance) -> _Prepared:
+    context = _choose_context(port, instance)
+    opened = await open_object(archive, instance, context.transfer_syntax, part10=False)
+    whole = await read_small(archive, instance, opened)
+    return _Prepared(context, opened.chunks if whole is None else whole)
+
+
+def _choose_context(port: AssociationPort, instance: StoredInstance) -> AcceptedContext:
+    """As stored if the peer takes it, else uncompressed, else whatever the peer takes the SOP class in."""
+    sop_class = instance.sop_class_uid
+    for syntax in (instance.transfer_syntax_uid, *UNCOMPRESSED, None):
+        context = port.find_context(sop_class, syntax)
+        if context is not None:
+            return context
+    raise PeerRefusedError(f"The peer does not accept {uids.uid_name(sop_class)}")
+
+
+async def _send(
+    port: AssociationPort,
+    instance: StoredInstance,
+    prepared: _Prepared,
+    progress: Progress,
+    originator: tuple[str, int] | None,
+) -> None:
+    aet, message_id = originator or (None, None)
+    command = CommandSet(
+        CommandField.C_STORE_RQ,
+        affected_sop_class_uid=instance.sop_class_uid,
+        affected_sop_instance_uid=instance.sop_instance_uid,
+        priority=Priority.MEDIUM,
+        move_originator_aet=aet,
+        move_originator_message_id=message_id,
+    )
+    try:
+        response = await port.send_request(prepared.context.id, command, prepared.dataset)
+    except PeerError:
+        raise
+    except FileroomError as error:
+        # The data set broke off in the middle of the message, so the association had to be aborted.
+        raise PeerError(f"{instance.sop_instance_uid} could not be sent to its end: {error}") from error
+    progress.settle(instance, response.status)

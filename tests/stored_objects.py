@@ -1,0 +1,68 @@
+"""Put objects into an archive in tests, the way every door does."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.filewriter import dcmwrite
+
+from fileroom.archive.services import Archive
+from fileroom.archive.store import Claim, StoreOutcome, begin
+from fileroom.dicom.part10 import parse_file_meta
+
+CT = "1.2.840.10008.5.1.4.1.1.2"
+EXPLICIT_LE = "1.2.840.10008.1.2.1"
+
+
+async def store_file(archive: Archive, file: bytes) -> StoreOutcome:
+    """Store a Part 10 object."""
+    meta = parse_file_meta(file, complete=True)
+    incoming = begin(archive, Claim(meta.sop_class_uid, meta.sop_instance_uid, meta.transfer_syntax, "test"))
+    data = memoryview(file)[meta.data_set_offset :]
+    for start in range(0, len(data), 1 << 20):
+        incoming.write(data[start : start + (1 << 20)])
+        await incoming.drain()
+    return await incoming.finish()
+
+
+def data_set_of(file: bytes) -> bytes:
+    """The data set of a Part 10 object as encoded there."""
+    return file[parse_file_meta(file, complete=True).data_set_offset :]
+
+
+def make_file(syntax: str = EXPLICIT_LE, *, pixels: bytes | None = b"\1\2\3\4\5\6\7\x08", **attributes: Any) -> bytes:
+    """A small Part 10 object: a CT image of 2 x 2 pixels unless the attributes say otherwise."""
+    dataset = Dataset()
+    for keyword, value in (_DEFAULTS | attributes).items():
+        setattr(dataset, keyword, value)
+    if pixels is not None:
+        dataset.Rows = dataset.Columns = 2
+        dataset.SamplesPerPixel = 1
+        dataset.PhotometricInterpretation = "MONOCHROME2"
+        dataset.BitsAllocated = dataset.BitsStored = 16
+        dataset.HighBit = 15
+        dataset.PixelRepresentation = 0
+        dataset.add_new(0x7FE00010, "OW", pixels)
+    dataset.file_meta = FileMetaDataset()
+    dataset.file_meta.MediaStorageSOPClassUID = dataset.SOPClassUID
+    dataset.file_meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID
+    dataset.file_meta.TransferSyntaxUID = syntax
+    out = io.BytesIO()
+    dcmwrite(out, dataset, enforce_file_format=True)
+    return out.getvalue()
+
+
+_DEFAULTS: dict[str, Any] = {
+    "SOPClassUID": CT,
+    "SOPInstanceUID": "1.2.3.1.1.1",
+    "StudyInstanceUID": "1.2.3.1",
+    "SeriesInstanceUID": "1.2.3.1.1",
+    "PatientName": "DOE^JANE",
+    "PatientID": "P1",
+    "StudyDate": "20260101",
+    "Modality": "CT",
+    "SeriesNumber": 1,
+    "InstanceNumber": 1,
+}

@@ -1,0 +1,59 @@
+"""What tests of the rooms above the database share: one embedded PostgreSQL, and an empty archive for each test."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from fileroom.archive.services import Archive
+from fileroom.core.clock import system_now
+from fileroom.core.settings import Settings
+from fileroom.db.embedded import EmbeddedPostgres
+from fileroom.db.pool import open_pool
+from fileroom.db.schema import migrate
+from fileroom.index.write import IndexWriter, store_function_sql
+from fileroom.storage.local import LocalStore
+
+_KEPT_TABLES = ("alembic_version", "schema_repeatable")
+
+
+@pytest.fixture(scope="session")
+def database_url() -> Iterator[str]:
+    """A migrated database of this test session."""
+    # Not in pytest's own folder: the server may run as another account, which cannot pass through that.
+    folder = Path(tempfile.mkdtemp(prefix="fileroom-tests-"))
+    folder.chmod(0o755)
+    server = EmbeddedPostgres(folder / "postgres")
+    try:
+        server.start()
+        migrate(server.url, [store_function_sql()])
+        yield server.url
+    finally:
+        server.stop()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+async def archive(database_url: str, tmp_path: Path) -> AsyncIterator[Archive]:
+    """An empty archive: emptied tables, objects in the test's own folder."""
+    _empty_tables(database_url)
+    writer = IndexWriter(database_url)
+    await writer.start()
+    pool = await open_pool(database_url)
+    try:
+        yield Archive(LocalStore(tmp_path / "store"), writer, pool, Settings(), system_now)
+    finally:
+        await writer.stop()
+        await pool.close()
+
+
+def _empty_tables(database_url: str) -> None:
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        rows = connection.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'public'").fetchall()
+        tables = ", ".join(name for (name,) in rows if name not in _KEPT_TABLES)
+        connection.execute(f"TRUNCATE {tables} RESTART IDENTITY".encode())
