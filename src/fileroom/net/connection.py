@@ -79,6 +79,7 @@ class UpperLayerConnection(asyncio.BufferedProtocol, abc.ABC):
         self._socket: socket.socket | None = None
         self._artim: asyncio.TimerHandle | None = None
         self._watch: asyncio.TimerHandle | None = None
+        self._linger: asyncio.TimerHandle | None = None
         self._last_heard_s = 0.0
         self._pauses = 0
         self._writable: asyncio.Future[None] | None = None
@@ -189,8 +190,9 @@ class UpperLayerConnection(asyncio.BufferedProtocol, abc.ABC):
         self._perform(self.association.transport_closed())
         self._finish(EndKind.CONNECTION_LOST, "the connection was closed")
         self._stop_artim()
-        if self._watch is not None:
-            self._watch.cancel()
+        for timer in (self._watch, self._linger):
+            if timer is not None:
+                timer.cancel()
         self._release_writers()
         if not self.closed.done():
             self.closed.set_result(None)
@@ -277,7 +279,7 @@ class UpperLayerConnection(asyncio.BufferedProtocol, abc.ABC):
     def _close(self) -> None:
         if self._transport is not None and not self._transport.is_closing():
             self._transport.close()
-            self._loop.call_later(self._timeouts.send_s, self._transport.abort)
+            self._linger = self._loop.call_later(self._timeouts.send_s, self._transport.abort)
 
     def _release_writers(self) -> None:
         if self._writable is not None and not self._writable.done():
