@@ -13,7 +13,7 @@ from fileroom.archive.store import Claim, IncomingObject, StoreOutcome, begin
 from fileroom.core.errors import InvalidObjectError
 from fileroom.core.limits import HEADER_BYTES_MAX, KIB
 from fileroom.dicom import uids
-from fileroom.dicom.header_scan import NeedMoreData, scan_header, wanted_tags
+from fileroom.dicom.header_scan import NeedMoreData, scan_header
 from fileroom.dicom.part10 import FileMeta, parse_file_meta
 from fileroom.index.attributes import BY_KEYWORD
 from fileroom.index.instances import record_refusal
@@ -21,19 +21,23 @@ from fileroom.index.instances import record_refusal
 _FIRST_LOOK_BYTES: Final = 4 * KIB
 _SOP_CLASS_UID: Final = BY_KEYWORD["SOPClassUID"].tag
 _SOP_INSTANCE_UID: Final = BY_KEYWORD["SOPInstanceUID"].tag
-_IDENTITY: Final = wanted_tags((_SOP_CLASS_UID, _SOP_INSTANCE_UID))
+_IDENTITY: Final = frozenset({_SOP_CLASS_UID, _SOP_INSTANCE_UID})
 
 
 class IncomingFile:
     """One file while its bytes arrive. Not to be used again after `finish` or `abort`."""
 
-    def __init__(self, archive: Archive, received_by: str, sender: str) -> None:
+    def __init__(self, archive: Archive, received_by: str, sender: str, study_instance_uid: str = "") -> None:
+        """`study_instance_uid`: the one study that the file may belong to; empty: any."""
         self._archive = archive
+        self._study_instance_uid = study_instance_uid
         self._received_by = received_by
         self._sender = sender
         self._head = bytearray()
         self._look_at = _FIRST_LOOK_BYTES
         self._object: IncomingObject | None = None
+        self.claim: Claim | None = None
+        """What the file says it is, as soon as that is known."""
 
     @property
     def pending_bytes(self) -> int:
@@ -94,6 +98,7 @@ class IncomingFile:
         except NeedMoreData:
             self._look_at = 2 * len(head)
             return
+        self.claim = claim
         self._object = begin(self._archive, claim)
         self._object.write(memoryview(head)[meta.data_set_offset :])
         self._head.clear()
@@ -111,4 +116,5 @@ class IncomingFile:
             sender=self._sender,
             sending_aet=meta.source_aet or None,
             receiving_aet=self._archive.settings.aet,
+            study_instance_uid=self._study_instance_uid,
         )

@@ -170,8 +170,8 @@ def _sources(path: Path) -> Iterator[_Source]:
             for name in sorted(names):
                 yield from _sources_of_file(Path(folder) / name)
     elif path.name.upper() == "DICOMDIR":
-        for name in sorted(p for p in path.parent.rglob("*") if p.is_file() and p != path):
-            yield from _sources_of_file(name)
+        for file in sorted(p for p in path.parent.rglob("*") if p.is_file() and p != path):
+            yield from _sources_of_file(file)
     else:
         yield from _sources_of_file(path)
 

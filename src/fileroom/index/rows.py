@@ -6,6 +6,7 @@ itself keeps every byte as received.
 
 from __future__ import annotations
 
+import datetime as dt
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -51,6 +52,8 @@ class StoredFacts:
     digest: bytes
     received_by: str
     sender: str
+    received_at: dt.datetime | None = None
+    """None: now, by the database's clock."""
 
 
 def build_row(
@@ -75,6 +78,7 @@ def build_row(
         digest=facts.digest.hex(),
         received_by=facts.received_by,
         sender=facts.sender,
+        received_at=facts.received_at,
     )
     identity = patient_identity(header.text(_PATIENT_ID), header.text(_ISSUER), study_instance_uid)
     return InstanceRow(

@@ -44,6 +44,7 @@ STORED_COLUMNS: Final = (
     ("digest", "text"),
     ("received_by", "text"),
     ("sender", "text"),
+    ("received_at", "timestamptz"),
 )
 """Columns of an instance that are facts about the stored object. The digest travels as hexadecimal."""
 
@@ -322,9 +323,12 @@ END $$;
 """
 
 
+_INSTANCE_VALUES: Final = {"digest": "decode(i.digest, 'hex')", "received_at": "coalesce(i.received_at, now())"}
+
+
 def _store_instances_sql() -> str:
     instance = (*columns_at(Level.INSTANCE), *STORED_COLUMNS)
-    values = ", ".join("decode(i.digest, 'hex')" if name == "digest" else f"i.{name}" for name, _ in instance)
+    values = ", ".join(_INSTANCE_VALUES.get(name, f"i.{name}") for name, _ in instance)
     return f"""
 CREATE OR REPLACE FUNCTION store_instances(batch jsonb)
 RETURNS TABLE (outcome text, storage_key text, file_bytes bigint, digest text) LANGUAGE plpgsql AS $$

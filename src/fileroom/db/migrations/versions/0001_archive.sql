@@ -223,6 +223,18 @@ CREATE TABLE doomed_object (
     doomed_at timestamptz NOT NULL DEFAULT now()
 );
 
+-- Objects that had rows, but whose files were found missing or damaged. Their rows are gone, so that a copy can be sent again.
+CREATE TABLE lost_object (
+    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    study_instance_uid text COLLATE "C" NOT NULL,
+    series_instance_uid text COLLATE "C" NOT NULL,
+    sop_instance_uid text COLLATE "C" NOT NULL,
+    storage_key text COLLATE "C" NOT NULL UNIQUE,
+    digest bytea NOT NULL,
+    reason text NOT NULL,
+    found_at timestamptz NOT NULL DEFAULT now()
+);
+
 -- Corrections: laid over the data set on every way out; the received bytes stay.
 CREATE TABLE correction (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,

@@ -1,0 +1,160 @@
+"""`fileroom verify`: does every row have its object, whole and unchanged, and every object its row?
+
+With repair, an object without a row is filed; the row of an object that is missing or damaged is taken away and
+remembered as lost, so that a copy can be sent again. Nothing is deleted but a second copy of what is filed already.
+The same check, without checksums and for the last days only, runs at every start.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
+from typing import Final
+
+from fileroom.archive.filing import Filed, file_stored_object
+from fileroom.archive.rebuild import OBJECTS_PREFIX
+from fileroom.archive.services import Archive
+from fileroom.core.errors import InvalidObjectError, NotFoundError
+from fileroom.index.upkeep import FiledObject, count_filed_objects, filed_objects, known_keys, record_lost
+from fileroom.storage.store import StoredObject
+
+_ROWS_AT_A_TIME: Final = 1000
+ARRIVING_FOR_S: Final = 300
+"""An object without a row may still be on its way in; after five minutes it is not."""
+RECENT_DAYS: Final = 2
+"""What a crash may have left is of these days."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something that does not fit. `kind`: missing, damaged, orphan, unreadable. `repair`: what was done about it."""
+
+    kind: str
+    storage_key: str
+    sop_instance_uid: str
+    detail: str
+    repair: str = ""
+
+
+@dataclass(slots=True)
+class VerifyReport:
+    """What was compared, and what did not fit."""
+
+    rows: int = 0
+    objects: int = 0
+    checked_bytes: int = 0
+    findings: list[Finding] = field(default_factory=list)
+
+
+Progress = Callable[[int, int], None]
+"""Called with (rows done, rows in all)."""
+
+
+async def verify(
+    archive: Archive,
+    *,
+    checksums: bool = True,
+    repair: bool = False,
+    prefixes: tuple[str, ...] = (OBJECTS_PREFIX,),
+    progress: Progress | None = None,
+) -> VerifyReport:
+    """Compare rows with objects below `prefixes`, both ways. Raises StorageError, DatabaseError."""
+    report = VerifyReport()
+    total = await count_filed_objects(archive.pool) if progress else 0
+    for prefix in prefixes:
+        async for filed in _all_filed(archive, prefix):
+            report.rows += 1
+            fault = await _fault(archive, filed, report, checksums=checksums)
+            if fault is not None:
+                report.findings.append(await _settle_fault(archive, filed, *fault, repair=repair))
+            if progress is not None:
+                progress(report.rows, total)
+        async for orphan in _orphans(archive, prefix, report):
+            report.findings.append(await _settle_orphan(archive, orphan, repair=repair))
+    return report
+
+
+async def recover(archive: Archive) -> VerifyReport:
+    """After a start: sweep unfinished writes, and put right what a crash of the last days may have left."""
+    now = archive.now()
+    await archive.store.sweep(now - dt.timedelta(seconds=ARRIVING_FOR_S))
+    days = (now - dt.timedelta(days=back) for back in range(RECENT_DAYS))
+    prefixes = tuple(f"{OBJECTS_PREFIX}{day:%Y/%m/%d}/" for day in days)
+    return await verify(archive, checksums=False, repair=True, prefixes=prefixes)
+
+
+# --- rows without their object ---
+
+
+async def _all_filed(archive: Archive, prefix: str) -> AsyncIterator[FiledObject]:
+    last = 0
+    while rows := await filed_objects(archive.pool, last, _ROWS_AT_A_TIME, prefix):
+        for row in rows:
+            yield row
+        last = rows[-1].id
+
+
+async def _fault(
+    archive: Archive, filed: FiledObject, report: VerifyReport, *, checksums: bool
+) -> tuple[str, str] | None:
+    """(kind, detail) of what is wrong with the object of a row."""
+    try:
+        size = (await archive.store.stat(filed.storage_key)).size
+        if size != filed.file_bytes:
+            return "damaged", f"it has {size} bytes instead of {filed.file_bytes}"
+        if checksums:
+            digest = hashlib.sha256()
+            async for piece in archive.store.stream(filed.storage_key, filed.dataset_offset):
+                digest.update(piece)
+                report.checked_bytes += len(piece)
+            if digest.digest() != filed.digest:
+                return "damaged", "its data set has changed: the SHA-256 differs from the one at its arrival"
+    except NotFoundError:
+        return "missing", "there is no such object in the store"
+    return None
+
+
+async def _settle_fault(archive: Archive, filed: FiledObject, kind: str, detail: str, *, repair: bool) -> Finding:
+    done = ""
+    if repair:
+        await record_lost(archive.pool, filed, f"{kind}: {detail}")
+        done = "its row was taken away and noted as lost; send the object again"
+    return Finding(kind, filed.storage_key, filed.sop_instance_uid, detail, done)
+
+
+# --- objects without their row ---
+
+
+async def _orphans(archive: Archive, prefix: str, report: VerifyReport) -> AsyncIterator[StoredObject]:
+    youngest = archive.now() - dt.timedelta(seconds=ARRIVING_FOR_S)
+    batch: list[StoredObject] = []
+    async for stored in archive.store.objects(prefix):
+        report.objects += 1
+        batch.append(stored)
+        if len(batch) == _ROWS_AT_A_TIME:
+            for orphan in await _unknown(archive, batch, youngest):
+                yield orphan
+            batch = []
+    for orphan in await _unknown(archive, batch, youngest):
+        yield orphan
+
+
+async def _unknown(archive: Archive, batch: list[StoredObject], youngest: dt.datetime) -> list[StoredObject]:
+    known = await known_keys(archive.pool, [stored.key for stored in batch]) if batch else set()
+    return [stored for stored in batch if stored.key not in known and stored.modified_at < youngest]
+
+
+async def _settle_orphan(archive: Archive, orphan: StoredObject, *, repair: bool) -> Finding:
+    finding = Finding("orphan", orphan.key, "", "no row speaks of it")
+    if not repair:
+        return finding
+    try:
+        filed = await file_stored_object(archive, orphan)
+    except InvalidObjectError as error:
+        return Finding("unreadable", orphan.key, "", str(error), "it stays where it is")
+    if filed is Filed.SURPLUS:
+        await archive.store.delete(orphan.key)
+        return Finding("orphan", orphan.key, "", finding.detail, "deleted: the same content is filed already")
+    return Finding("orphan", orphan.key, "", finding.detail, f"filed ({filed.value})")

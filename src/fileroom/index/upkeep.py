@@ -1,0 +1,91 @@
+"""Rows as `archive.verify` and `archive.rebuild` need them: which object belongs to which row, and the other way round."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from psycopg.rows import class_row
+
+from fileroom.db.pool import Pool
+
+
+@dataclass(frozen=True, slots=True)
+class FiledObject:
+    """The row of an instance as far as its object goes."""
+
+    id: int
+    study_instance_uid: str
+    series_instance_uid: str
+    sop_instance_uid: str
+    storage_key: str
+    file_bytes: int
+    dataset_offset: int
+    digest: bytes
+
+
+async def filed_objects(pool: Pool, after_id: int, limit: int, key_prefix: str = "") -> list[FiledObject]:
+    """The next rows by id; with `key_prefix` only those whose object lies there."""
+    async with pool.connection() as connection, connection.cursor(row_factory=class_row(FiledObject)) as cursor:
+        await cursor.execute(
+            b"""SELECT i.id, s.study_instance_uid, e.series_instance_uid, i.sop_instance_uid, i.storage_key, i.file_bytes,
+                       i.dataset_offset, i.digest
+                FROM instance i JOIN series e ON e.id = i.series JOIN study s ON s.id = e.study
+                WHERE i.id > %s AND starts_with(i.storage_key, %s) ORDER BY i.id LIMIT %s""",
+            (after_id, key_prefix, limit),
+        )
+        return await cursor.fetchall()
+
+
+async def count_filed_objects(pool: Pool) -> int:
+    """How many instances there are rows of."""
+    async with pool.connection() as connection:
+        row = await (await connection.execute(b"SELECT count(*) FROM instance")).fetchone()
+        return int(row[0]) if row else 0
+
+
+async def known_keys(pool: Pool, keys: list[str]) -> set[str]:
+    """Those of `keys` that some row speaks of."""
+    async with pool.connection() as connection:
+        cursor = await connection.execute(
+            b"""WITH asked AS (SELECT unnest(%s::text[]) COLLATE "C" AS key)
+                SELECT key FROM asked WHERE EXISTS (SELECT 1 FROM instance WHERE storage_key = key)
+                    OR EXISTS (SELECT 1 FROM conflict WHERE storage_key = key)
+                    OR EXISTS (SELECT 1 FROM doomed_object WHERE storage_key = key)
+                    OR EXISTS (SELECT 1 FROM lost_object WHERE storage_key = key)""",
+            (keys,),
+        )
+        return {row[0] for row in await cursor.fetchall()}
+
+
+async def record_lost(pool: Pool, lost: FiledObject, reason: str) -> None:
+    """Take the row of an object that is missing or damaged away, and remember it: it may be sent again now."""
+    async with pool.connection() as connection, connection.transaction():
+        cursor = await connection.execute(
+            b"DELETE FROM instance WHERE id = %s AND storage_key = %s RETURNING series", (lost.id, lost.storage_key)
+        )
+        row = await cursor.fetchone()
+        if row is None:
+            return  # changed meanwhile
+        await connection.execute(
+            b"""INSERT INTO lost_object (study_instance_uid, series_instance_uid, sop_instance_uid, storage_key, digest, reason)
+                VALUES (%s, %s, %s, %s, %s, %s) ON CONFLICT (storage_key) DO NOTHING""",
+            (
+                lost.study_instance_uid,
+                lost.series_instance_uid,
+                lost.sop_instance_uid,
+                lost.storage_key,
+                lost.digest,
+                reason,
+            ),
+        )
+        await connection.execute(
+            b"""UPDATE series SET instance_count = instance_count - 1, changed_at = now(), documented = false
+                WHERE id = %s""",
+            row,
+        )
+
+
+async def forget_index(pool: Pool) -> None:
+    """Empty the index: patients, studies, series, instances, and what refers to their files. Corrections stay."""
+    async with pool.connection() as connection:
+        await connection.execute(b"TRUNCATE patient, study, series, instance, conflict, lost_object")
