@@ -36,9 +36,17 @@ def _unwrapped() -> Iterator[OddObject]:
     body = Body("file/dicm-without-preamble")
     yield file_only(body.name, b"DICM" + _meta(body) + body.encoded(), kept("the preamble is missing", firm=False))
     body = Body("file/preamble-without-dicm")
-    yield file_only(body.name, bytes(132) + _meta(body) + body.encoded(), kept("DICM is missing", firm=False))
+    yield file_only(
+        body.name,
+        bytes(132) + _meta(body) + body.encoded(),
+        refused("DICM is missing, and zeros are no element", firm=False),
+    )
     body = Body("file/preamble-lower-case-dicm")
-    yield file_only(body.name, bytes(128) + b"dicm" + _meta(body) + body.encoded(), kept("dicm is wrong", firm=False))
+    yield file_only(
+        body.name,
+        bytes(128) + b"dicm" + _meta(body) + body.encoded(),
+        refused("dicm is wrong, and zeros are no element", firm=False),
+    )
     body = Body("file/tiff-in-preamble")
     tiff = b"II*\0\x08\0\0\0" + bytes(120)
     yield file_only(
@@ -52,12 +60,12 @@ def _unwrapped() -> Iterator[OddObject]:
 
 
 def _wrong_meta() -> Iterator[OddObject]:
-    for name, said in (("zero", 0), ("too-short", 40), ("too-long", 4000), ("huge", 0xFFFFFFF0)):
+    for name, number in (("zero", 0), ("too-short", 40), ("too-long", 4000), ("huge", 0xFFFFFFF0)):
         body = Body(f"meta/group-length-{name}")
-        meta = bytearray(_meta(body))
-        meta[8:12] = struct.pack("<I", said)
+        right = _meta(body)
+        meta = right[:8] + struct.pack("<I", number) + right[12:]
         why = "group 2 ends where another group begins, whatever its length says"
-        yield file_only(body.name, PREAMBLE + bytes(meta) + body.encoded(), kept(why, firm=False))
+        yield file_only(body.name, PREAMBLE + meta + body.encoded(), kept(why, firm=False))
     body = Body("meta/group-length-missing")
     yield file_only(body.name, PREAMBLE + _meta(body)[12:] + body.encoded(), kept("no group length"))
     body = Body("meta/only-transfer-syntax")
@@ -98,19 +106,8 @@ def _cut_meta() -> Iterator[OddObject]:
     body = Body("meta/cut")
     whole = PREAMBLE + _meta(body) + body.encoded()
     start = len(PREAMBLE)
-    for at in (
-        1,
-        4,
-        127,
-        128,
-        131,
-        start,
-        start + 6,
-        start + 14,
-        start + 40,
-        start + 100,
-        start + len(_meta(body)) - 3,
-    ):
+    meta_end = start + len(_meta(body))
+    for at in (1, 4, 127, 128, 131, start + 1, start + 6, start + 14, start + 40, start + 100, meta_end - 3):
         yield file_only(f"meta/cut-at-{at:03d}", whole[:at], refused("the file ends in its file meta information"))
     yield file_only("meta/nothing-behind", whole[: start + len(_meta(body))], refused("the file has no data set"))
 
@@ -134,7 +131,8 @@ def _no_dicom() -> Iterator[OddObject]:
         pack.writestr(zipfile.ZipInfo("readme.txt"), "no object in here")
     for name, data in (
         ("empty", b""), ("one-byte", b"D"), ("text", b"Dear colleague,\r\nplease find enclosed ...\r\n"),
-        ("dicm-and-text", PREAMBLE + b"Dear colleague, please find enclosed our report."), ("only-dicm", PREAMBLE),
+        ("dicm-and-text", PREAMBLE + b"Dear colleague, please find enclosed our report."),
+        ("only-dicm-twice", PREAMBLE + PREAMBLE),
         ("zeros-100", bytes(100)), ("zeros-132", bytes(132)), ("zeros-4096", bytes(4096)), ("ones-4096", b"\xff" * 4096),
         ("jpeg", b"\xff\xd8\xff\xe0\0\x10JFIF\0" + bytes(200)), ("png", b"\x89PNG\r\n\x1a\n" + bytes(200)),
         ("pdf", b"%PDF-1.4\n%%EOF\n"), ("zip", archive.getvalue()), ("gzip", gzip.compress(b"x" * 500, mtime=0)),

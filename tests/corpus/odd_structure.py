@@ -267,4 +267,5 @@ def _tails() -> Iterator[OddObject]:
         body.tail = tail
         clean = name.startswith("padding") or name.endswith(("signature", "pixels"))
         if name not in ("garbage", "text", "second-object"):
-            yield from_body(body, kept(why, firm=clean))
+            rest = refused("too few bytes for another element: it looks cut", "C000", firm=False)
+            yield from_body(body, rest if len(tail) < 8 else kept(why, firm=clean))

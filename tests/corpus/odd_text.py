@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from corpus.elements import CHARACTER_SET, EXPLICIT, IMPLICIT, PATIENT_ID, PATIENT_NAME, SIDE, SOP_INSTANCE, STUDY, Body
-from corpus.odd import OddObject, from_body, kept
+from corpus.odd import OddObject, from_body, kept, refused
 
 _ESC: Final = b"\x1b"
 _SINGLE_BYTE: Final = (
@@ -206,13 +206,12 @@ def _wrong_vrs() -> Iterator[OddObject]:
         ("time-as-un", 0x00080030, "UN", b"112233"), ("modality-as-sh", 0x00080060, "SH", b"CT"),
         ("number-as-us", 0x00200013, "US", EXPLICIT.number(1)), ("number-as-ds", 0x00200013, "DS", b"1.0"),
         ("charset-as-lo", CHARACTER_SET, "LO", b"ISO_IR 100"), ("spacing-as-fd", 0x00280030, "FD", b"\0" * 16),
-        ("unknown-zz", 0x00081030, "ZZ", b"Unknown VR in short form"), ("lower-case", 0x00081030, "lo", b"Lower case VR "),
-        ("blank-vr", 0x00081030, "  ", b"Blank VR"), ("question-vr", 0x00081030, "??", b"Question VR "),
-        ("nul-vr", 0x00081030, "\0\0", b"NUL VR"), ("dash-vr", 0x00081030, "--", b"Dash VR "),
+        ("unknown-zz", 0x00081030, "ZZ", b"Unknown VR in short form"),
     ):  # fmt: skip
-        yield from_body(
-            Body(f"vr/{name}").put(tag, vr, value), kept(why, firm="-vr" not in name and name != "lower-case")
-        )
+        yield from_body(Body(f"vr/{name}").put(tag, vr, value), kept(why))
+    for name, vr in (("lower-case", "lo"), ("blank", "  "), ("question", "??"), ("nul", "\0\0"), ("dash", "--")):
+        body = Body(f"vr/{name}").put(0x00081030, vr, "Which length is mine?")
+        yield from_body(body, refused("what is no VR does not tell where its length stands", "C000", firm=False))
     body = Body("vr/instance-uid-as-un")
     yield from_body(body.put(SOP_INSTANCE, "UN", body.sop_instance), kept(why))
     body = Body("vr/instance-uid-as-lo")
