@@ -135,6 +135,11 @@ class UpperLayerConnection(asyncio.BufferedProtocol, abc.ABC):
         if self._end is not None:
             raise self._error_of_end(self._end)
 
+    @property
+    def is_receiving(self) -> bool:
+        """False while reading is paused."""
+        return self._pauses == 0
+
     def pause_receiving(self) -> None:
         """Stop reading from the peer. Pieces that are already read still come."""
         self._pauses += 1
