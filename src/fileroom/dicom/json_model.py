@@ -136,7 +136,7 @@ def model_to_encoded(model: Mapping[str, Any], resolve: ResolveBulk | None = Non
 
     Raises InvalidObjectError when it is no DICOM JSON object, or refers to bulk data and there is no `resolve`.
     """
-    encoder = _Encoder(resolve)
+    encoder = ModelEncoder(resolve)
     head: list[bytes] = []
     tail: list[bytes] = []
     pixel_data: BulkReference | None = None
@@ -144,7 +144,7 @@ def model_to_encoded(model: Mapping[str, Any], resolve: ResolveBulk | None = Non
         if tag in PIXEL_TAGS:
             pixel_data = _pixel_reference(tag, entry)
         else:
-            (tail if tag > max(PIXEL_TAGS) else head).append(encoder.element(tag, entry, (), 0))
+            (tail if tag > max(PIXEL_TAGS) else head).append(_element_in_utf_8(encoder, tag, entry))
     if encoder.beyond_ascii and f"{_CHARACTER_SET:08X}" not in model:
         head.insert(0, walk.encode_element(_CHARACTER_SET, b"CS", b"ISO_IR 192", walk.EXPLICIT_LE))
     return EncodedModel(b"".join(head), pixel_data, b"".join(tail))
@@ -275,13 +275,20 @@ class _Out:
         return {"vr": vr, "InlineBinary": base64.b64encode(raw).decode("ascii")}
 
 
-class _Encoder:
-    """The way from a model to bytes."""
+class ModelEncoder:
+    """The way from a model to bytes, for any encoding and character set."""
 
-    __slots__ = ("_resolve", "beyond_ascii")
+    __slots__ = ("_charset", "_encoding", "_resolve", "beyond_ascii")
 
-    def __init__(self, resolve: ResolveBulk | None) -> None:
+    def __init__(
+        self,
+        resolve: ResolveBulk | None,
+        encoding: Encoding = walk.EXPLICIT_LE,
+        charset: CharacterSet = charsets.UTF_8,
+    ) -> None:
         self._resolve = resolve
+        self._encoding = encoding
+        self._charset = charset
         self.beyond_ascii = False
         """Was any text written that needs a character set to be named?"""
 
@@ -302,7 +309,7 @@ class _Encoder:
         return sorted(entries, key=lambda pair: pair[0])
 
     def element(self, tag: int, entry: Mapping[str, Any], path: BulkPath, depth: int) -> bytes:
-        """One encoded element."""
+        """One encoded element. Raises InvalidObjectError, and UnicodeEncodeError for text that the set does not have."""
         vr = entry.get("vr")
         if not (isinstance(vr, str) and (vr.encode() in walk.SHORT_VRS or vr.encode() in walk.LONG_VRS)):
             raise InvalidObjectError(f"attribute {tag:08X} has no valid vr: {vr!r:.20}")
@@ -310,17 +317,17 @@ class _Encoder:
             value = self._value(tag, vr, entry, path, depth)
         except InvalidObjectError as error:
             raise InvalidObjectError(f"attribute {tag:08X}: {error}") from error
-        return walk.encode_element(tag, vr.encode(), value, walk.EXPLICIT_LE)
+        return walk.encode_element(tag, vr.encode(), value, self._encoding)
 
     def _value(self, tag: int, vr: str, entry: Mapping[str, Any], path: BulkPath, depth: int) -> bytes:
         if tag == _CHARACTER_SET:
-            return b"ISO_IR 192"
+            return padded("\\".join(self._charset.terms).encode("ascii", "replace"), "CS")
         if "BulkDataURI" in entry:
             if self._resolve is None:
                 raise InvalidObjectError("it refers to bulk data, but none was sent along")
-            return padded(self._resolve((*path, tag), vr, str(entry["BulkDataURI"])), vr)
+            return self._bulk(self._resolve((*path, tag), vr, str(entry["BulkDataURI"])), vr)
         if "InlineBinary" in entry:
-            return padded(_from_base64(entry["InlineBinary"]), vr)
+            return self._bulk(_from_base64(entry["InlineBinary"]), vr)
         values = entry.get("Value")
         if values is None:
             return b""
@@ -330,10 +337,7 @@ class _Encoder:
             return b"".join(self._item(tag, item, path, index, depth) for index, item in enumerate(values))
         if vr in BULK_VRS:
             raise InvalidObjectError(f"a value of VR {vr} must be InlineBinary or BulkDataURI")
-        try:
-            raw = encode_values(vr, _plain(values), charsets.UTF_8)
-        except UnicodeEncodeError as error:
-            raise InvalidObjectError(f"its text cannot be written in UTF-8: {error.reason}") from error
+        raw = encode_values(vr, _plain(values), self._charset, little_endian=self._encoding.little_endian)
         self.beyond_ascii = self.beyond_ascii or (vr in TEXT_VRS and not raw.isascii())
         return raw
 
@@ -342,19 +346,29 @@ class _Encoder:
             raise InvalidObjectError(f"sequences are nested deeper than {SEQUENCE_DEPTH_MAX} levels")
         entries = self.sorted_entries({} if item is None else item)
         content = b"".join(self.element(child, entry, (*path, tag, index), depth + 1) for child, entry in entries)
-        return walk.encode_item(content, walk.EXPLICIT_LE)
+        return walk.encode_item(content, self._encoding)
+
+    def _bulk(self, raw: bytes, vr: str) -> bytes:
+        return padded(raw if self._encoding.little_endian else swapped(raw, vr), vr)
+
+
+def _element_in_utf_8(encoder: ModelEncoder, tag: int, entry: Mapping[str, Any]) -> bytes:
+    try:
+        return encoder.element(tag, entry, (), 0)
+    except UnicodeEncodeError as error:
+        raise InvalidObjectError(f"attribute {tag:08X}: its text cannot be written: {error.reason}") from error
 
 
 def _plain(values: list[object]) -> list[Value]:
     for value in values:
         if not (value is None or isinstance(value, (str, int, float, dict))):
-            raise InvalidObjectError(f"{value!r:.40} is not a value")
+            raise InvalidObjectError(f"a {type(value).__name__} stands where a value belongs")
     return values  # type: ignore[return-value]  # just checked
 
 
 def _from_base64(text: object) -> bytes:
     try:
-        return base64.b64decode(str(text), validate=False)
+        return base64.b64decode("".join(str(text).split()), validate=True)
     except (binascii.Error, ValueError) as error:
         raise InvalidObjectError(f"its InlineBinary is not base64: {error}") from error
 

@@ -60,7 +60,7 @@ def encode_values(vr: str, values: Sequence[Value], charset: CharacterSet, *, li
             return struct.pack(f"{'<' if little_endian else '>'}{len(words)}H", *words)
         text = "\\".join(_text_of(value, vr) for value in values)
     except (ValueError, TypeError, OverflowError, struct.error) as error:
-        raise InvalidObjectError(f"{values!r:.80} cannot be a value of VR {vr}: {error}") from error
+        raise InvalidObjectError(f"the value cannot be written in VR {vr}; correct it and send it again") from error
     return padded(encode_text(text, charset), vr)
 
 

@@ -176,8 +176,21 @@ def encode_header(tag: int, vr: bytes, length: int, encoding: Encoding) -> bytes
 
 def encode_item(content: bytes, encoding: Encoding) -> bytes:
     """One item of defined length."""
-    order = "<" if encoding.little_endian else ">"
-    return struct.pack(order + "HHI", ITEM >> 16, ITEM & 0xFFFF, len(content)) + content
+    return _mark(ITEM, len(content), encoding) + content
+
+
+def encode_undefined_item(content: bytes, encoding: Encoding) -> bytes:
+    """One item of undefined length with its delimiter."""
+    return _mark(ITEM, UNDEFINED_LENGTH, encoding) + content + _mark(ITEM_DELIMITER, 0, encoding)
+
+
+def sequence_delimiter(encoding: Encoding) -> bytes:
+    """What ends a sequence of undefined length."""
+    return _mark(SEQUENCE_DELIMITER, 0, encoding)
+
+
+def _mark(tag: int, length: int, encoding: Encoding) -> bytes:
+    return struct.pack(("<" if encoding.little_endian else ">") + "HHI", tag >> 16, tag & 0xFFFF, length)
 
 
 def _end_of(data: bytes, position: int, limit: int, open_levels: list[tuple[bool, Encoding]]) -> int:
