@@ -16,8 +16,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Final
 
-from pydicom.datadict import dictionary_VR, tag_for_keyword
-
 from fileroom.core.errors import InvalidRequestError, TooLargeError
 from fileroom.core.identifiers import UID
 from fileroom.core.limits import (
@@ -27,6 +25,7 @@ from fileroom.core.limits import (
     QUERY_OFFSET_MAX,
     SEQUENCE_DEPTH_MAX,
 )
+from fileroom.dicom.dictionary import tag_of, vr_of
 from fileroom.dicom.matching import RANGE_VRS, parse_matching, range_bounds
 from fileroom.dicom.query import (
     AnyOf,
@@ -256,7 +255,7 @@ class _Request:
             return
         if path not in self.values:
             self.values[path] = (name, value)
-        elif _vr(path[-1]) in _COMMA_LISTS:
+        elif vr_of(path[-1]) in _COMMA_LISTS:
             self.values[path] = (name, self.values[path][1] + "\\" + value)
         elif self.values[path][1] != value:
             raise InvalidRequestError(f"{shown(name)} is given twice with different values; give it once")
@@ -279,7 +278,7 @@ class _Request:
 
     def _matching(self, name: str, tag: int, text: str) -> Matching | None:
         """How the value matches; None for universal matching."""
-        vr = _vr(tag)
+        vr = vr_of(tag)
         if text.strip() in ("", "*"):
             return None
         if vr == "SQ" or vr in _NOT_MATCHABLE:
@@ -341,7 +340,7 @@ _Node = Matching | _Tree
 def _keys_of(tree: _Tree) -> tuple[Key, ...]:
     """Keys below one sequence belong to one item that must match them all (PS3.4 C.2.2.2.6)."""
     return tuple(
-        Key(tag, "SQ", SequenceItem(_keys_of(node))) if isinstance(node, dict) else Key(tag, _vr(tag), node)
+        Key(tag, "SQ", SequenceItem(_keys_of(node))) if isinstance(node, dict) else Key(tag, vr_of(tag), node)
         for tag, node in tree.items()
         if node != {}
     )
@@ -367,7 +366,7 @@ def _path(name: str) -> TagPath:
         raise InvalidRequestError(f"{shown(name)} goes deeper than {SEQUENCE_DEPTH_MAX} sequences")
     path = tuple(_tag(part) for part in parts)
     for tag, part in zip(path[:-1], parts, strict=False):
-        if _vr(tag) not in ("SQ", "UN"):
+        if vr_of(tag) not in ("SQ", "UN"):
             raise InvalidRequestError(f"{shown(name)}: {part} is not a sequence, so nothing lies below it")
     return path
 
@@ -375,18 +374,10 @@ def _path(name: str) -> TagPath:
 def _tag(text: str) -> int:
     if _TAG.fullmatch(text):
         return int(text, 16)
-    tag = tag_for_keyword(text)
+    tag = tag_of(text)
     if tag is None:
         raise _NotKnownError(text)
-    return int(tag)
-
-
-def _vr(tag: int) -> str:
-    """The VR of the standard's dictionary, the first where there is a choice, UN where there is none."""
-    try:
-        return str(dictionary_VR(tag)).split(" or ", 1)[0]
-    except KeyError:
-        return "UN"
+    return tag
 
 
 def _split_list(text: str) -> list[str]:

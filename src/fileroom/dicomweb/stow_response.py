@@ -6,12 +6,14 @@ import enum
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
-from xml.sax.saxutils import escape, quoteattr
 
 import orjson
-from pydicom.datadict import dictionary_VR, tag_for_keyword
 
 from fileroom.core.identifiers import UID
+from fileroom.dicom.dictionary import vr_of
+from fileroom.dicom.json_model import JsonObject
+from fileroom.dicom.xml_model import stream_xml
+from fileroom.dicomweb.model import key_of
 
 
 class WarningReason(enum.IntEnum):
@@ -86,17 +88,12 @@ def store_status(outcomes: Sequence[Outcome]) -> int:
 
 def store_response_json(outcomes: Iterable[Outcome], root_url: str) -> bytes:
     """The module as one DICOM JSON object (application/dicom+json). `root_url` is the DICOMweb root, without slash."""
-    return orjson.dumps(_json(_module(outcomes, root_url)))
+    return orjson.dumps(_model(_module(outcomes, root_url)))
 
 
 def store_response_xml(outcomes: Iterable[Outcome], root_url: str) -> bytes:
     """The module as Native DICOM Model (application/dicom+xml)."""
-    body = "".join(_xml(_module(outcomes, root_url)))
-    return (
-        '<?xml version="1.0" encoding="UTF-8"?>'
-        f'<NativeDicomModel xmlns="http://dicom.nema.org/PS3.19/models/NativeDICOM" xml:space="preserve">{body}'
-        "</NativeDicomModel>"
-    ).encode()
+    return b"".join(stream_xml(_model(_module(outcomes, root_url))))
 
 
 _Value = str | int | list["_Module"]
@@ -148,36 +145,14 @@ def _failure(failed: Failed) -> _Module:
     return failure
 
 
-def _sorted(module: _Module) -> list[tuple[str, str, str, _Value]]:
-    """(tag as 8 digits, VR, keyword, value) by rising tag."""
-    rows = []
-    for keyword, value in module.items():
-        tag = tag_for_keyword(keyword)
-        if tag is None:
-            raise KeyError(keyword)
-        rows.append((f"{tag:08X}", str(dictionary_VR(tag)), keyword, value))
-    return sorted(rows, key=lambda row: row[0])
-
-
-def _json(module: _Module) -> dict[str, dict[str, object]]:
-    found: dict[str, dict[str, object]] = {}
-    for tag, vr, _, value in _sorted(module):
-        found[tag] = {"vr": vr}
+def _model(module: _Module) -> JsonObject:
+    """The module as a DICOM JSON object, by rising tag."""
+    model: JsonObject = {}
+    for keyword, value in sorted(module.items(), key=lambda pair: key_of(pair[0])):
+        key = key_of(keyword)
+        model[key] = {"vr": vr_of(int(key, 16))}
         if isinstance(value, list):
-            found[tag]["Value"] = [_json(item) for item in value]
+            model[key]["Value"] = [_model(item) for item in value]
         elif value != "":
-            found[tag]["Value"] = [value]
-    return found
-
-
-def _xml(module: _Module) -> Iterable[str]:
-    for tag, vr, keyword, value in _sorted(module):
-        yield f'<DicomAttribute tag="{tag}" vr="{vr}" keyword={quoteattr(keyword)}>'
-        if isinstance(value, list):
-            for number, item in enumerate(value, start=1):
-                yield f'<Item number="{number}">'
-                yield from _xml(item)
-                yield "</Item>"
-        elif value != "":
-            yield f'<Value number="1">{escape(str(value))}</Value>'
-        yield "</DicomAttribute>"
+            model[key]["Value"] = [value]
+    return model
