@@ -1,0 +1,83 @@
+"""How the archive is: what it holds, and whether everything it needs is there."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Final
+
+import psycopg
+from psycopg_pool import PoolTimeout
+
+from fileroom.archive.services import Archive
+from fileroom.core.errors import DatabaseError, FileroomError
+from fileroom.index.totals import Totals, read_totals
+
+CHECK_TIMEOUT_S: Final = 3.0
+"""Whoever asks for readiness waits a few seconds; what has not answered by then is not ready."""
+
+
+@dataclass(frozen=True, slots=True)
+class PartState:
+    """One part that Fileroom needs: ready, or why not."""
+
+    name: str
+    ready: bool
+    detail: str
+
+
+async def totals(archive: Archive) -> Totals:
+    """How many patients, studies, series and instances there are. Raises DatabaseError."""
+    return await read_totals(archive.pool)
+
+
+async def readiness(archive: Archive) -> list[PartState]:
+    """The state of database, storage and DICOM port, asked all at once."""
+    checks: tuple[tuple[str, Callable[[Archive], Awaitable[str]]], ...] = (
+        ("database", _database),
+        ("storage", _storage),
+        ("dicom", _dicom_port),
+    )
+    return list(await asyncio.gather(*(_state(archive, name, check) for name, check in checks)))
+
+
+async def _state(archive: Archive, name: str, check: Callable[[Archive], Awaitable[str]]) -> PartState:
+    try:
+        async with asyncio.timeout(CHECK_TIMEOUT_S):
+            return PartState(name, ready=True, detail=await check(archive))
+    except TimeoutError:
+        return PartState(name, ready=False, detail=f"no answer within {CHECK_TIMEOUT_S:g} s")
+    except FileroomError as error:
+        return PartState(name, ready=False, detail=str(error))
+
+
+async def _database(archive: Archive) -> str:
+    try:
+        async with archive.pool.connection(CHECK_TIMEOUT_S) as connection:
+            await connection.execute(b"SELECT 1")
+    except (psycopg.Error, PoolTimeout) as error:
+        raise DatabaseError(f"The database does not answer: {type(error).__name__}. Is it running?") from error
+    return "answers"
+
+
+async def _storage(archive: Archive) -> str:
+    free = await archive.store.free_bytes()
+    if free is None:
+        return "without an end"
+    if free == 0:
+        raise FileroomError(
+            f"No room is left beyond the reserve of {archive.settings.storage_reserve_mib} MiB. Make room or add storage."
+        )
+    return f"{free // 2**30} GiB free"
+
+
+async def _dicom_port(archive: Archive) -> str:
+    host, port = archive.settings.host, archive.settings.dicom_port
+    address = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104  listening everywhere, asked here
+    try:
+        _, writer = await asyncio.open_connection(address, port)
+    except OSError as error:
+        raise FileroomError(f"Nothing listens on the DICOM port {host}:{port} ({error.strerror}).") from error
+    writer.close()
+    return f"listens on {host}:{port}"

@@ -1,0 +1,28 @@
+"""What a request's address says: the DICOMweb root as the client knows it, and the UIDs of its path."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from starlette.requests import Request
+
+from fileroom.core.identifiers import UID
+
+DICOMWEB_PATH: Final = "/dicom-web"
+
+
+def dicomweb_root(request: Request) -> str:
+    """The root without its last slash, under the name that the client used (checked by `web.guard`)."""
+    scope = request.scope
+    host = request.headers.get("host", "localhost")
+    return f"{scope['scheme']}://{host}{scope.get('root_path', '')}{DICOMWEB_PATH}"
+
+
+def path_uid(request: Request, name: str) -> UID:
+    """A UID of the path. Raises InvalidRequestError."""
+    return UID(request.path_params[name])
+
+
+def optional_path_uid(request: Request, name: str) -> UID | None:
+    """The same where the path may lack it."""
+    return UID(request.path_params[name]) if name in request.path_params else None

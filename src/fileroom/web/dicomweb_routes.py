@@ -1,0 +1,140 @@
+"""The DICOMweb resources: one table for the routes and for the answer to Retrieve Capabilities (PS3.18 8.9, 10.1).
+
+What is not in this table is neither served nor promised.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Final
+
+from starlette.requests import Request
+from starlette.routing import BaseRoute, Route
+
+from fileroom.archive.services import Archive
+from fileroom.dicomweb.capabilities import (
+    CAPABILITIES_OFFERS,
+    Method,
+    Parameter,
+    ResourceDescription,
+    capabilities_json,
+    capabilities_wadl,
+)
+from fileroom.dicomweb.offers import DICOM, DICOM_JSON, DICOM_XML, ZIP
+from fileroom.dicomweb.qido_params import Resource
+from fileroom.web.address import DICOMWEB_PATH, dicomweb_root
+from fileroom.web.answers import PRIVATE, Answer
+from fileroom.web.endpoint import Endpoint, Handler
+from fileroom.web.instances import instances_handler
+from fileroom.web.metadata import metadata_handler
+from fileroom.web.negotiation import negotiate
+from fileroom.web.qido import search_handler
+from fileroom.web.stow import store_handler
+
+
+@dataclass(frozen=True, slots=True)
+class _Served:
+    """A resource with the handler of each of its methods."""
+
+    description: ResourceDescription
+    handlers: dict[str, Handler]
+
+
+def dicomweb_routes(archive: Archive) -> list[BaseRoute]:
+    """The routes below DICOMWEB_PATH, those of images first: they are asked for most."""
+    served = _table(archive)
+    routes: list[BaseRoute] = []
+    for one in served:
+        path = f"{DICOMWEB_PATH}/{one.description.path}"
+        for method, handler in one.handlers.items():
+            routes.append(Route(path, Endpoint(handler), methods=[method]))
+        routes.append(Route(path, Endpoint(_options(tuple(one.handlers))), methods=["OPTIONS"]))
+    capabilities = Endpoint(_capabilities([one.description for one in served]))
+    for path in (DICOMWEB_PATH, f"{DICOMWEB_PATH}/"):
+        routes.append(Route(path, capabilities, methods=["GET", "OPTIONS"]))
+    return routes
+
+
+_STUDY: Final = "studies/{study}"
+_SERIES: Final = _STUDY + "/series/{series}"
+_INSTANCE: Final = _SERIES + "/instances/{instance}"
+
+_ACCEPT: Final = Parameter("accept", description="Media types, in place of the Accept header")
+_SEARCH_PARAMETERS: Final = (
+    _ACCEPT,
+    Parameter("limit"),
+    Parameter("offset"),
+    Parameter("includefield", repeating=True, description="Attributes to return, or all"),
+    Parameter("fuzzymatching", options=("true", "false")),
+    Parameter("emptyvaluematching", options=("true", "false")),
+    Parameter("multiplevaluematching", options=("true", "false")),
+    Parameter("{attribute}", repeating=True, description="A keyword or tag, as in PatientName=DOE^J*"),
+)
+_METADATA: Final = (DICOM_JSON, "application/json", f'multipart/related; type="{DICOM_XML}"')
+_INSTANCES: Final = (f'multipart/related; type="{DICOM}"', ZIP)
+
+
+def _table(archive: Archive) -> list[_Served]:
+    instances, metadata = instances_handler(archive), metadata_handler(archive)
+    store = store_handler(archive)
+    return [
+        *(_get(f"{path}/metadata", "RetrieveMetadata", metadata, _METADATA) for path in (_INSTANCE, _SERIES, _STUDY)),
+        _get(_INSTANCE, "RetrieveInstance", instances, (*_INSTANCES, DICOM)),
+        *(_search(archive, resource) for resource in Resource if resource is not Resource.ALL_STUDIES),
+        _get(_SERIES, "RetrieveSeries", instances, _INSTANCES),
+        _with_store(_get(_STUDY, "RetrieveStudy", instances, _INSTANCES), store),
+        _with_store(_search(archive, Resource.ALL_STUDIES), store),
+    ]
+
+
+def _get(
+    path: str,
+    identifier: str,
+    handler: Handler,
+    returns: tuple[str, ...],
+    parameters: tuple[Parameter, ...] = (_ACCEPT,),
+) -> _Served:
+    method = Method("GET", identifier, parameters=parameters, returns=returns)
+    return _Served(ResourceDescription(path, (method,)), {"GET": handler})
+
+
+def _search(archive: Archive, resource: Resource) -> _Served:
+    path = resource.value.lstrip("/")
+    name = f"Search{resource.name.title().replace('_', '')}"
+    return _get(path, name, search_handler(archive, resource), _METADATA, _SEARCH_PARAMETERS)
+
+
+def _with_store(served: _Served, handler: Handler) -> _Served:
+    """The same resource, to which instances can also be sent."""
+    method = Method(
+        "POST",
+        "StoreInstances",
+        accepts=(f'multipart/related; type="{DICOM}"', f'multipart/related; type="{DICOM_JSON}"', DICOM),
+        returns=(DICOM_JSON, DICOM_XML),
+        statuses=(200, 202),
+    )
+    description = ResourceDescription(served.description.path, (*served.description.methods, method))
+    return _Served(description, {**served.handlers, "POST": handler})
+
+
+def _capabilities(resources: list[ResourceDescription]) -> Handler:
+    """The handler of the service's own address (PS3.18 8.9)."""
+
+    async def handle(request: Request) -> Answer:
+        chosen = negotiate(request, CAPABILITIES_OFFERS)
+        make = capabilities_json if chosen.media_type == "application/json" else capabilities_wadl
+        headers = {"content-type": chosen.media_type, "cache-control": PRIVATE, "vary": "Accept"}
+        return Answer(200, headers, make(resources, dicomweb_root(request) + "/"))
+
+    return handle
+
+
+def _options(methods: tuple[str, ...]) -> Handler:
+    """Which methods a resource has (RFC 9110 9.3.7)."""
+    allowed = [*methods, *(["HEAD"] if "GET" in methods else []), "OPTIONS"]
+
+    async def handle(_request: Request) -> Answer:
+        return Answer(HTTPStatus.NO_CONTENT, {"allow": ", ".join(allowed)})
+
+    return handle

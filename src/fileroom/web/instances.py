@@ -1,0 +1,133 @@
+"""WADO-RS: studies, series and instances as DICOM objects, in parts, alone or as a ZIP file (PS3.18 10.4.1.1.1)."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+from starlette.requests import Request
+
+from fileroom.archive import retrieve
+from fileroom.archive.retrieve import OpenedObject, Selection, StoredInstance
+from fileroom.archive.services import Archive
+from fileroom.core.errors import NotFoundError
+from fileroom.dicomweb.media_types import AS_STORED, Representation
+from fileroom.dicomweb.offers import ZIP, instance_offers, web_transfer_syntax
+from fileroom.web.address import dicomweb_root, optional_path_uid, path_uid
+from fileroom.web.answers import PRIVATE, Answer, before_first
+from fileroom.web.conditional import entity_tag, not_modified
+from fileroom.web.endpoint import Handler
+from fileroom.web.files import object_pieces
+from fileroom.web.matches import retrieve_url
+from fileroom.web.negotiation import negotiate
+from fileroom.web.parts import Part, multipart_answer
+from fileroom.web.transfer_syntaxes import encodable_from
+from fileroom.web.zip_stream import ZipEntry, zip_pieces
+
+
+def instances_handler(archive: Archive) -> Handler:
+    """The handler of `/studies/{study}`, of `/series/{series}` below it and of `/instances/{instance}` below that."""
+
+    async def handle(request: Request) -> Answer:
+        instances = await select_instances(archive, request)
+        single = "instance" in request.path_params
+        stored = {instance.transfer_syntax_uid for instance in instances}
+        chosen = negotiate(request, instance_offers(stored, encodable_from(stored), single=single))
+        if single:
+            return await _one(archive, request, instances[0], chosen)
+        headers = {"cache-control": PRIVATE, "vary": "Accept"}
+        if chosen.media_type == ZIP:
+            return await _zip(archive, instances, chosen, headers)
+        answer = multipart_answer(chosen, _parts(archive, instances, chosen, dicomweb_root(request)), headers)
+        return await begun(answer)
+
+    return handle
+
+
+async def select_instances(archive: Archive, request: Request) -> list[StoredInstance]:
+    """What the path names. Raises NotFoundError where that is nothing."""
+    study = path_uid(request, "study")
+    series, instance = optional_path_uid(request, "series"), optional_path_uid(request, "instance")
+    if series is not None and instance is not None:
+        return [await retrieve.get_instance(archive, study, series, instance)]
+    selection = Selection(study_uids=(study,), series_uids=(series,) if series else ())
+    instances = await retrieve.list_instances(archive, selection)
+    if not instances:
+        what = f"series {series} in study {study}" if series else f"study {study}"
+        raise NotFoundError(f"There is no {what} in the archive. It was never received, or was deleted.")
+    return instances
+
+
+async def begun(answer: Answer) -> Answer:
+    """The same answer with its first piece made: an error up to there has a status code of its own."""
+    if isinstance(answer.body, bytes):
+        return answer
+    return Answer(answer.status, answer.headers, await before_first(answer.body), answer.length)
+
+
+async def open_as(archive: Archive, instance: StoredInstance, chosen: Representation) -> OpenedObject:
+    """The instance as a file in the chosen transfer syntax."""
+    return await retrieve.open_object(archive, instance, _target_syntax(instance, chosen), part10=True)
+
+
+async def dicom_answer(archive: Archive, request: Request, instance: StoredInstance, chosen: Representation) -> Answer:
+    """One instance as one file."""
+    tag = entity_tag(instance, chosen.media_type, _target_syntax(instance, chosen))
+    if unchanged := not_modified(request, tag):
+        return unchanged
+    opened = await open_as(archive, instance, chosen)
+    headers = {
+        "content-type": chosen.part_content_type(opened.transfer_syntax),
+        "etag": tag,
+        "cache-control": PRIVATE,
+        "vary": "Accept",
+    }
+    return await begun(Answer(200, headers, object_pieces(opened), opened.length))
+
+
+async def _one(archive: Archive, request: Request, instance: StoredInstance, chosen: Representation) -> Answer:
+    if chosen.media_type == ZIP:
+        return await _zip(archive, [instance], chosen, {"cache-control": PRIVATE, "vary": "Accept"})
+    if not chosen.multipart:
+        return await dicom_answer(archive, request, instance, chosen)
+    tag = entity_tag(instance, "multipart", chosen.media_type, _target_syntax(instance, chosen))
+    if unchanged := not_modified(request, tag):
+        return unchanged
+    headers = {"etag": tag, "cache-control": PRIVATE, "vary": "Accept"}
+    return await begun(multipart_answer(chosen, _parts(archive, [instance], chosen, dicomweb_root(request)), headers))
+
+
+async def _parts(
+    archive: Archive, instances: list[StoredInstance], chosen: Representation, root_url: str
+) -> AsyncIterator[Part]:
+    for instance in instances:
+        opened = await open_as(archive, instance, chosen)
+        uids = (instance.study_instance_uid, instance.series_instance_uid, instance.sop_instance_uid)
+        yield Part(
+            chosen.part_content_type(opened.transfer_syntax),
+            object_pieces(opened),
+            opened.length,
+            retrieve_url(root_url, *uids),
+        )
+
+
+async def _zip(
+    archive: Archive, instances: list[StoredInstance], chosen: Representation, headers: dict[str, str]
+) -> Answer:
+    async def entries() -> AsyncIterator[ZipEntry]:
+        series_uids = list(dict.fromkeys(instance.series_instance_uid for instance in instances))
+        folders = {uid: number for number, uid in enumerate(series_uids, start=1)}
+        for number, instance in enumerate(instances, start=1):
+            opened = await open_as(archive, instance, chosen)
+            name = f"series-{folders[instance.series_instance_uid]:04d}/{number:06d}.dcm"
+            yield ZipEntry(name, object_pieces(opened))
+
+    disposition = {"content-type": ZIP, "content-disposition": 'attachment; filename="study.zip"'}
+    return await begun(Answer(200, {**headers, **disposition}, zip_pieces(entries(), archive.now())))
+
+
+def _target_syntax(instance: StoredInstance, chosen: Representation) -> str | None:
+    if chosen.transfer_syntax != AS_STORED:
+        return chosen.transfer_syntax
+    # Implicit VR and big endian may not travel over DICOMweb even "as stored" (PS3.18 8.7.3).
+    allowed = web_transfer_syntax(instance.transfer_syntax_uid)
+    return None if allowed == instance.transfer_syntax_uid else allowed
