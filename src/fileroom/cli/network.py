@@ -1,31 +1,196 @@
-"""`fileroom echo`: Fileroom as an SCU."""
+"""`fileroom echo`, `send`, `find`, `move`, `get`: Fileroom as an SCU at other systems."""
 
 from __future__ import annotations
 
 import asyncio
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Any
 
+import orjson
 import typer
+from pydicom.dataset import Dataset
 
-from fileroom.archive.peers import Peer, echo
+from fileroom.archive.peers import Peer, Sent, echo, find, get, make_identifier, move, send
 from fileroom.cli.output import settings_or_exit
+from fileroom.core.errors import InvalidRequestError
+from fileroom.dicom.query import InformationModel
+from fileroom.dimse.command_set import CommandSet
 
 Host = Annotated[str, typer.Argument(help="Address of the peer.")]
 Port = Annotated[int, typer.Argument(help="DICOM port of the peer.")]
 CalledAet = Annotated[str, typer.Option("--aec", help="AE title of the peer.")]
+CallingAet = Annotated[str, typer.Option("--aet", help="AE title to call as; our own by default.")]
+LevelOption = Annotated[str, typer.Option("--level", help="PATIENT, STUDY, SERIES or IMAGE.")]
+Keys = Annotated[list[str] | None, typer.Option("-k", "--key", help="Keyword=value, or Keyword to be returned.")]
+PatientRoot = Annotated[bool, typer.Option("--patient-root", help="Use the Patient Root model.")]
 
 
 def add_commands(app: typer.Typer) -> None:
     """Add this module's commands."""
     app.command("echo")(echo_command)
+    app.command("send")(send_command)
+    app.command("find")(find_command)
+    app.command("move")(move_command)
+    app.command("get")(get_command)
 
 
-def echo_command(host: Host, port: Port, aec: CalledAet = "ANY-SCP") -> None:
+def echo_command(host: Host, port: Port, aec: CalledAet = "ANY-SCP", aet: CallingAet = "") -> None:
     """Ask a peer whether it is there (C-ECHO). Example: `fileroom echo 127.0.0.1 11112 --aec FILEROOM`"""
-    echo_peer(host, port, aec, settings_or_exit().aet)
+    echo_peer(host, port, aec, _own_aet(aet))
 
 
 def echo_peer(host: str, port: int, aet: str, own_aet: str) -> None:
     """Echo and print how long it took."""
     milliseconds = asyncio.run(echo(Peer(host, port, aet, own_aet)))
     typer.echo(f"{aet} at {host}:{port} answered in {milliseconds:.1f} ms.")
+
+
+def send_command(
+    host: Host,
+    port: Port,
+    paths: Annotated[list[Path], typer.Argument(help="DICOM files or folders.", exists=True)],
+    aec: CalledAet = "ANY-SCP",
+    aet: CallingAet = "",
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Send files as they are (C-STORE). Exits with 1 if the peer did not keep them all.
+
+    Example: `fileroom send 127.0.0.1 11112 scans/ --aec FILEROOM`
+    """
+    files = [f for path in paths for f in (sorted(path.rglob("*")) if path.is_dir() else [path]) if f.is_file()]
+
+    async def work() -> list[Sent]:
+        return [sent async for sent in send(Peer(host, port, aec, _own_aet(aet)), files)]
+
+    results = asyncio.run(work())
+    if as_json:
+        rows = [
+            {"path": r.path, "sop_instance_uid": r.sop_instance_uid, "status": r.status, "reason": r.reason}
+            for r in results
+        ]
+        typer.echo(orjson.dumps(rows, option=orjson.OPT_INDENT_2).decode())
+    kept = sum(result.is_kept for result in results)
+    for result in results:
+        if not result.is_kept:
+            status = f" status {result.status:04X}" if result.status is not None else ""
+            typer.echo(f"not kept: {result.path}:{status} {result.reason}", err=True)
+    if not as_json:
+        typer.echo(f"{kept} of {len(results)} objects were kept by {aec}.")
+    if kept < len(results):
+        raise typer.Exit(1)
+
+
+def find_command(
+    host: Host,
+    port: Port,
+    key: Keys = None,
+    level: LevelOption = "STUDY",
+    aec: CalledAet = "ANY-SCP",
+    aet: CallingAet = "",
+    patient_root: PatientRoot = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print DICOM JSON.")] = False,
+) -> None:
+    """Query a peer (C-FIND).
+
+    Example: `fileroom find 127.0.0.1 11112 --aec FILEROOM -k "PatientName=DOE*" -k StudyInstanceUID`
+    """
+    identifier = make_identifier(level.upper(), key or [])
+
+    async def work() -> list[Dataset]:
+        return [match async for match in find(Peer(host, port, aec, _own_aet(aet)), _model(patient_root), identifier)]
+
+    matches = asyncio.run(work())
+    if as_json:
+        typer.echo(orjson.dumps([match.to_json_dict() for match in matches], option=orjson.OPT_INDENT_2).decode())
+        return
+    for match in matches:
+        typer.echo(str(match))
+        typer.echo("")
+    typer.echo(f"{len(matches)} matches.", err=True)
+
+
+def move_command(
+    host: Host,
+    port: Port,
+    destination: Annotated[str, typer.Option("--to", help="AE title that the peer shall send to.")],
+    key: Keys = None,
+    level: LevelOption = "STUDY",
+    aec: CalledAet = "ANY-SCP",
+    aet: CallingAet = "",
+    patient_root: PatientRoot = False,
+) -> None:
+    """Have a peer send objects to another (C-MOVE).
+
+    Example: `fileroom move 127.0.0.1 11112 --aec FILEROOM --to WS1 -k StudyInstanceUID=1.2.3`
+    """
+    identifier = make_identifier(level.upper(), _required(key))
+
+    async def work() -> CommandSet | None:
+        last = None
+        peer = Peer(host, port, aec, _own_aet(aet))
+        async for command in move(peer, _model(patient_root), identifier, destination):
+            last = command
+        return last
+
+    _show_counts(asyncio.run(work()))
+
+
+def get_command(
+    host: Host,
+    port: Port,
+    folder: Annotated[Path, typer.Option("--into", help="Folder for the files.")] = Path(),
+    key: Keys = None,
+    level: LevelOption = "STUDY",
+    aec: CalledAet = "ANY-SCP",
+    aet: CallingAet = "",
+    patient_root: PatientRoot = False,
+) -> None:
+    """Fetch objects from a peer over the same association (C-GET).
+
+    Example: `fileroom get 127.0.0.1 11112 --aec FILEROOM --into scans -k StudyInstanceUID=1.2.3`
+    """
+    identifier = make_identifier(level.upper(), _required(key))
+    folder.mkdir(parents=True, exist_ok=True)
+    count = 0
+
+    def open_file(_sop_instance_uid: str) -> Path:
+        """Numbers, not UIDs: what a peer sends never becomes part of a path."""
+        nonlocal count
+        while True:
+            count += 1
+            path = folder / f"{count:06}.dcm"
+            if not path.exists():
+                return path
+
+    async def work() -> CommandSet | None:
+        last = None
+        async for command in get(Peer(host, port, aec, _own_aet(aet)), _model(patient_root), identifier, open_file):
+            last = command
+        return last
+
+    _show_counts(asyncio.run(work()))
+
+
+def _own_aet(aet: str) -> str:
+    return aet or settings_or_exit().aet
+
+
+def _model(patient_root: bool) -> InformationModel:
+    return InformationModel.PATIENT_ROOT if patient_root else InformationModel.STUDY_ROOT
+
+
+def _required(keys: list[str] | None) -> list[str]:
+    if not keys:
+        raise InvalidRequestError("Say what: -k StudyInstanceUID=... (a key with the UID of the level).")
+    return keys
+
+
+def _show_counts(last: Any) -> None:
+    if last is None:
+        return
+    failed = last.failed_suboperations or 0
+    typer.echo(
+        f"{last.completed_suboperations or 0} completed, {failed} failed, {last.warning_suboperations or 0} with warnings."
+    )
+    if failed:
+        raise typer.Exit(1)

@@ -89,3 +89,54 @@ async def forget_index(pool: Pool) -> None:
     """Empty the index: patients, studies, series, instances, and what refers to their files. Corrections stay."""
     async with pool.connection() as connection:
         await connection.execute(b"TRUNCATE patient, study, series, instance, conflict, lost_object")
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """An object that was not kept."""
+
+    refused_at: str
+    status: str
+    sop_instance_uid: str
+    sop_class_uid: str
+    transfer_syntax_uid: str
+    received_by: str
+    sender: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Conflict:
+    """An object kept aside, as its UID has other content."""
+
+    received_at: str
+    sop_instance_uid: str
+    sop_class_uid: str
+    storage_key: str
+    file_bytes: int
+    received_by: str
+    sender: str
+
+
+async def list_refusals(pool: Pool, limit: int = 1000) -> list[Refusal]:
+    """The latest refusals."""
+    async with pool.connection() as connection, connection.cursor(row_factory=class_row(Refusal)) as cursor:
+        await cursor.execute(
+            b"""SELECT to_char(refused_at, 'YYYY-MM-DD"T"HH24:MI:SS"Z"') AS refused_at, upper(lpad(to_hex(status), 4, '0'))
+                       AS status, sop_instance_uid, sop_class_uid, transfer_syntax_uid, received_by, sender, reason
+                FROM refusal ORDER BY id DESC LIMIT %s""",
+            (limit,),
+        )
+        return await cursor.fetchall()
+
+
+async def list_conflicts(pool: Pool, limit: int = 1000) -> list[Conflict]:
+    """The latest conflicts."""
+    async with pool.connection() as connection, connection.cursor(row_factory=class_row(Conflict)) as cursor:
+        await cursor.execute(
+            b"""SELECT to_char(received_at, 'YYYY-MM-DD"T"HH24:MI:SS"Z"') AS received_at, sop_instance_uid, sop_class_uid,
+                       storage_key, file_bytes, received_by, sender
+                FROM conflict ORDER BY id DESC LIMIT %s""",
+            (limit,),
+        )
+        return await cursor.fetchall()

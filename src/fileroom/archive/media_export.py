@@ -1,0 +1,139 @@
+"""Export of stored objects, as they leave by every other way too (corrections laid over): a folder, a ZIP file, or a
+medium with a DICOMDIR (PS3.10 8, PS3.3 F)."""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from pydicom.fileset import FileSet
+
+from fileroom.archive.retrieve import Selection, StoredInstance, find_instances, open_object
+from fileroom.archive.services import Archive
+from fileroom.core.errors import ConflictError, NotFoundError
+from fileroom.dicom import uids
+
+Progress = Callable[[int, int], None]
+"""Called with (objects done, objects in all)."""
+
+
+@dataclass(frozen=True, slots=True)
+class ExportReport:
+    """What was written."""
+
+    objects: int
+    bytes: int
+
+
+async def export_folder(
+    archive: Archive, selection: Selection, folder: Path, *, progress: Progress | None = None
+) -> ExportReport:
+    """Write `STUDY1/SERIES1/IMAGE1.dcm` ... below `folder`, which must be empty or new.
+
+    Names are numbers: neither patients nor UIDs belong in file names. Raises NotFoundError, ConflictError.
+    """
+    instances = await _found(archive, selection)
+    _require_empty(folder)
+    written = 0
+    for done, (name, instance) in enumerate(_names(instances), 1):
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("wb") as file:
+            written += await _write(archive, instance, file)
+        if progress is not None:
+            progress(done, len(instances))
+    return ExportReport(len(instances), written)
+
+
+async def export_zip(
+    archive: Archive, selection: Selection, path: Path, *, progress: Progress | None = None
+) -> ExportReport:
+    """Write one ZIP file; members are stored, not packed, as pixels hardly shrink."""
+    instances = await _found(archive, selection)
+    if path.exists():
+        raise ConflictError(f"{path} exists; choose another name.")
+    written = 0
+    part = path.with_name(path.name + ".part")
+    try:
+        with zipfile.ZipFile(part, "w", zipfile.ZIP_STORED) as target:
+            for done, (name, instance) in enumerate(_names(instances), 1):
+                with target.open(zipfile.ZipInfo(name), "w", force_zip64=True) as member:
+                    written += await _write(archive, instance, member)
+                if progress is not None:
+                    progress(done, len(instances))
+        part.rename(path)
+    finally:
+        part.unlink(missing_ok=True)
+    return ExportReport(len(instances), written)
+
+
+async def export_media(
+    archive: Archive, selection: Selection, folder: Path, *, progress: Progress | None = None
+) -> ExportReport:
+    """Write a file-set with its DICOMDIR. Objects are given uncompressed where a medium asks for it: Explicit LE."""
+    instances = await _found(archive, selection)
+    _require_empty(folder)
+    with tempfile.TemporaryDirectory(prefix=".fileroom-export-", dir=_existing_parent(folder)) as temporary:
+        file_set = FileSet()
+        written = 0
+        for done, (name, instance) in enumerate(_names(instances), 1):
+            path = Path(temporary) / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with path.open("wb") as file:
+                written += await _write(archive, instance, file, _media_syntax(instance))
+            await asyncio.to_thread(file_set.add, path)
+            if progress is not None:
+                progress(done, len(instances))
+        await asyncio.to_thread(file_set.write, folder)
+    return ExportReport(len(instances), written)
+
+
+async def _found(archive: Archive, selection: Selection) -> list[StoredInstance]:
+    instances = [instance async for instance in find_instances(archive, selection)]
+    if not instances:
+        raise NotFoundError("Nothing matches; see 'fileroom find' for what there is.")
+    return instances
+
+
+def _names(instances: list[StoredInstance]) -> list[tuple[str, StoredInstance]]:
+    studies: dict[str, int] = {}
+    series: dict[tuple[str, str], int] = {}
+    counts: dict[tuple[str, str], int] = {}
+    named = []
+    for instance in instances:
+        study = studies.setdefault(instance.study_instance_uid, len(studies) + 1)
+        key = (instance.study_instance_uid, instance.series_instance_uid)
+        number = series.setdefault(key, sum(1 for s, _ in series if s == key[0]) + 1)
+        counts[key] = counts.get(key, 0) + 1
+        named.append((f"STUDY{study}/SERIES{number}/IMAGE{counts[key]}.dcm", instance))
+    return named
+
+
+async def _write(
+    archive: Archive, instance: StoredInstance, file: BinaryIO | object, transfer_syntax: str | None = None
+) -> int:
+    opened = await open_object(archive, instance, transfer_syntax, part10=True)
+    written = 0
+    async for piece in opened.chunks:
+        written += await asyncio.to_thread(file.write, piece)  # type: ignore[union-attr]  # ZIP members have no type of their own
+    return written
+
+
+def _media_syntax(instance: StoredInstance) -> str | None:
+    """General purpose media (PS3.11 D) carry Explicit VR Little Endian or the JPEG families, never the others."""
+    odd = (uids.IMPLICIT_VR_LITTLE_ENDIAN, uids.EXPLICIT_VR_BIG_ENDIAN, uids.DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN)
+    return uids.EXPLICIT_VR_LITTLE_ENDIAN if instance.transfer_syntax_uid in odd else None
+
+
+def _require_empty(folder: Path) -> None:
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise ConflictError(f"{folder} is not empty; choose a new folder.")
+
+
+def _existing_parent(folder: Path) -> Path:
+    return next(parent for parent in folder.absolute().parents if parent.is_dir())
