@@ -14,6 +14,7 @@ import ssl as tls
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import Final
 
 from fileroom.core.errors import InvalidRequestError, PeerError, PeerRefusedError, PeerTimeoutError
 from fileroom.core.identifiers import AETitle
@@ -46,7 +47,7 @@ from fileroom.ul.items import (
 from fileroom.ul.negotiation import AcceptedContext
 from fileroom.ul.pdu import AssociateAC, AssociateRQ
 
-VERIFICATION: str = "1.2.840.10008.1.1"
+VERIFICATION: Final = "1.2.840.10008.1.1"
 """Verification SOP class (PS3.4 A)."""
 
 OpenSink = Callable[[AssociationPort, AcceptedContext, CommandSet], DataSink]
@@ -76,7 +77,7 @@ class RefusedContext:
         return f"{self.abstract_syntax}: {_REFUSALS[self.result]}"
 
 
-_REFUSALS: Mapping[ContextResult, str] = {
+_REFUSALS: Final[Mapping[ContextResult, str]] = {
     ContextResult.ACCEPTANCE: "accepted with a transfer syntax that was not proposed",
     ContextResult.USER_REJECTION: "refused by the application",
     ContextResult.NO_REASON: "refused, no reason given",

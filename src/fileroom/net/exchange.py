@@ -202,12 +202,10 @@ class MessageExchange(UpperLayerConnection):
                 self._write([encode_message(context_id, encode_command(command), None, limit)])
                 if dataset is not None:
                     await self._send_dataset(DataSetCutter(context_id, limit), dataset)
-            except PeerError:
-                raise
             except BaseException as error:
-                # The message stands half on the wire: nothing sensible can follow it.
-                detail = f"a data set could not be sent to its end: {type(error).__name__}"
-                self._abort(AbortSource.SERVICE_USER, AbortReason.NOT_SPECIFIED, detail)
+                if self._end is None:  # the message stands half on the wire: nothing sensible can follow it
+                    detail = f"a data set could not be sent to its end: {type(error).__name__}"
+                    self._abort(AbortSource.SERVICE_USER, AbortReason.NOT_SPECIFIED, detail)
                 raise
             finally:
                 held, self._held_responses = self._held_responses, []

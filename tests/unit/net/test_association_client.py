@@ -306,12 +306,13 @@ async def test_an_exception_in_the_block_aborts_the_association(served) -> None:
     assert (await served.handlers[0].ended).kind is EndKind.ABORTED_BY_PEER
 
 
-async def test_a_source_that_fails_midway_aborts_and_the_error_comes_through(served) -> None:
+@pytest.mark.parametrize("error", [LookupError, PeerError])
+async def test_a_source_that_fails_midway_aborts_and_the_error_comes_through(served, error) -> None:
     async def broken():
         yield bytes(300_000)
-        raise LookupError
+        raise error("the source broke")
 
-    with pytest.raises(LookupError):
+    with pytest.raises(error, match="the source broke"):
         async with open_to(await served.start()) as association:
             await association.store(CT, "1.2.3", EXPLICIT, broken())
     handler = served.handlers[0]
