@@ -43,6 +43,19 @@ class Dcmtk:
         """C-STORE of files or, with `+sd`, of folders. Verbose: the answers are in its output."""
         return self._run("storescu", ("-v", *options), tuple(map(str, paths)), environment)
 
+    def start_store(
+        self, paths: Iterable[Path], *options: str, environment: Mapping[str, str] | None = None
+    ) -> subprocess.Popen[str]:
+        """C-STORE in the background. Its output, read by `communicate`, holds the answers in the order of the files."""
+        return subprocess.Popen(
+            self._command("storescu", ("-v", *options), tuple(map(str, paths))),
+            env=os.environ | dict(environment or {}),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+        )
+
     def find(self, folder: Path, level: str, keys: Mapping[str, str], *options: str) -> list[Dataset]:
         """C-FIND, Study Root unless an option says otherwise; the answers as data sets. `folder` must be empty."""
         folder.mkdir(parents=True, exist_ok=True)
@@ -74,10 +87,8 @@ class Dcmtk:
         arguments: Sequence[str] = (),
         environment: Mapping[str, str] | None = None,
     ) -> subprocess.CompletedProcess[str]:
-        command = [program, "-aet", self._calling_aet, "-aec", self._called_aet, *options]
-        command += [LOOPBACK, str(self._port), *arguments]
         return subprocess.run(
-            command,
+            self._command(program, options, arguments),
             env=os.environ | dict(environment or {}),
             capture_output=True,
             text=True,
@@ -85,6 +96,10 @@ class Dcmtk:
             timeout=TIMEOUT_S,
             check=False,
         )
+
+    def _command(self, program: str, options: Sequence[str], arguments: Sequence[str]) -> list[str]:
+        aets = ["-aet", self._calling_aet, "-aec", self._called_aet]
+        return [program, *aets, *options, LOOPBACK, str(self._port), *arguments]
 
 
 class StoreScp:

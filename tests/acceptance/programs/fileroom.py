@@ -17,6 +17,7 @@ import psycopg
 from acceptance.programs.processes import (
     LOOPBACK,
     Server,
+    accepts_connections,
     children,
     command_line,
     free_ports,
@@ -71,7 +72,12 @@ class Fileroom:
 
     def start(self) -> None:
         """Start and wait until it is ready for work."""
-        self._server.start(self.is_ready, START_TIMEOUT_S)
+        self._server.start(self.is_ready, START_TIMEOUT_S, self.environment)
+
+    def start_unready(self) -> None:
+        """Start where it cannot become ready; wait until both ports answer."""
+        answers = (self.is_alive, lambda: accepts_connections(self.dicom_port))
+        self._server.start(lambda: all(answer() for answer in answers), START_TIMEOUT_S, self.environment)
 
     def stop(self) -> None:
         """Stop in order. Raises AssertionError when it ends with an error or leaves a process behind."""
@@ -102,8 +108,15 @@ class Fileroom:
 
     def is_ready(self) -> bool:
         """Whether /readyz says so."""
+        return self._says_200("readyz")
+
+    def is_alive(self) -> bool:
+        """Whether /healthz says so."""
+        return self._says_200("healthz")
+
+    def _says_200(self, page: str) -> bool:
         try:
-            return httpx.get(f"{self.url}/readyz", timeout=5).status_code == 200
+            return httpx.get(f"{self.url}/{page}", timeout=10).status_code == 200
         except httpx.TransportError:
             return False
 

@@ -61,7 +61,7 @@ class Server:
         """`environment` is laid over ours."""
         self.command = [str(part) for part in command]
         self.log_path = log
-        self._environment = os.environ | dict(environment or {})
+        self._environment = dict(environment or {})
         self.process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -70,14 +70,19 @@ class Server:
         assert self.process is not None, f"{self.command[0]} is not running"
         return self.process.pid
 
-    def start(self, ready: Callable[[], object], timeout_s: float = 30.0) -> None:
-        """Start and wait until `ready`. Raises NotReadyError with the end of the log."""
+    def start(
+        self, ready: Callable[[], object], timeout_s: float = 30.0, environment: Mapping[str, str] | None = None
+    ) -> None:
+        """Start and wait until `ready`. Raises NotReadyError with the end of the log.
+
+        `environment` is laid over the one given at first.
+        """
         ends_with_us = ["setpriv", "--pdeathsig", "TERM"] if shutil.which("setpriv") else []
         self.log_path.parent.mkdir(parents=True, exist_ok=True)
         with self.log_path.open("ab") as log:
             self.process = subprocess.Popen(
                 [*ends_with_us, *self.command],
-                env=self._environment,
+                env=os.environ | self._environment | dict(environment or {}),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
