@@ -24,6 +24,7 @@ Step = Callable[[Array], Array]
 """Numbers to numbers, float64, of any shape."""
 
 _SAMPLE_PIXELS: Final = 65536
+_DARK_MAX: Final = 127
 _AUTO_LOW, _AUTO_HIGH = 0.2, 99.8
 """Percentiles of an automatic window; single outliers do not darken the image."""
 
@@ -80,9 +81,12 @@ class Chain:
         return picture
 
     def _padded(self, grays: NDArray[np.uint8], stored: Array) -> NDArray[np.uint8]:
-        """Padding is background, whatever the window makes of its value (PS3.3 C.7.5.1.1.2)."""
+        """Padding is background (PS3.3 C.7.5.1.1.2): where it would be bright it is made black.
+
+        Dark padding keeps its gray; in MR it is often 0, which also occurs in the image.
+        """
         if self.padding is not None:
-            grays[(stored >= self.padding[0]) & (stored <= self.padding[1])] = 0
+            grays[(stored >= self.padding[0]) & (stored <= self.padding[1]) & (grays > _DARK_MAX)] = 0
         return grays
 
     def _automatic(self, stored: Array, pixel: ImagePixel) -> Step:
