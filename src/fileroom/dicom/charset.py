@@ -71,6 +71,7 @@ _ESCAPES_G1: Final = {
     b"$)C": "euc_kr",
     b"$)A": "gb2312",
 }
+_ESCAPE_OF: Final = {codec: escape for escape, codec in _ESCAPES_G1.items()}
 _DOUBLE_BYTE_G0: Final = {"iso2022_jp": b"\x1b$B", "iso2022_jp_2": b"\x1b$(D"}
 _ESCAPE: Final = re.compile(rb"\x1b(\$[()][A-Z]|\$[@AB]|[()\-,./][A-Za-z])")
 _DELIMITER: Final = re.compile(rb"([\\^=\t\n\f\r]+)")
@@ -119,7 +120,10 @@ def character_set(raw: bytes | None) -> CharacterSet:
         return CharacterSet(terms, first, note=note)
     if first in ("utf_8", "gb18030", "gbk"):
         return CharacterSet(terms, first, note=note or "code extensions given beside a set that allows none")
-    return CharacterSet(terms, first, True, tuple(codecs_known[1:] or codecs_known), note)
+    extensions = [
+        codec for codec in codecs_known[1:] or codecs_known if codec in _ESCAPE_OF or codec in _DOUBLE_BYTE_G0
+    ]
+    return CharacterSet(terms, first, True, tuple(extensions), note)
 
 
 def decode_text(raw: bytes, charset: CharacterSet) -> str:
@@ -254,8 +258,7 @@ def _encode_with_escape(piece: str, codec: str, charset: CharacterSet) -> bytes:
         return (
             encoded.replace(b"\x1b$@", b"\x1b$B").replace(b"\x1b(B", b"\x1b(J") if _is_jis_first(charset) else encoded
         )
-    escape = next(code for code, name in _ESCAPES_G1.items() if name == codec)
-    return _ESC + escape + _without_kanji(piece.encode(codec), codec, piece)
+    return _ESC + _ESCAPE_OF[codec] + _without_kanji(piece.encode(codec), codec, piece)
 
 
 def _is_jis_first(charset: CharacterSet) -> bool:

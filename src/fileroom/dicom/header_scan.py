@@ -133,7 +133,7 @@ def scan_header(
     syntax = uids.transfer_syntax(transfer_syntax)
     tags = wanted if isinstance(wanted, frozenset) else frozenset(wanted)
     if syntax.deflated:
-        return _scan_deflated(bytes(data), tags, complete=complete)
+        return _scan_deflated(data, tags, complete=complete)
     encoding = declared_encoding(transfer_syntax)
     if isinstance(data, bytes) and len(data) <= HEADER_BYTES_MAX:
         return _scan(data, encoding, tags, complete=complete)
@@ -153,15 +153,16 @@ def real_encoding(head: bytes, transfer_syntax: str) -> Encoding:
     return _real_encoding(head, declared_encoding(transfer_syntax))
 
 
-def inflate(data: bytes, bytes_max: int) -> tuple[bytes, bool]:
+def inflate(data: bytes | memoryview, bytes_max: int) -> tuple[bytes, bool]:
     """(inflated bytes, at most `bytes_max`; did the stream end?) of a deflated data set (PS3.5 A.5).
 
     Some writers add the zlib header that the standard forbids. Raises InvalidObjectError when it is neither.
     """
+    enough = data[: bytes_max + bytes_max // 1024 + 1024]  # deflated bytes are at most that much longer
     for window_bits in (-zlib.MAX_WBITS, zlib.MAX_WBITS):
         stream = zlib.decompressobj(window_bits)
         try:
-            return stream.decompress(data, bytes_max), stream.eof
+            return stream.decompress(enough, bytes_max), stream.eof
         except zlib.error:
             continue
     raise InvalidObjectError("the data set is not deflated although its transfer syntax says so; send it again")
@@ -181,7 +182,7 @@ def _parse_integer(text: str) -> int | None:
         return None
 
 
-def _scan_deflated(data: bytes, wanted: frozenset[int], *, complete: bool) -> ScannedHeader:
+def _scan_deflated(data: bytes | memoryview, wanted: frozenset[int], *, complete: bool) -> ScannedHeader:
     inflated, ended = inflate(data, HEADER_BYTES_MAX)
     try:
         found = _scan(inflated, walk.EXPLICIT_LE, wanted, complete=ended or complete)

@@ -95,6 +95,26 @@ def element_at(data: bytes, position: int, limit: int, encoding: Encoding) -> El
     return Element(tag, vr, position, value_start, end, end, False)
 
 
+def locate(data: bytes, encoding: Encoding, path: tuple[int, ...]) -> tuple[Element, Encoding] | None:
+    """The element at `path` (a tag, or tags with item indexes from 0 between them) and the encoding it stands in.
+
+    None when there is none. Raises as `elements` does.
+    """
+    start, end = 0, len(data)
+    for step in range(0, len(path), 2):
+        level = elements(data, encoding, start, end)
+        element = next((found for found in level if found.tag == path[step]), None)
+        if element is None or step == len(path) - 1:
+            return (element, encoding) if element else None
+        encoding = encoding_of_items(encoding, element.vr)
+        content = items(data, encoding, element.value_start, element.value_end)
+        found_item = next((place for index, place in enumerate(content) if index == path[step + 1]), None)
+        if found_item is None:
+            return None
+        start, end, _ = found_item
+    return None
+
+
 def element_header(data: bytes, position: int, limit: int, encoding: Encoding) -> tuple[int, bytes | None, int, int]:
     """(tag, VR or None, offset of the value, length) of the header at `position` (PS3.5 7.1).
 

@@ -122,6 +122,8 @@ def test_text_that_does_not_fit_is_refused():
         charset.encode_text("山田", charset.character_set(b"ISO_IR 100"))
     with pytest.raises(UnicodeEncodeError):
         charset.encode_text("ж", charset.character_set(rb"ISO 2022 IR 100\ISO 2022 IR 126"))
+    with pytest.raises(UnicodeEncodeError):
+        charset.encode_text("ж", charset.character_set(rb"ISO 2022 IR 100\ISO_IR 192"))
 
 
 def test_index_text_has_no_nul_no_control_character_and_no_lone_surrogate():
