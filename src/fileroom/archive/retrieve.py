@@ -24,6 +24,7 @@ from fileroom.archive.split import SplitObject, read_exactly, split_object
 from fileroom.core.errors import NotFoundError, StorageError, UnsupportedError
 from fileroom.core.limits import MIB, OBJECT_MEMORY_BYTES_MAX
 from fileroom.dicom import uids, walk
+from fileroom.dicom.correction import correct_header
 from fileroom.dicom.dictionary import vr_of
 from fileroom.dicom.header_scan import PixelDataPlace, declared_encoding
 from fileroom.dicom.part10 import build_file_meta
@@ -218,7 +219,7 @@ def corrected_header(split: SplitObject, instance: StoredInstance) -> bytes:
     """The header of a stored object with its corrections laid over."""
     if not instance.corrections:
         return split.header
-    raise NotImplementedError
+    return correct_header(split.header, syntax_of(split.scanned.encoding), instance.corrections)
 
 
 def syntax_of(encoding: Encoding) -> str:

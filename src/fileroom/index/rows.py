@@ -60,11 +60,7 @@ def build_row(
     header: ScannedHeader, facts: StoredFacts, study_instance_uid: str, series_instance_uid: str
 ) -> InstanceRow:
     """The row of one instance. The UIDs are validated ones; those of the header may have padding, or be absent."""
-    entry: Entry = {"patient": {}, "study": {}, "series": {}, "instance": {}}
-    for tag, raw in header.values.items():
-        plan = _PLANS.get(tag)
-        if plan is not None and raw:
-            plan.put(entry[plan.level], header, plan.attribute, raw)
+    entry = attribute_columns(header)
     entry["study"]["study_instance_uid"] = study_instance_uid
     entry["series"]["series_instance_uid"] = series_instance_uid
     entry["instance"].update(
@@ -80,10 +76,25 @@ def build_row(
         sender=facts.sender,
         received_at=facts.received_at,
     )
-    identity = patient_identity(header.text(_PATIENT_ID), header.text(_ISSUER), study_instance_uid)
+    identity = patient_identity_of(header, study_instance_uid)
     return InstanceRow(
         study_instance_uid, series_instance_uid, facts.sop_instance_uid, orjson.dumps({"identity": identity, **entry})
     )
+
+
+def attribute_columns(header: ScannedHeader) -> Entry:
+    """The columns that a header (scanned for SCANNED_TAGS) fills, by level: patient, study, series, instance."""
+    entry: Entry = {"patient": {}, "study": {}, "series": {}, "instance": {}}
+    for tag, raw in header.values.items():
+        plan = _PLANS.get(tag)
+        if plan is not None and raw:
+            plan.put(entry[plan.level], header, plan.attribute, raw)
+    return entry
+
+
+def patient_identity_of(header: ScannedHeader, study_instance_uid: str) -> str:
+    """`patient_identity` from a header."""
+    return patient_identity(header.text(_PATIENT_ID), header.text(_ISSUER), study_instance_uid)
 
 
 def patient_identity(patient_id: str, issuer: str, study_instance_uid: str) -> str:

@@ -5,6 +5,7 @@ An object's corrections come with its row, read in the same statement, so that w
 
 from __future__ import annotations
 
+import base64
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -12,19 +13,12 @@ from typing import Any, Final
 import psycopg
 from psycopg import AsyncConnection
 from psycopg.rows import tuple_row
+from psycopg.types.json import Jsonb
 
 from fileroom.core.errors import DatabaseError
 from fileroom.core.limits import QUERY_ROWS_PER_FETCH
 from fileroom.db.pool import Pool
-
-
-@dataclass(frozen=True, slots=True)
-class LaidCorrection:
-    """One attribute that is changed on every way out. `path` are tags from the top level down; None takes it out."""
-
-    path: tuple[int, ...]
-    vr: str
-    value: str | None
+from fileroom.dicom.correction import AttributeCorrection
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +44,7 @@ class StoredInstance:
     columns: int | None
     instance_number: int | None
     modality: str | None
-    corrections: tuple[LaidCorrection, ...] = ()
+    corrections: tuple[AttributeCorrection, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,11 +72,13 @@ _CORRECTIONS: Final = """(SELECT json_agg(json_build_array(c.path, c.vr, c.value
       WHERE c.revoked_at IS NULL AND c.study_instance_uid = s.study_instance_uid
       AND (c.series_instance_uid IS NULL OR c.series_instance_uid = e.series_instance_uid)
       AND (c.sop_instance_uid IS NULL OR c.sop_instance_uid = i.sop_instance_uid))"""
-_SELECT: Final = f"""
-SELECT s.study_instance_uid, e.series_instance_uid, i.sop_instance_uid, i.sop_class_uid, i.transfer_syntax_uid,
+_COLUMNS: Final = f"""s.study_instance_uid, e.series_instance_uid, i.sop_instance_uid, i.sop_class_uid, i.transfer_syntax_uid,
        i.storage_key, i.file_bytes, i.dataset_offset, i.pixel_offset, i.number_of_frames, i.rows, i.columns,
        i.instance_number, e.modality, {_CORRECTIONS}
 FROM instance i JOIN series e ON e.id = i.series JOIN study s ON s.id = e.study"""
+_SELECT: Final = f"SELECT {_COLUMNS}"
+_SELECT_WITH_SERIES: Final = f"SELECT e.id, {_COLUMNS}"
+_IS_FIRST: Final = "i.id = (SELECT min(x.id) FROM instance x WHERE x.series = e.id)"
 _ORDER: Final = "s.study_instance_uid, e.series_number, e.id, i.instance_number, i.id"
 _CORRECTIONS_COLUMN: Final = 14
 
@@ -112,14 +108,43 @@ async def list_instances(pool: Pool, selection: Selection) -> list[StoredInstanc
         raise _failure(error) from error
 
 
-async def select_instances(connection: AsyncConnection[Any], selection: Selection) -> list[StoredInstance]:
-    """`list_instances` inside the transaction of `connection`."""
+async def select_instances(
+    connection: AsyncConnection[Any], selection: Selection, limit: int | None = None
+) -> list[StoredInstance]:
+    """`list_instances` inside the transaction of `connection`; with `limit` only the first of them."""
     if selection.is_empty:
         return []
     text, parameters = _statement(selection)
+    if limit is not None:
+        text += f" LIMIT {int(limit)}"
     async with connection.cursor(row_factory=tuple_row) as cursor:
         await cursor.execute(text.encode(), parameters)
         return [_stored_instance(row) for row in await cursor.fetchall()]
+
+
+async def select_representatives(connection: AsyncConnection[Any], study_uid: str) -> list[tuple[int, StoredInstance]]:
+    """(row of the series, its first instance) for each series of a study, in the order in which the series came."""
+    text = f"{_SELECT_WITH_SERIES} WHERE s.study_instance_uid = %s AND {_IS_FIRST} ORDER BY e.id"
+    async with connection.cursor(row_factory=tuple_row) as cursor:
+        await cursor.execute(text.encode(), (study_uid,))
+        return [(row[0], _stored_instance(row[1:])) for row in await cursor.fetchall()]
+
+
+def write_correction(correction: AttributeCorrection) -> tuple[list[int], str, Jsonb | None]:
+    """Path, VR and value of a correction as the table keeps them."""
+    value = correction.value
+    if isinstance(value, bytes):
+        kept: Jsonb | None = Jsonb(base64.b64encode(value).decode())
+    else:
+        kept = None if value is None else Jsonb(list(value))
+    return list(correction.path), correction.vr, kept
+
+
+def read_correction(path: list[int], vr: str, value: list[Any] | str | None) -> AttributeCorrection:
+    """The correction of a row."""
+    if isinstance(value, str):
+        return AttributeCorrection(tuple(path), vr, base64.b64decode(value))
+    return AttributeCorrection(tuple(path), vr, None if value is None else tuple(value))
 
 
 def _statement(selection: Selection) -> tuple[str, list[list[str]]]:
@@ -135,7 +160,7 @@ def _statement(selection: Selection) -> tuple[str, list[list[str]]]:
 
 def _stored_instance(row: tuple[Any, ...]) -> StoredInstance:
     laid = row[_CORRECTIONS_COLUMN]
-    corrections = tuple(LaidCorrection(tuple(path), vr, value) for path, vr, value in laid) if laid else ()
+    corrections = tuple(read_correction(path, vr, value) for path, vr, value in laid) if laid else ()
     return StoredInstance(*(*row[:_CORRECTIONS_COLUMN], corrections))
 
 

@@ -6,9 +6,8 @@ import io
 
 import pydicom
 import pytest
-from corpus.ct import make_ct_series
-from stored_objects import CT, EXPLICIT_LE, data_set_of, make_file, store_file
 
+from corpus.ct import make_ct_series
 from fileroom.archive.retrieve import (
     OpenedObject,
     Selection,
@@ -23,6 +22,7 @@ from fileroom.archive.retrieve import (
 from fileroom.archive.services import Archive
 from fileroom.core.errors import NotFoundError, StorageError
 from fileroom.dicom import uids
+from stored_objects import CT, EXPLICIT_LE, data_set_of, make_file, store_file
 
 IMPLICIT_LE, DEFLATED = uids.IMPLICIT_VR_LITTLE_ENDIAN, uids.DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN
 

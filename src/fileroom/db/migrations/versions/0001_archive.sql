@@ -241,10 +241,11 @@ CREATE TABLE correction (
     study_instance_uid text COLLATE "C" NOT NULL,
     series_instance_uid text COLLATE "C",
     sop_instance_uid text COLLATE "C",
+    -- Tags with item indexes (from 0, -1 for all items) between them.
     path integer[] NOT NULL,
     vr text NOT NULL,
-    -- Null: the attribute is taken out.
-    value text,
+    -- Values as in DICOM JSON, base64 text for binary VRs. Null: the attribute is taken out.
+    value jsonb,
     reason text NOT NULL,
     actor text NOT NULL,
     made_at timestamptz NOT NULL DEFAULT now(),
