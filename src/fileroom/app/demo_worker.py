@@ -13,7 +13,7 @@ from fileroom.app.services import open_archive
 from fileroom.archive.media_import import import_paths
 from fileroom.core.settings import Settings
 from fileroom.demo.studies import write_demo_studies
-from fileroom.index.totals import count_studies
+from fileroom.index.totals import read_totals
 
 _log = structlog.get_logger(__name__)
 
@@ -22,7 +22,7 @@ async def add_demo_studies(settings: Settings, stop: asyncio.Event) -> None:
     """Make the demo studies in a temporary folder and import them, unless there are studies already."""
     del stop  # the supervisor ends it; what was imported stays, and the rest is imported at the next start
     async with open_archive(settings) as archive:
-        if await count_studies(archive.pool):
+        if (await read_totals(archive.pool)).studies.count:
             return
         with tempfile.TemporaryDirectory(prefix="fileroom-demo-") as folder:
             await asyncio.to_thread(write_demo_studies, Path(folder))

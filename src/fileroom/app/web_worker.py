@@ -35,7 +35,7 @@ async def serve_web(settings: Settings, stop: asyncio.Event) -> None:
             timeout_graceful_shutdown=SHUTDOWN_DEADLINE_S,
         )
         server = uvicorn.Server(config)
-        server.capture_signals = contextlib.nullcontext  # type: ignore[method-assign]  # we hear them ourselves
+        server.capture_signals = contextlib.nullcontext  # type: ignore[assignment,method-assign]  # we hear them ourselves
         serving = asyncio.create_task(server.serve(sockets=[listening]))
         await asyncio.wait([serving, asyncio.create_task(stop.wait())], return_when=asyncio.FIRST_COMPLETED)
         server.should_exit = True

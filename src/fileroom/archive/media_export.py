@@ -55,8 +55,7 @@ async def export_zip(
 ) -> ExportReport:
     """Write one ZIP file; members are stored, not packed, as pixels hardly shrink."""
     instances = await _found(archive, selection)
-    if path.exists():
-        raise ConflictError(f"{path} exists; choose another name.")
+    _require_free(path)
     written = 0
     part = path.with_name(path.name + ".part")
     try:
@@ -133,6 +132,11 @@ def _media_syntax(instance: StoredInstance) -> str | None:
 def _require_empty(folder: Path) -> None:
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise ConflictError(f"{folder} is not empty; choose a new folder.")
+
+
+def _require_free(path: Path) -> None:
+    if path.exists():
+        raise ConflictError(f"{path} exists; choose another name.")
 
 
 def _existing_parent(folder: Path) -> Path:

@@ -137,8 +137,8 @@ async def get(
     async with _associate(peer, contexts) as association:
         syntax = association.context_of(sop_class).transfer_syntax
 
-        def open_sink(context: AcceptedContext, command: CommandSet) -> _FileSink:
-            return _FileSink(association.port, context, command, open_file)
+        def open_sink(port: AssociationPort, context: AcceptedContext, command: CommandSet) -> _FileSink:
+            return _FileSink(port, context, command, open_file)
 
         async for response in association.get(sop_class, _encode(identifier, syntax), open_sink):
             yield response.command

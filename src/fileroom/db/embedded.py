@@ -143,7 +143,16 @@ class EmbeddedPostgres:
         # Made aside and renamed, so that a kill in the middle leaves no half cluster behind.
         fresh = self._folder / "cluster.new"
         shutil.rmtree(fresh, ignore_errors=True)
-        command: list[str | Path] = [self._programs / "initdb", "-D", fresh, "-U", "fileroom", "-E", "UTF8", "--locale=C"]
+        command: list[str | Path] = [
+            self._programs / "initdb",
+            "-D",
+            fresh,
+            "-U",
+            "fileroom",
+            "-E",
+            "UTF8",
+            "--locale=C",
+        ]
         command += ["--auth=trust", "--no-instructions"]
         result = subprocess.run(command, preexec_fn=prepare, capture_output=True, text=True, check=False)
         if result.returncode != 0:
