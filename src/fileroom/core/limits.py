@@ -116,6 +116,10 @@ GZIP_PIECE_BYTES: Final = 64 * KIB
 """Compressed at a time, in under a millisecond: other requests wait no longer than that."""
 QIDO_HEADER_READS_MAX: Final = 200
 """Matches of one page whose object is opened for attributes that the index lacks; each costs about a millisecond."""
+FRAMES_PER_READ: Final = 64
+"""Frames of one request that are looked up together; of an animation of 10,000 only so many are open at once."""
+BULK_ELEMENTS_MAX: Final = 1000
+"""Elements that are stepped over to find one behind Pixel Data or a long header; a handful stand there."""
 BYTE_RANGES_MAX: Final = 50
 """Ranges of one request. A reader of a PDF asks for some 20; more only cost the server (RFC 9110 17.15)."""
 VIEWPORT_SIDE_MAX: Final = 16_384
@@ -146,3 +150,5 @@ OVERLAY_GROUPS_MAX: Final = 16
 """PS3.5 7.6: overlays repeat in the even groups 6000 to 601E."""
 SHUTTER_VERTICES_MAX: Final = 1024
 """Vertices of a polygonal shutter. Collimators have up to eight."""
+TRANSCODE_SPOOL_BYTES: Final = 64 * MIB
+"""Encoded frames kept in memory while their offset table is made; more go to a temporary file."""

@@ -14,6 +14,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
+from fileroom.archive.render import Renderer
 from fileroom.archive.services import Archive
 from fileroom.web.dicomweb_routes import dicomweb_routes
 from fileroom.web.endpoint import Endpoint, Handler
@@ -21,24 +22,27 @@ from fileroom.web.errors import problem
 from fileroom.web.first_page import first_page_handler, style_handler
 from fileroom.web.guard import Guard
 from fileroom.web.health import alive, metrics_handler, ready_handler
+from fileroom.web.wado_uri import wado_uri_handler
 
 
 def create_app(archive: Archive) -> FastAPI:
     """The application over one archive. It starts and stops nothing: whoever built the archive closes it."""
+    renderer = Renderer(archive)
     app = FastAPI(
         title="Fileroom",
         docs_url=None,
         redoc_url=None,
         openapi_url=None,
-        routes=[*dicomweb_routes(archive), *_other_routes(archive)],
+        routes=[*dicomweb_routes(archive, renderer), *_other_routes(archive, renderer)],
         exception_handlers={HTTPException: _http_problem},
     )
     app.add_middleware(Guard, names=(archive.settings.web_host,))
     return app
 
 
-def _other_routes(archive: Archive) -> list[BaseRoute]:
+def _other_routes(archive: Archive, renderer: Renderer) -> list[BaseRoute]:
     handlers: dict[str, Handler] = {
+        "/wado": wado_uri_handler(archive, renderer),
         "/": first_page_handler(archive),
         "/static/fileroom.css": style_handler(),
         "/healthz": alive,

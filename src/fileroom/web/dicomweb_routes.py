@@ -12,6 +12,7 @@ from typing import Final
 from starlette.requests import Request
 from starlette.routing import BaseRoute, Route
 
+from fileroom.archive.render import Renderer
 from fileroom.archive.services import Archive
 from fileroom.dicomweb.capabilities import (
     CAPABILITIES_OFFERS,
@@ -25,11 +26,14 @@ from fileroom.dicomweb.offers import DICOM, DICOM_JSON, DICOM_XML, ZIP
 from fileroom.dicomweb.qido_params import Resource
 from fileroom.web.address import DICOMWEB_PATH, dicomweb_root
 from fileroom.web.answers import PRIVATE, Answer
+from fileroom.web.bulk_data import bulk_data_handler
 from fileroom.web.endpoint import Endpoint, Handler
+from fileroom.web.frames import frames_handler, pixel_data_handler
 from fileroom.web.instances import instances_handler
 from fileroom.web.metadata import metadata_handler
 from fileroom.web.negotiation import negotiate
 from fileroom.web.qido import search_handler
+from fileroom.web.rendered import rendered_handler, thumbnail_handler
 from fileroom.web.stow import store_handler
 
 
@@ -41,12 +45,13 @@ class _Served:
     handlers: dict[str, Handler]
 
 
-def dicomweb_routes(archive: Archive) -> list[BaseRoute]:
+def dicomweb_routes(archive: Archive, renderer: Renderer) -> list[BaseRoute]:
     """The routes below DICOMWEB_PATH, those of images first: they are asked for most."""
-    served = _table(archive)
+    served = _table(archive, renderer)
     routes: list[BaseRoute] = []
     for one in served:
-        path = f"{DICOMWEB_PATH}/{one.description.path}"
+        # The path of bulk data has slashes of its own.
+        path = f"{DICOMWEB_PATH}/{one.description.path}".replace("{path}", "{path:path}")
         for method, handler in one.handlers.items():
             routes.append(Route(path, Endpoint(handler), methods=[method]))
         routes.append(Route(path, Endpoint(_options(tuple(one.handlers))), methods=["OPTIONS"]))
@@ -72,15 +77,42 @@ _SEARCH_PARAMETERS: Final = (
     Parameter("{attribute}", repeating=True, description="A keyword or tag, as in PatientName=DOE^J*"),
 )
 _METADATA: Final = (DICOM_JSON, "application/json", f'multipart/related; type="{DICOM_XML}"')
+_FRAMES: Final = _INSTANCE + "/frames/{frames}"
+_VIEWPORT: Final = Parameter("viewport", description="width,height[,x,y,width,height of the part shown], in pixels")
+_THUMBNAIL: Final = (_ACCEPT, _VIEWPORT)
+_RENDERING: Final = (
+    _ACCEPT,
+    _VIEWPORT,
+    Parameter("window", description="center,width,linear|linear-exact|sigmoid"),
+    Parameter("quality", description="1 to 100"),
+    Parameter("iccprofile", options=("no", "yes")),
+)
+_IMAGES: Final = ("image/jpeg", "image/png", "image/gif")
+_FRAME_TYPES: Final = (
+    'multipart/related; type="application/octet-stream"',
+    "application/octet-stream",
+    'multipart/related; type="image/jpeg"',
+    'multipart/related; type="image/jls"',
+    'multipart/related; type="image/jp2"',
+    'multipart/related; type="image/jphc"',
+    'multipart/related; type="image/dicom-rle"',
+)
 _INSTANCES: Final = (f'multipart/related; type="{DICOM}"', ZIP)
 
 
-def _table(archive: Archive) -> list[_Served]:
+def _table(archive: Archive, renderer: Renderer) -> list[_Served]:
     instances, metadata = instances_handler(archive), metadata_handler(archive)
+    rendered, thumbnail = rendered_handler(archive, renderer), thumbnail_handler(archive, renderer)
     store = store_handler(archive)
+    image_levels = (_FRAMES, _INSTANCE, _SERIES, _STUDY)
     return [
+        _get(_FRAMES, "RetrieveFrames", frames_handler(archive), _FRAME_TYPES),
         *(_get(f"{path}/metadata", "RetrieveMetadata", metadata, _METADATA) for path in (_INSTANCE, _SERIES, _STUDY)),
         _get(_INSTANCE, "RetrieveInstance", instances, (*_INSTANCES, DICOM)),
+        *(_get(f"{path}/rendered", "RetrieveRendered", rendered, _IMAGES, _RENDERING) for path in image_levels),
+        *(_get(f"{path}/thumbnail", "RetrieveThumbnail", thumbnail, _IMAGES, _THUMBNAIL) for path in image_levels),
+        _get(f"{_INSTANCE}/bulkdata/{{path}}", "RetrieveBulkdata", bulk_data_handler(archive), _FRAME_TYPES[:2]),
+        _get(f"{_INSTANCE}/pixeldata", "RetrievePixelData", pixel_data_handler(archive), _FRAME_TYPES),
         *(_search(archive, resource) for resource in Resource if resource is not Resource.ALL_STUDIES),
         _get(_SERIES, "RetrieveSeries", instances, _INSTANCES),
         _with_store(_get(_STUDY, "RetrieveStudy", instances, _INSTANCES), store),

@@ -46,15 +46,21 @@ def instances_handler(archive: Archive) -> Handler:
 async def select_instances(archive: Archive, request: Request) -> list[StoredInstance]:
     """What the path names. Raises NotFoundError where that is nothing."""
     study = path_uid(request, "study")
-    series, instance = optional_path_uid(request, "series"), optional_path_uid(request, "instance")
-    if series is not None and instance is not None:
-        return [await retrieve.get_instance(archive, study, series, instance)]
+    series = optional_path_uid(request, "series")
+    if "instance" in request.path_params:
+        return [await path_instance(archive, request)]
     selection = Selection(study_uids=(study,), series_uids=(series,) if series else ())
     instances = await retrieve.list_instances(archive, selection)
     if not instances:
         what = f"series {series} in study {study}" if series else f"study {study}"
         raise NotFoundError(f"There is no {what} in the archive. It was never received, or was deleted.")
     return instances
+
+
+async def path_instance(archive: Archive, request: Request) -> StoredInstance:
+    """The one instance that the path names. Raises NotFoundError."""
+    study, series, instance = (path_uid(request, name) for name in ("study", "series", "instance"))
+    return await retrieve.get_instance(archive, study, series, instance)
 
 
 async def begun(answer: Answer) -> Answer:

@@ -1,0 +1,108 @@
+"""Values that metadata only refer to: found in the stored object, given whole or in ranges (PS3.18 10.4.1.1.5).
+
+A value of the header comes with corrections laid over, from memory; a long one behind the header (a document, pixels) is a
+range of the stored file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Final
+
+from fileroom.archive import retrieve
+from fileroom.archive.retrieve import StoredInstance
+from fileroom.archive.services import Archive
+from fileroom.archive.split import read_exactly, split_object
+from fileroom.core.errors import NotFoundError, UnsupportedError
+from fileroom.core.limits import BULK_ELEMENTS_MAX
+from fileroom.dicom import uids, walk
+from fileroom.dicom.dictionary import vr_of
+from fileroom.dicom.header_scan import declared_encoding
+from fileroom.dicom.values import swapped
+from fileroom.dicom.walk import UNDEFINED_LENGTH, Encoding, RanOutError
+
+BulkPath = tuple[int, ...]
+"""A tag, or tags with item indexes (from 0) between them."""
+
+_LONGEST_ELEMENT_HEAD_BYTES: Final = 12
+
+
+@dataclass(frozen=True, slots=True)
+class BulkValue:
+    """One value, little endian: `data`, or where it lies in the stored file."""
+
+    instance: StoredInstance
+    length: int
+    data: bytes | None = None
+    offset: int = 0
+
+
+async def find_bulk_value(archive: Archive, instance: StoredInstance, path: BulkPath) -> BulkValue:
+    """The value at `path`. Raises NotFoundError, UnsupportedError (encapsulated pixels are frames), StorageError."""
+    header = await retrieve.read_header_bytes(archive, instance)
+    encoding = declared_encoding(header.transfer_syntax)
+    try:
+        located = walk.locate(header.data, encoding, path)
+    except RanOutError:
+        located = None
+    if located is not None:
+        element, encoding = located
+        raw = header.data[element.value_start : element.value_end]
+        vr = element.vr.decode("latin_1") if element.vr else vr_of(element.tag)
+        value = raw if encoding.little_endian else swapped(raw, vr)
+        return BulkValue(instance, len(value), data=value)
+    if len(path) == 1:
+        found = await _behind_header(archive, instance, path[0])
+        if found is not None:
+            return found
+    raise NotFoundError(f"{instance.sop_instance_uid} has no value at {'/'.join(_shown(path))}.")
+
+
+def bulk_pieces(archive: Archive, value: BulkValue, start: int, stop: int) -> AsyncIterator[bytes]:
+    """Bytes `start` up to, not including, `stop` of the value, in pieces. Raises NotFoundError, StorageError."""
+    if value.data is None:
+        return archive.store.stream(value.instance.storage_key, value.offset + start, stop - start)
+    return _one_piece(value.data[start:stop])
+
+
+async def _one_piece(data: bytes) -> AsyncIterator[bytes]:
+    yield data
+
+
+async def _behind_header(archive: Archive, instance: StoredInstance, tag: int) -> BulkValue | None:
+    """A top-level element that the header does not hold: its place is found by going from element to element."""
+    if uids.transfer_syntax(instance.transfer_syntax_uid).deflated:
+        return None
+    split = await split_object(archive, instance)
+    encoding = split.scanned.encoding
+    position = instance.dataset_offset + len(split.header)
+    for _ in range(BULK_ELEMENTS_MAX):
+        size = min(_LONGEST_ELEMENT_HEAD_BYTES, instance.file_bytes - position)
+        if size < 8:
+            return None
+        head = await read_exactly(archive, instance, position, size)
+        found, vr, value_start, length = walk.element_header(head, 0, size, encoding)
+        if found == tag:
+            return await _value_in_file(archive, instance, position + value_start, length, vr, tag, encoding)
+        if found > tag or length == UNDEFINED_LENGTH:
+            return None
+        position += value_start + length
+    return None
+
+
+async def _value_in_file(
+    archive: Archive, instance: StoredInstance, offset: int, length: int, vr: bytes | None, tag: int, encoding: Encoding
+) -> BulkValue:
+    if length == UNDEFINED_LENGTH:
+        raise UnsupportedError(f"{'/'.join(_shown((tag,)))} is encapsulated: ask for its frames.")
+    length = min(length, instance.file_bytes - offset)
+    if encoding.little_endian:
+        return BulkValue(instance, length, offset=offset)
+    raw = await read_exactly(archive, instance, offset, length)
+    data = swapped(raw, vr.decode("latin_1") if vr else vr_of(tag))
+    return BulkValue(instance, len(data), data=data)
+
+
+def _shown(path: BulkPath) -> list[str]:
+    return [f"{number:08X}" if index % 2 == 0 else str(number) for index, number in enumerate(path)]

@@ -1,0 +1,91 @@
+"""Stored images as people see them (PS3.18 8.3.5): opened where they lie, rendered in a thread.
+
+Decoding holds a whole frame, so only a few are rendered at once; the others wait their turn.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Final, TypeVar
+
+from fileroom.archive import retrieve
+from fileroom.archive.retrieve import StoredInstance
+from fileroom.archive.services import Archive
+from fileroom.core.errors import NotFoundError, StorageError
+from fileroom.pixels import render as pixels_render
+from fileroom.pixels.frames import frame_table
+from fileroom.pixels.request import RenderRequest
+from fileroom.pixels.source import PixelSource, Read, open_source
+
+RENDERS_AT_ONCE: Final = max(2, os.cpu_count() or 1)
+"""Rendering is work for the processor; more of it at once only costs memory."""
+READ_TIMEOUT_S: Final = 60.0
+
+Result = TypeVar("Result")
+
+
+class Renderer:
+    """Renders the images of one archive, for one event loop."""
+
+    def __init__(self, archive: Archive) -> None:
+        self._archive = archive
+        self._turns = asyncio.Semaphore(RENDERS_AT_ONCE)
+
+    async def render(self, instance: StoredInstance, request: RenderRequest) -> bytes:
+        """The asked frames as one image file; several only as `image/gif`.
+
+        Raises NotFoundError for a lost file or a frame that is not there, UnsupportedError for video and unknown media
+        types, InvalidRequestError, InvalidObjectError, TooLargeError, StorageError.
+        """
+        return await self._with_source(instance, lambda source: pixels_render.render_source(source, request))
+
+    async def thumbnail(self, instance: StoredInstance, side_px: int, media_type: str) -> bytes:
+        """The middle frame, at most `side_px` wide and high. Raises as `render` does."""
+
+        def make(source: PixelSource) -> bytes:
+            return pixels_render.thumbnail(source, side_px, media_type=media_type)
+
+        return await self._with_source(instance, make)
+
+    async def count_frames(self, instance: StoredInstance) -> int:
+        """How many frames can be rendered. Raises NotFoundError when the object has no pixels."""
+        return await self._with_source(instance, lambda source: frame_table(source).count)
+
+    async def _with_source(self, instance: StoredInstance, work: Callable[[PixelSource], Result]) -> Result:
+        # Corrections are laid over the header that rendering reads; without any, its own bytes serve.
+        header = await retrieve.read_header(self._archive, instance) if instance.corrections else None
+        loop = asyncio.get_running_loop()
+
+        def in_thread() -> Result:
+            with _reader(self._archive, instance, loop) as read:
+                source = open_source(read, instance.file_bytes)
+                return work(source if header is None else dataclasses.replace(source, header=header))
+
+        async with self._turns:
+            return await asyncio.to_thread(in_thread)
+
+
+@contextmanager
+def _reader(archive: Archive, instance: StoredInstance, loop: asyncio.AbstractEventLoop) -> Iterator[Read]:
+    """Random access to the stored file for a thread."""
+    path = archive.store.path(instance.storage_key)
+    if path is None:
+
+        def read_remote(offset: int, length: int) -> bytes:
+            reading = archive.store.read(instance.storage_key, offset, length)
+            return asyncio.run_coroutine_threadsafe(reading, loop).result(READ_TIMEOUT_S)
+
+        yield read_remote
+        return
+    try:
+        file = path.open("rb", buffering=0)
+    except FileNotFoundError as error:
+        raise NotFoundError(f"The file of {instance.sop_instance_uid} is lost. Run 'fileroom verify'.") from error
+    except OSError as error:
+        raise StorageError(f"The file of {instance.sop_instance_uid} cannot be read: {error.strerror}.") from error
+    with file:
+        yield lambda offset, length: os.pread(file.fileno(), length, offset)
