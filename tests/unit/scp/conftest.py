@@ -48,9 +48,9 @@ class Peer:
         self.calling_aets.append(event.assoc.requestor.ae_title)
         return self.status(dataset)
 
-    def handle_report(self, event: evt.Event) -> int:
+    def handle_report(self, event: evt.Event) -> tuple[int, None]:
         self.reports.append((event.event_type, event.event_information))
-        return 0
+        return 0, None
 
 
 @pytest.fixture
