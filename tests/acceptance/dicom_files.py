@@ -5,13 +5,13 @@ from __future__ import annotations
 import io
 import os
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 import imagecodecs
 import pydicom
-from pydicom.dataset import Dataset
+from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.encaps import encapsulate
 from pydicom.filereader import read_dataset
 from pydicom.uid import (
@@ -52,7 +52,7 @@ DCMTK_PROPOSALS: Final[dict[str, str]] = {
     JPEG2000: "-xw",
 }
 """The option by which storescu proposes a transfer syntax."""
-DCMTK_PREFERENCES: Final = {uid: option.replace("-", "+") for uid, option in DCMTK_PROPOSALS.items() if uid != "-xi"}
+DCMTK_PREFERENCES: Final = {uid: option.replace("-", "+") for uid, option in DCMTK_PROPOSALS.items()}
 """The option by which getscu prefers a transfer syntax."""
 
 
@@ -63,7 +63,7 @@ class Part10:
     sop_class_uid: str
     sop_instance_uid: str
     transfer_syntax_uid: str
-    dataset: bytes
+    dataset: bytes = field(repr=False)
 
 
 def read_part10(content: bytes | Path) -> Part10:
@@ -80,6 +80,16 @@ def read_part10(content: bytes | Path) -> Part10:
         str(meta.TransferSyntaxUID),
         data[end:],
     )
+
+
+def as_dataset(part: Part10) -> Dataset:
+    """The data set as pydicom reads it, its pixels ready to be decoded."""
+    uid = UID(part.transfer_syntax_uid)
+    content = zlib.decompress(part.dataset, wbits=-zlib.MAX_WBITS) if uid.is_deflated else part.dataset
+    ds = read_dataset(io.BytesIO(content), is_implicit_VR=uid.is_implicit_VR, is_little_endian=uid.is_little_endian)
+    ds.file_meta = FileMetaDataset()
+    ds.file_meta.TransferSyntaxUID = uid
+    return ds
 
 
 def by_instance(paths: list[Path]) -> dict[str, Part10]:
