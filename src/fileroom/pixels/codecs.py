@@ -28,6 +28,8 @@ Array = NDArray[Any]
 
 _RLE_HEADER_BYTES: Final = 64
 _RLE_SEGMENTS_MAX: Final = 15
+_JPEG_2000_BITS_MAX: Final = 24
+"""Round trips of 25 bits and more differ in the last bits; HTJ2K is exact up to 32."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +66,11 @@ def decode(pixel: ImagePixel, transfer_syntax: str, frame: bytes) -> Decoded:
         raise InvalidObjectError(
             f"the frame does not decode as {syntax.name}: {error}; the object is corrupt or names the wrong syntax"
         ) from error
+
+
+def can_decode(transfer_syntax: str) -> bool:
+    """Is there a decoder for frames of this transfer syntax?"""
+    return uids.transfer_syntax(transfer_syntax).family in _DECODERS
 
 
 # --- native and what is nearly native ---
@@ -185,9 +192,14 @@ def _decode_jpeg_2000(pixel: ImagePixel, transfer_syntax: str, frame: bytes) -> 
     found = codestream.describe_jpeg_2000(frame)
     _check_size(pixel, found)
     syntax = uids.transfer_syntax(transfer_syntax)
-    decoder = imagecodecs.htj2k_decode if syntax.family is Family.HTJ2K else imagecodecs.jpeg2k_decode
+    if syntax.family is Family.HTJ2K:
+        samples = imagecodecs.htj2k_decode(frame, planar=False)  # by plane otherwise, where there is no transform
+    elif found.precision > _JPEG_2000_BITS_MAX:
+        raise UnsupportedError(f"JPEG 2000 of {found.precision} bits is not decoded exactly; ask for the stored bytes")
+    else:
+        samples = imagecodecs.jpeg2k_decode(frame)
     photometric = "RGB" if found.component_transform else _not_transformed(pixel.photometric)
-    return Decoded(decoder(frame), photometric, is_lossy=syntax.lossy, sign_bits=found.precision)
+    return Decoded(samples, photometric, is_lossy=syntax.lossy, sign_bits=found.precision)
 
 
 def _not_transformed(photometric: str) -> str:

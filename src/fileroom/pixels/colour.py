@@ -152,28 +152,22 @@ def _descriptor(header: Dataset, color: str) -> tuple[int, int, int] | None:
 
 
 def _table(header: Dataset, color: str, count: int, bits: int) -> Array:
-    order = "<" if header.original_encoding[1] is not False else ">"
     data = header.get(f"{color}PaletteColorLookupTableData")
     if data is not None:
-        return _words(data, bits, count, order)
+        return _words(data, bits, count)
     segments = header.get(f"Segmented{color}PaletteColorLookupTableData")
     if segments is None:
         raise InvalidObjectError(f"the {color.lower()} palette has a descriptor but no data")
-    return _expand_segments(_words(segments, bits, None, order), count, bits)
+    return _expand_segments(_words(segments, bits, None), count, bits)
 
 
-def _words(data: object, bits: int, count: int | None, order: str) -> Array:
+def _words(data: object, bits: int, count: int | None) -> Array:
     """Entries of OW (or, from odd writers, US) data; 8 bit entries stand two in a word or one in each."""
     if isinstance(data, bytes):
-        words = np.frombuffer(data[: len(data) // 2 * 2], order + "u2").astype(np.uint16)
         if bits == 8 and (count is None or len(data) < 2 * count):
-            return words.astype("<u2").view(np.uint8)[:count] if len(words) * 2 >= (count or 0) else _bytes(data)
-        return words[:count]
+            return np.frombuffer(data, np.uint8)[:count]
+        return np.frombuffer(data[: len(data) // 2 * 2], "<u2")[:count]
     return np.atleast_1d(np.asarray(data)).astype(np.uint16)[:count]
-
-
-def _bytes(data: bytes) -> Array:
-    return np.frombuffer(data, np.uint8)
 
 
 def _used_bits(entries: Array) -> int:

@@ -264,7 +264,7 @@ def lut_of(item: Dataset, *, signed: bool) -> Lut | None:
     count = count & 0xFFFF or LUT_ENTRIES_MAX
     if signed and first > 0x7FFF:
         first -= 0x10000
-    values = _entries(item, data, count, bits)
+    values = _entries(data, count, bits)
     if not values.size:
         return None
     used = bits if 8 <= bits <= 16 else 16
@@ -272,12 +272,11 @@ def lut_of(item: Dataset, *, signed: bool) -> Lut | None:
     return Lut(first, values, max(used, largest.bit_length()) if largest else used)
 
 
-def _entries(item: Dataset, data: object, count: int, bits: int) -> Array:
+def _entries(data: object, count: int, bits: int) -> Array:
     if isinstance(data, bytes):
         if bits <= 8 and len(data) < 2 * count:
             return np.frombuffer(data, np.uint8)[:count]
-        order = "<" if item.original_encoding[1] is not False else ">"
-        return np.frombuffer(data[: len(data) // 2 * 2], order + "u2")[:count]
+        return np.frombuffer(data[: len(data) // 2 * 2], "<u2")[:count]
     values = np.atleast_1d(np.asarray(data)).astype(np.int64) & 0xFFFF
     return values.astype(np.uint16)[:count]
 

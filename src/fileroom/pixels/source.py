@@ -29,6 +29,7 @@ from fileroom.dicom.header_scan import (
     scan_header,
 )
 from fileroom.dicom.part10 import FileMeta, parse_file_meta
+from fileroom.pixels.byte_order import turn_words
 
 Read = Callable[[int, int], bytes]
 """`read(offset, length)` gives at most `length` bytes from `offset` of the stored file; fewer only at its end."""
@@ -39,8 +40,10 @@ _KEYWORDS: Final = {FLOAT_PIXEL_DATA: "FloatPixelData", DOUBLE_FLOAT_PIXEL_DATA:
 
 @dataclass(frozen=True, slots=True)
 class PixelSource:
-    """One object. `header` is its data set without pixel data. `place` has offsets that `read` understands, None when
-    there are no pixels; `bytes_total` is where `read` ends. `pixel_keyword` names the element that holds the pixels."""
+    """One object. `header` is its data set without pixel data, all words in it little endian.
+
+    `place` has offsets that `read` understands, None when there are no pixels; `bytes_total` is where `read` ends.
+    """
 
     header: Dataset
     transfer_syntax: str
@@ -113,6 +116,8 @@ def _header(data: bytes, found: ScannedHeader, offset: int) -> tuple[Dataset, Pi
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         header = read_dataset(io.BytesIO(data[: found.end]), not encoding.explicit_vr, encoding.little_endian)
+        if not encoding.little_endian:
+            turn_words(header)
     place = found.pixel_data
     if place is None:
         return header, None

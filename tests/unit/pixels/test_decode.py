@@ -250,6 +250,21 @@ def test_jpeg_2000_colour_is_rgb_with_and_without_transform(transform: bool) -> 
         assert np.array_equal(found, image)
 
 
+@pytest.mark.parametrize("transform", [True, False])
+def test_htj2k_colour_is_by_pixel_with_and_without_transform(transform: bool) -> None:
+    image = np.random.default_rng(3).integers(0, 256, (20, 30, 3), dtype=np.uint8)
+    frame = bytes(imagecodecs.htj2k_encode(image, reversible=True, rgb=transform))
+    found = decode_frame(color_header(20, 30, "YBR_RCT" if transform else "RGB"), uids.HTJ2K_LOSSLESS, frame)
+    assert np.array_equal(found, image)
+
+
+def test_jpeg_2000_deeper_than_it_is_exact_is_refused() -> None:
+    image = ramp(8, 8, 0, (1 << 26) - 1, np.uint32)
+    frame = bytes(imagecodecs.jpeg2k_encode(image, level=0, reversible=True, codecformat="j2k", bitspersample=26))
+    with pytest.raises(UnsupportedError, match="26 bits"):
+        decode_frame(header(8, 8, bits=32, stored=26), uids.JPEG_2000_LOSSLESS, frame)
+
+
 # --- other encapsulations ---
 
 
