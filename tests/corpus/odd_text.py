@@ -52,6 +52,10 @@ _CODE_EXTENSIONS: Final = (
     ("japanese-ir87", "\\ISO 2022 IR 87",
      b"Yamada^Tarou=" + _ir87("山田") + b"^" + _ir87("太郎") + b"=" + _ir87("やまだ") + b"^" + _ir87("たろう"),
      "Yamada^Tarou=山田^太郎=やまだ^たろう"),
+    # Inside an escape the bytes of そ are "$=", those of 昇 are ">:": no delimiters.
+    ("japanese-equals-inside", "\\ISO 2022 IR 87",
+     b"Minase^Sora=" + _ir87("水無瀬") + b"^" + _ir87("空") + b"=" + _ir87("みなせ") + b"^" + _ir87("そら"),
+     "Minase^Sora=水無瀬^空=みなせ^そら"),
     ("japanese-ir13-ir87", "ISO 2022 IR 13\\ISO 2022 IR 87",
      "ﾔﾏﾀﾞ^ﾀﾛｳ=".encode("shift_jis") + _ESC + b"$B" + bytes(b & 0x7F for b in "山田".encode("euc_jp")) + _ESC + b"(J^"
      + _ESC + b"$B" + bytes(b & 0x7F for b in "太郎".encode("euc_jp")) + _ESC + b"(J",

@@ -83,8 +83,8 @@ def _frames(seed: int) -> Iterator[NDArray[np.uint8]]:
         strength = _contrast(vessels[:, 4], frame)
         lit = strength > 0.05
         shadow += _drawn(_moved(vessels[lit, :4], float(beat)), strength[lit], 0.36)
-        grain = np.roll(grains[frame % 4], (frame * 37 % SIDE, frame * 91 % SIDE), axis=(0, 1))
-        image = 255 * np.exp(-shadow) + grain * np.float32(4.6)
+        noise = np.roll(grains[frame % 4], (frame * 37 % SIDE, frame * 91 % SIDE), axis=(0, 1))
+        image = 255 * np.exp(-shadow) + noise * np.float32(4.6)
         yield np.clip(image, 0, 255).astype(np.uint8)
 
 
@@ -108,7 +108,8 @@ def _contrast(distance: Plane, frame: int) -> Plane:
     washed = (frame - _LAST_CONTRAST_FRAME) * _FLOW_MM_PER_FRAME - distance
     inflow = np.clip(arrived / 24, 0, 1)
     outflow = np.exp(-np.clip(washed, 0, None) / 45)
-    return (inflow * outflow).astype(np.float32)
+    medium: Plane = (inflow * outflow).astype(np.float32)
+    return medium
 
 
 def _moved(points: Points, beat: float) -> Points:

@@ -83,13 +83,15 @@ def _half_width(along: Plane, length: float, bone: Bone) -> Plane:
     fall = np.float32(max(2.0, 0.20 * length))
     start = np.float32(bone.start_mm - bone.shaft_mm) * np.exp(-((np.clip(along, 0, None) / fall) ** 2))
     end = np.float32(bone.end_mm - bone.shaft_mm) * np.exp(-((np.clip(length - along, 0, None) / fall) ** 2))
-    return np.float32(bone.shaft_mm) + start + end
+    half: Plane = np.float32(bone.shaft_mm) + start + end
+    return half
 
 
 def _shell_share(along: Plane, length: float) -> Plane:
     """The shell is thick in the shaft and thin at the joints."""
     middle = np.clip(along / np.float32(length), 0, 1)
-    return np.float32(0.35) + np.float32(2.6) * middle * (1 - middle)
+    share: Plane = np.float32(0.35) + np.float32(2.6) * middle * (1 - middle)
+    return share
 
 
 def _span(low: float, high: float, first: float, step: float, count: int) -> slice:

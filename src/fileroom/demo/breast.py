@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw, ImageFont
 from pydicom.dataset import Dataset
 from pydicom.uid import DigitalMammographyXRayImageStorageForPresentation, JPEGLSLossless
 
-from fileroom.demo.canvas import Grid, Plane, cloud_noise, smooth_noise
+from fileroom.demo.canvas import Grid, Plane, cloud_noise, grain, smooth_noise
 from fileroom.demo.encoding import set_pixels
 from fileroom.demo.modules import Code, Series, Study, ds_text, sequence, start_object
 from fileroom.demo.people import MAMMOGRAPH
@@ -34,8 +34,8 @@ def mammograms(study: Study, lesion: bool) -> Iterator[Dataset]:
     for number, (side, view) in enumerate(VIEWS, start=1):
         rng = np.random.default_rng([study.person.birth.year, number])
         image = _breast(rng, view, lesion and side == "L")
-        grain = np.random.default_rng([study.seed, number, lesion])
-        image = image + np.float32(13) * smooth_noise(grain, image.shape, 0.55)
+        noise = np.random.default_rng([study.seed, number, lesion])
+        image = image + np.float32(9) * grain(noise, image.shape, 0.6)
         if side == "R":
             image = image[:, ::-1]
         image = np.ascontiguousarray(image)

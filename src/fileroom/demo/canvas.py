@@ -11,19 +11,24 @@ Axes are those of DICOM (PS3.3 C.7.6.2.1.1): x grows to the patient's left, y to
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-Plane = NDArray[np.float32]
-"""Rows x columns."""
-Points = NDArray[np.float32]
+Plane = NDArray[np.floating[Any]]
+"""Rows x columns; 32 bit wherever it is large."""
+Points = NDArray[np.floating[Any]]
 """N x 4: x, y, z and radius, in mm."""
 
 SPLAT_RADII_PX: Final = (1, 2, 3, 5, 8, 12, 18, 26, 40)
 """Half widths of the square patches that points of a tube are drawn in; each point takes the smallest that fits."""
+
+
+GRAIN_TILE_PX: Final = 540
+"""Side of the tile of fine grain."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +72,8 @@ class Canvas:
 
     def inside(self, distance_mm: Plane, soft_mm: float | None = None) -> Plane:
         """Coverage from a signed distance that is negative inside: 1 well inside, 0 well outside."""
-        return np.clip(0.5 - distance_mm / (soft_mm or self.soft_mm), 0, 1, dtype=np.float32)
+        coverage: Plane = np.clip(0.5 - distance_mm / (soft_mm or self.soft_mm), 0, 1, dtype=np.float32)
+        return coverage
 
     def paint(self, coverage: Plane, values: tuple[float, ...]) -> None:
         """Lay one tissue over the whole plane."""
@@ -182,11 +188,12 @@ def _window(first_mm: float, step_mm: float, count: int, centre_mm: float, reach
 
 
 def ball_chain(path: list[tuple[float, float, float, float]], step_mm: float = 1.0) -> Points:
-    """Balls along straight pieces between (x, y, z, radius) knots, about `step_mm` apart."""
+    """Balls along straight pieces between (x, y, z, radius) knots: `step_mm` apart, thick ones up to 0.3 radii."""
     knots = np.asarray(path, dtype=np.float32)
     pieces = [knots[:1]]
     for start, end in itertools.pairwise(knots):
-        count = max(1, int(np.linalg.norm(end[:3] - start[:3]) / step_mm))
+        step = max(step_mm, 0.3 * float(min(start[3], end[3])))
+        count = max(1, int(np.linalg.norm(end[:3] - start[:3]) / step))
         share = (np.arange(1, count + 1, dtype=np.float32) / count)[:, None]
         pieces.append(start + (end - start) * share)
     return np.concatenate(pieces).astype(np.float32)
@@ -213,18 +220,38 @@ def smooth_noise(rng: np.random.Generator, shape: tuple[int, int], scale_px: flo
     return _shaped_noise(rng, shape, lambda f: np.exp(-2 * (np.pi * f * scale_px) ** 2))
 
 
+def grain(rng: np.random.Generator, shape: tuple[int, int], scale_px: float) -> Plane:
+    """Smooth noise for large images: one tile of it, repeated, which nobody can see in fine grain."""
+    tile = smooth_noise(rng, (GRAIN_TILE_PX, GRAIN_TILE_PX), scale_px)
+    repeats = [-(-size // GRAIN_TILE_PX) for size in shape]
+    return np.tile(tile, repeats)[: shape[0], : shape[1]]
+
+
 def cloud_noise(rng: np.random.Generator, shape: tuple[int, int], steepness: float = 1.6) -> Plane:
     """Noise whose amplitude falls as frequency to the power of `steepness`: clouds, glands, marrow."""
     return _shaped_noise(rng, shape, lambda f: 1 / np.maximum(f, 1.0 / max(shape)) ** steepness)
 
 
-def _shaped_noise(rng: np.random.Generator, shape: tuple[int, int], gain: object) -> Plane:
-    spectrum = np.fft.rfft2(rng.standard_normal(shape, dtype=np.float32))
-    frequency = np.hypot(np.fft.fftfreq(shape[0])[:, None], np.fft.rfftfreq(shape[1])[None, :])
-    spectrum *= gain(frequency)  # type: ignore[operator]
+def _shaped_noise(rng: np.random.Generator, shape: tuple[int, int], gain: Callable[[Plane], Plane]) -> Plane:
+    rows, columns = (_next_smooth(size) for size in shape)
+    spectrum = np.fft.rfft2(rng.standard_normal((rows, columns), dtype=np.float32))
+    frequency = np.hypot(np.fft.fftfreq(rows)[:, None], np.fft.rfftfreq(columns)[None, :])
+    spectrum *= gain(frequency)
     spectrum[0, 0] = 0
-    noise = np.fft.irfft2(spectrum, s=shape).astype(np.float32)
+    noise = np.fft.irfft2(spectrum, s=(rows, columns))[: shape[0], : shape[1]].astype(np.float32)
     return noise / np.float32(noise.std())
+
+
+def _next_smooth(size: int) -> int:
+    """The next number with no prime factor above 5: transforms of other sizes are several times slower."""
+    while True:
+        rest = size
+        for factor in (2, 3, 5):
+            while rest % factor == 0:
+                rest //= factor
+        if rest == 1:
+            return size
+        size += 1
 
 
 class DriftingNoise:

@@ -175,7 +175,8 @@ def _diaphragm(canvas: Canvas) -> Plane:
         outward = np.where(across * np.sign(x) > 0, np.float32(0.0185), np.float32(0.009))
         backward = np.where(along > 0, np.float32(0.0125), np.float32(0.006))
         heights.append(np.float32(top) - outward * across * across - backward * along * along)
-    return np.maximum(np.maximum(heights[0], heights[1]), heights[2])
+    highest: Plane = np.maximum(np.maximum(heights[0], heights[1]), heights[2])
+    return highest
 
 
 def _paint_lungs(canvas: Canvas, z: float, cage: Plane, warp: Plane, texture: Plane) -> None:

@@ -9,10 +9,11 @@ import imagecodecs
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.dataset import Dataset
 from pydicom.encaps import encapsulate
 from pydicom.filewriter import dcmwrite
 from pydicom.uid import (
+    UID,
     DeflatedExplicitVRLittleEndian,
     ExplicitVRLittleEndian,
     ImplicitVRLittleEndian,
@@ -67,15 +68,12 @@ def set_colour_jpeg(ds: Dataset, frames: list[NDArray[np.uint8]]) -> None:
     ds["PixelData"].VR = "OB"
 
 
-def set_transfer_syntax(ds: Dataset, syntax: str, source_ae: str = "") -> None:
-    """Give `ds` its file meta information (PS3.10 7.1)."""
-    meta = FileMetaDataset()
+def set_transfer_syntax(ds: Dataset, syntax: str) -> None:
+    """Complete the file meta information of `ds` (PS3.10 7.1)."""
+    meta = ds.file_meta
     meta.MediaStorageSOPClassUID = ds.SOPClassUID
     meta.MediaStorageSOPInstanceUID = ds.SOPInstanceUID
-    meta.TransferSyntaxUID = syntax
-    if source_ae:
-        meta.SourceApplicationEntityTitle = source_ae
-    ds.file_meta = meta
+    meta.TransferSyntaxUID = UID(syntax)
 
 
 def to_bytes(ds: Dataset) -> bytes:

@@ -11,7 +11,7 @@ from pydicom.dataset import Dataset
 from pydicom.uid import DigitalXRayImageStorageForPresentation, JPEG2000Lossless
 
 from fileroom.demo.bones import Bone, add_bone, soft_part
-from fileroom.demo.canvas import Grid, Plane, cloud_noise, smooth_noise
+from fileroom.demo.canvas import Grid, Plane, cloud_noise, grain
 from fileroom.demo.encoding import set_pixels
 from fileroom.demo.modules import Code, Series, Study, ds_text, sequence, start_object
 from fileroom.demo.people import DX_ROOM
@@ -39,7 +39,7 @@ def hand_dx(study: Study, broken: bool) -> Iterator[Dataset]:
     rng = np.random.default_rng(study.person.birth.year)
     bone, flesh = _shadow(rng, broken)
     shown = _developed(bone, flesh)
-    shown += np.float32(11) * smooth_noise(np.random.default_rng(study.seed + broken), shown.shape, 0.7)
+    shown += np.float32(11) * grain(np.random.default_rng(study.seed + broken), shown.shape, 0.7)
     _stamp(shown)
     ds = start_object(study, HAND, DigitalXRayImageStorageForPresentation, 1)
     ds.ImageType = ["DERIVED", "PRIMARY", ""]
@@ -119,7 +119,8 @@ def _developed(bone: Plane, flesh: Plane) -> Plane:
     path = flesh * np.float32(0.027) + bone * np.float32(0.098)
     bare = np.clip(flesh / 3, 0, 1)
     brightness = np.float32(4095) / (1 + np.exp(-(path - np.float32(1.02)) * np.float32(2.9)))
-    return np.float32(70) + brightness * bare
+    shown: Plane = np.float32(70) + brightness * bare
+    return shown
 
 
 def _stamp(shown: Plane) -> None:

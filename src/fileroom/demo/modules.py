@@ -11,7 +11,7 @@ import hashlib
 import uuid
 from dataclasses import dataclass
 
-from pydicom.dataset import Dataset
+from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.sequence import Sequence
 
 from fileroom.demo.people import ISSUER, Device, Person
@@ -91,6 +91,8 @@ def series_uid(study: Study, series: Series) -> str:
 def start_object(study: Study, series: Series, sop_class: str, number: int, seconds: float = 0.0) -> Dataset:
     """A data set with the modules common to all objects; `seconds` is the time since the series began."""
     ds = Dataset()
+    ds.file_meta = FileMetaDataset()
+    ds.file_meta.SourceApplicationEntityTitle = series.device.ae_title
     person = study.person
     ds.SpecificCharacterSet = list(person.character_set) if len(person.character_set) > 1 else person.character_set[0]
     ds.SOPClassUID = sop_class

@@ -51,7 +51,7 @@ YUKIMURA: Final = Person(
     "F",
     1.59,
     52.5,
-    "Minase^Sora=水無瀬^空=みなせ^そら",
+    "Minase^Mio=水無瀬^澪=みなせ^みお",
 )
 SEO: Final = Person(
     "seo",

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
 from pydicom.dataset import Dataset
-from pydicom.uid import ComputedRadiographyImageStorage, ExplicitVRLittleEndian
+from pydicom.uid import ComputedRadiographyImageStorage, JPEGLSLossless
 
-from fileroom.demo.canvas import Grid, Plane, smooth_noise, splat
+from fileroom.demo.canvas import Grid, Plane, grain, splat
 from fileroom.demo.chest import NODULE_CENTRE_MM, NODULE_RADIUS_MM, ChestPhantom, ChestSetup
 from fileroom.demo.encoding import set_pixels
 from fileroom.demo.modules import Series, Study, ds_text, start_object
@@ -22,7 +22,7 @@ PLATE_COLUMNS: Final = 1760
 PLATE_PIXEL_MM: Final = 0.2
 _TOP_MM: Final = 318.0
 _COARSE: Final = Grid.centred(82, 512, 3.0, 0.78)
-_STEP_MM: Final = 1.25
+_STEP_MM: Final = 1.6
 PA: Final = Series("pa", 1, "CR", "Chest PA", CR_READER, 0, "Chest PA")
 LATERAL: Final = Series("lat", 2, "CR", "Chest lateral", CR_READER, 3, "Chest lateral")
 
@@ -36,7 +36,7 @@ class ChestShadow:
 
 
 def chest_cr(study: Study, nodule_scale: float, with_lateral: bool = True) -> Iterator[Dataset]:
-    """A PA view and, if asked for, a lateral one; 1760 x 2140, MONOCHROME1."""
+    """A PA view and, if asked for, a lateral one; 1760 x 2140, MONOCHROME1, JPEG-LS lossless."""
     phantom = ChestPhantom(ChestSetup(study.person.birth.year, nodule_scale=0, for_radiograph=True), _COARSE)
     shadow = cast_shadow(phantom)
     frontal = _on_plate(shadow.frontal, _COARSE.column_mm)
@@ -80,21 +80,25 @@ def _on_plate(shadow: Plane, column_mm: float) -> Plane:
     return plate
 
 
-def _plate_grid() -> Grid:
-    return Grid(
-        PLATE_ROWS, PLATE_COLUMNS, -(PLATE_COLUMNS - 1) / 2 * PLATE_PIXEL_MM, -_TOP_MM, PLATE_PIXEL_MM, PLATE_PIXEL_MM
-    )
+def _plate_grid(coarser: int = 1) -> Grid:
+    pixel = PLATE_PIXEL_MM * coarser
+    rows, columns = PLATE_ROWS // coarser, PLATE_COLUMNS // coarser
+    return Grid(rows, columns, -(columns - 1) / 2 * pixel, -_TOP_MM, pixel, pixel)
 
 
 def _add_vessels(plate: Plane, vessels: Plane) -> None:
-    """Draw the lung vessels sharply: the coarse shadow has only blurred them."""
-    grid = _plate_grid()
+    """Draw the lung vessels on pixels of half the resolution, where the coarse shadow has left them out."""
+    grid = _plate_grid(2)
+    shadow = np.zeros((grid.rows, grid.columns), dtype=np.float32)
     flat = np.stack([vessels[:, 0], -vessels[:, 2], np.zeros(len(vessels)), vessels[:, 3]], axis=1).astype(np.float32)
     for low, high in ((0.2, 0.5), (0.5, 0.8), (0.8, 1.3), (1.3, 2.0), (2.0, 5.0)):
         group = flat[(flat[:, 3] >= low) & (flat[:, 3] < high)]
-        coverage = np.zeros_like(plate)
+        coverage = np.zeros_like(shadow)
         splat(coverage, grid, group, 0.0)
-        plate += coverage * np.float32((low + high) * 0.55)
+        shadow += coverage * np.float32((low + high) * 0.55)
+    plate += np.asarray(
+        Image.fromarray(shadow).resize((PLATE_COLUMNS, PLATE_ROWS), Image.Resampling.BICUBIC), dtype=np.float32
+    )
 
 
 def _add_nodule(plate: Plane, scale: float) -> None:
@@ -108,7 +112,7 @@ def _radiograph(
     study: Study, series: Series, number: int, thickness: Plane, view: str, orientation: list[str]
 ) -> Dataset:
     rng = np.random.default_rng(study.seed + series.number)
-    shown = _developed(thickness) + np.float32(9.0) * smooth_noise(rng, thickness.shape, 0.6)
+    shown = _developed(thickness) + np.float32(9.0) * grain(rng, thickness.shape, 0.6)
     _stamp(shown, "R" if view == "PA" else "L")
     ds = start_object(study, series, ComputedRadiographyImageStorage, number)
     ds.ImageType = ["ORIGINAL", "PRIMARY"]
@@ -122,14 +126,14 @@ def _radiograph(
     ds.PlateType, ds.Sensitivity, ds.RelativeXRayExposure = "Storage phosphor", "210", "1450"
     ds.PhotometricInterpretation = "MONOCHROME1"
     ds.WindowCenter, ds.WindowWidth = "2048", "3400"
-    set_pixels(ds, np.clip(4095 - shown, 0, 4095).astype(np.uint16), bits_stored=12, syntax=ExplicitVRLittleEndian)
+    set_pixels(ds, np.clip(4095 - shown, 0, 4095).astype(np.uint16), bits_stored=12, syntax=JPEGLSLossless)
     return ds
 
 
 def _developed(thickness: Plane) -> Plane:
     """Brightness 0 to 4095 from thickness: large differences are flattened, as readers do, small ones are kept."""
     small = Image.fromarray(thickness).resize((PLATE_COLUMNS // 16, PLATE_ROWS // 16), Image.Resampling.BOX)
-    wide = np.asarray(small, dtype=np.float32)
+    wide: Plane = np.asarray(small, dtype=np.float32)
     for axis in (0, 1):
         for _ in range(3):
             padded = np.pad(wide, [(6, 6) if a == axis else (0, 0) for a in (0, 1)], mode="edge")
@@ -148,8 +152,6 @@ def _developed(thickness: Plane) -> Plane:
 
 def _stamp(shown: Plane, letter: str) -> None:
     """The lead letter of the side."""
-    from PIL import ImageDraw, ImageFont
-
     patch = Image.new("L", (120, 120))
     ImageDraw.Draw(patch).text((60, 60), letter, fill=255, font=ImageFont.load_default(90), anchor="mm")
     ink = np.asarray(patch, dtype=np.float32) / 255

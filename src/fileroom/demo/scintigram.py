@@ -116,7 +116,8 @@ def _body() -> Plane:
             add_bone(body, GRID, Bone(start, end, swell, swell, swell * 0.8, 60))
     for start, end, half in (((0, 60), (0, 170), 80), ((0, 230), (0, 330), 55), ((0, 400), (0, 830), 150)):
         add_bone(body, GRID, Bone(start, end, half, half, half, 200))
-    return np.sqrt(body / np.float32(300))
+    soft: Plane = np.sqrt(body / np.float32(300))
+    return soft
 
 
 def _blurred(plane: Plane, sigma_px: float) -> Plane:

@@ -17,9 +17,9 @@ from pydicom.uid import CTImageStorage, JPEGLSLossless, RLELossless
 
 from fileroom.demo import (
     angiogram,
-    annotations,
     breast,
     documents,
+    findings,
     hand,
     people,
     radiography,
@@ -133,13 +133,13 @@ def _chest_ct(study: Study) -> Iterator[Dataset]:
     yield from documents.text_report(study, _CHEST_FINDINGS, _CHEST_IMPRESSION, images[:1])
     yield from documents.dose_report(study, (("Topogram", 0.12, 4.6), ("Thorax", 5.4, 162.0)))
     yield from documents.pdf_report(study, (*_CHEST_FINDINGS, "Impression: " + _CHEST_IMPRESSION))
-    yield from annotations.key_objects(study, images, "Nodule, right upper lobe")
+    yield from findings.key_objects(study, images, "Nodule, right upper lobe")
     grid = tomography.CHEST_GRID
     column = (NODULE_CENTRE_MM[0] - grid.left_mm) / grid.column_mm + 1
     row = (NODULE_CENTRE_MM[1] - grid.top_mm) / grid.row_mm + 1
-    yield from annotations.marked_image(study, images[0], (column, row), 20.0, grid.rows, "17 mm")
+    yield from findings.marked_image(study, images[0], (column, row), 20.0, grid.rows, "17 mm")
     slices = tuple((number, tomography.chest_slice_z(number)) for number in range(1, tomography.CHEST_SLICES + 1))
-    yield from annotations.nodule_segmentation(study, tomography.CHEST_AXIAL, slices, grid, tomography.CHEST_SPACING_MM)
+    yield from findings.nodule_segmentation(study, tomography.CHEST_AXIAL, slices, grid, tomography.CHEST_SPACING_MM)
 
 
 def _echo(study: Study) -> Iterator[Dataset]:

@@ -50,7 +50,7 @@ BRAIN_SPACING_MM: Final = 5.0
 BRAIN_GRID: Final = Grid.centred(256, 256, 0.9, 0.9)
 PET_SLICES: Final = 60
 PET_GRID: Final = Grid.centred(144, 144, 2.8, 2.8)
-PET_SERIES: Final = Series("pet", 3, "PT", "FDG chest, corrected", PET_SCANNER, 12, "FDG chest", patient_position="HFS")
+PET_SERIES: Final = Series("pet", 3, "PT", "FDG chest, corrected", PET_SCANNER, 12, "FDG chest")
 
 _T1: Final = Series("t1", 2, "MR", "T1 SE transversal", MR_SCANNER, 4, "Head", patient_position="HFS")
 _T2: Final = Series("t2", 3, "MR", "T2 TSE transversal", MR_SCANNER, 9, "Head", patient_position="HFS")
@@ -158,7 +158,8 @@ class QuantumNoise:
 
 def stored_hu(hu: Plane) -> NDArray[np.uint16]:
     """Hounsfield units as stored values for a rescale intercept of -1024."""
-    return np.clip(np.rint(hu + np.float32(1024)), 0, 4095).astype(np.uint16)
+    stored: NDArray[np.uint16] = np.clip(np.rint(hu + np.float32(1024)), 0, 4095).astype(np.uint16)
+    return stored
 
 
 def paint_table(plane: Plane, grid: Grid, y_mm: float, narrow: bool = False) -> None:
@@ -228,10 +229,11 @@ def _scout(study: Study, frontal: Plane) -> Dataset:
     share = (at - low)[:, None]
     share = share * share * (3 - 2 * share)
     thick = frontal[low] * (1 - share) + frontal[low + 1] * share
-    values = 24 + 3.2 * np.sqrt(np.clip(thick, 0, None)) * 1.0
-    values = values + np.random.default_rng(study.seed).normal(0, 9, values.shape)
-    ds.WindowCenter, ds.WindowWidth = "50", "900"
-    set_pixels(ds, np.clip(values + 500, 0, 4095).astype(np.uint16), bits_stored=12)
+    water_mm = thick * (CHEST_GRID.row_mm / 1000)
+    values = 400 + 5.0 * water_mm
+    values += np.random.default_rng(study.seed).normal(0, 8, values.shape)
+    ds.WindowCenter, ds.WindowWidth = "250", "1100"
+    set_pixels(ds, np.clip(values, 0, 4095).astype(np.uint16), bits_stored=12)
     return ds
 
 

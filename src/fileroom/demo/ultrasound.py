@@ -63,7 +63,8 @@ class _Heart:
                 drop = np.float32(11 * self.valve) * (np.clip(along, 0, width) / width) ** 0.7
                 tilt = np.clip(along - (width - 5 * self.valve), 0, None) * 3
                 lines.append(np.abs(y - (level - drop)) + tilt + np.clip(-along, 0, None) * 3)
-        return np.minimum(np.minimum(lines[0], lines[1]), np.minimum(lines[2], lines[3]))
+        nearest: Plane = np.minimum(np.minimum(lines[0], lines[1]), np.minimum(lines[2], lines[3]))
+        return nearest
 
 
 def echo_cine(study: Study) -> Iterator[Dataset]:
