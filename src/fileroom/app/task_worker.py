@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
+from typing import Final
 
 import structlog
 
 from fileroom.app.process import run_worker
 from fileroom.app.services import open_archive
+from fileroom.archive.delete import remove_doomed_objects
+from fileroom.archive.metadata import document_stable_series
+from fileroom.archive.services import Archive
 from fileroom.archive.verify import recover
 from fileroom.core.settings import Settings
+from fileroom.scp.commitment import deliver_due
+from fileroom.tasks.loop import Work, run_periodically
+
+DOCUMENTS_INTERVAL_S: Final = 1.0
+COMMITMENTS_INTERVAL_S: Final = 1.0
+REMOVALS_INTERVAL_S: Final = 10.0
 
 _log = structlog.get_logger(__name__)
 
@@ -17,10 +28,24 @@ _log = structlog.get_logger(__name__)
 async def run_tasks(settings: Settings, stop: asyncio.Event) -> None:
     """Recover from whatever ended the last run, then do background work until asked to stop."""
     async with open_archive(settings) as archive:
-        report = await recover(archive)
-        for finding in report.findings:
-            _log.warning("put_right", kind=finding.kind, storage_key=finding.storage_key, repair=finding.repair)
-        await stop.wait()
+        works: list[tuple[str, float, Work]] = [
+            ("series_documents", DOCUMENTS_INTERVAL_S, partial(document_stable_series, archive)),
+            ("commitment_results", COMMITMENTS_INTERVAL_S, partial(deliver_due, archive)),
+            ("removals", REMOVALS_INTERVAL_S, partial(remove_doomed_objects, archive)),
+        ]
+        recovery = asyncio.create_task(_recover(archive))
+        async with asyncio.TaskGroup() as group:
+            for name, interval_s, work in works:
+                group.create_task(run_periodically(name, interval_s, work, stop))
+        recovery.cancel()
+        await asyncio.gather(recovery, return_exceptions=True)
+
+
+async def _recover(archive: Archive) -> None:
+    """Once, beside the other work: a store of many objects takes its time."""
+    report = await recover(archive)
+    for finding in report.findings:
+        _log.warning("put_right", kind=finding.kind, storage_key=finding.storage_key, repair=finding.repair)
 
 
 if __name__ == "__main__":

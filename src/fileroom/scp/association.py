@@ -17,7 +17,7 @@ from fileroom.archive.services import Archive
 from fileroom.core.errors import FileroomError
 from fileroom.dimse.command_set import CommandField, CommandSet, respond
 from fileroom.dimse.status import Status
-from fileroom.net.association_handler import AssociationEnd, AssociationPort, DataSink, EndKind, Operation, PeerAddress
+from fileroom.net.association_handler import AssociationEnd, AssociationPort, DataSink, Operation, PeerAddress
 from fileroom.scp import commitment, find, offer, retrieve
 from fileroom.scp.call import Call
 from fileroom.scp.store import StoreSink
@@ -86,9 +86,7 @@ class PeerAssociation:
         await service(self._established(), operation)
 
     def association_ended(self, end: AssociationEnd) -> None:
-        """Note an end that was not orderly."""
-        if end.kind not in (EndKind.RELEASED, EndKind.REJECTED):
-            _log.info("association_ended", peer=str(self._peer), how=end.kind.value, detail=end.detail)
+        """Nothing is held beyond the association; `net` has logged its end."""
 
     def _established(self) -> Call:
         if self._call is None:
