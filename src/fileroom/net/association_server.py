@@ -207,5 +207,7 @@ class _ServerConnection(MessageExchange):
     def _association_ended(self, end: AssociationEnd) -> None:
         self._server.end(self)
         if end.kind not in (EndKind.RELEASED, EndKind.REJECTED):
-            _log.info("association ended", peer=str(self.peer), kind=end.kind.value, detail=end.detail)
+            # Port scanners and health checks connect and leave without a word: no news.
+            level = "debug" if self.association.request is None else "info"
+            getattr(_log, level)("association ended", peer=str(self.peer), kind=end.kind.value, detail=end.detail)
         super()._association_ended(end)
