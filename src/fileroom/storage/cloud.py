@@ -44,8 +44,13 @@ class CloudStore:
         """One ranged request."""
         if length <= 0:
             return b""
-        with translated(key, "read"):
-            return bytes(await obstore.get_range_async(self.engine, key, start=start, length=length))
+        try:
+            with translated(key, "read"):
+                return bytes(await obstore.get_range_async(self.engine, key, start=start, length=length))
+        except StorageError:
+            if start >= (await self.stat(key)).size:  # a range behind the end is an error to every cloud, not to us
+                return b""
+            raise
 
     async def stream(self, key: str, start: int = 0, length: int | None = None) -> AsyncIterator[bytes]:
         """One ranged request, its body in pieces."""
@@ -99,6 +104,7 @@ class CloudWriter:
         self._store = store
         self._buffer = bytearray()
         self._upload: obstore.AsyncWritableFile | None = None
+        self._failure: StorageError | None = None
         self._finished = False
 
     @property
@@ -138,12 +144,18 @@ class CloudWriter:
             await self._store.delete(self.key)
 
     async def _send(self) -> None:
-        with translated(self.key, "write"):
-            async with asyncio.timeout(UPLOAD_TIMEOUT_S):
-                if self._upload is None:
-                    self._upload = obstore.open_writer_async(self._store.engine, self.key, buffer_size=PART_BYTES)
-                piece, self._buffer = bytes(self._buffer), bytearray()
-                await self._upload.write(piece)
+        if self._failure is not None:  # There is a hole already: completing the upload would hide it.
+            raise self._failure
+        try:
+            with translated(self.key, "write"):
+                async with asyncio.timeout(UPLOAD_TIMEOUT_S):
+                    if self._upload is None:
+                        self._upload = obstore.open_writer_async(self._store.engine, self.key, buffer_size=PART_BYTES)
+                    piece, self._buffer = bytes(self._buffer), bytearray()
+                    await self._upload.write(piece)
+        except StorageError as error:
+            self._failure = error
+            raise
 
 
 @contextlib.contextmanager

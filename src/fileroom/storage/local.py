@@ -244,6 +244,8 @@ class LocalWriter:
 
     def _start_writing(self) -> None:
         pieces = self._take_buffer()
+        if self._writing is not None and self._writing.done() and self._writing.exception() is not None:
+            return  # There is a hole already: writing behind it would only hide it. `flush` raises the first error.
         self._in_flight_bytes = sum(map(len, pieces))
         loop = asyncio.get_running_loop()
         self._writing = loop.run_in_executor(self._threads, self._write_in_thread, pieces)

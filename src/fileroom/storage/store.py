@@ -68,7 +68,7 @@ class ObjectStore(Protocol):
         """Remove the object; that it is not there is no error."""
 
     def objects(self, prefix: str = "") -> AsyncIterator[StoredObject]:
-        """Every sealed object whose key begins with `prefix`, in no order."""
+        """Every sealed object below the folder `prefix` (ending in a slash; empty: all), in no order."""
 
     async def free_bytes(self) -> int | None:
         """Room left, None where the store has no end."""
