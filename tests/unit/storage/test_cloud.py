@@ -53,13 +53,13 @@ async def test_a_store_that_cannot_be_reached_is_told(monkeypatch: pytest.Monkey
     monkeypatch.setattr(obstore, "put_async", fail)
     writer = CloudStore("memory:///").begin(KEY)
     writer.write(b"x")
-    with pytest.raises(StorageError, match="could not write .* TimeoutError"):
+    with pytest.raises(StorageError, match=r"could not write .* TimeoutError"):
         await writer.flush()
 
 
 @pytest.mark.parametrize("url", ["nonsense://x/y", "not an address"])
 def test_a_wrong_address_names_the_setting(url: str) -> None:
-    with pytest.raises(StorageError, match="FILEROOM_STORAGE_URL .* cannot be used"):
+    with pytest.raises(StorageError, match=r"FILEROOM_STORAGE_URL .* cannot be used"):
         CloudStore(url)
 
 
