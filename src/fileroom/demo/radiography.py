@@ -21,8 +21,8 @@ PLATE_ROWS: Final = 2140
 PLATE_COLUMNS: Final = 1760
 PLATE_PIXEL_MM: Final = 0.2
 _TOP_MM: Final = 318.0
-_COARSE: Final = Grid.centred(82, 512, 3.0, 0.78)
-_STEP_MM: Final = 1.6
+_COARSE: Final = Grid.centred(62, 400, 4.0, 1.0)
+_STEP_MM: Final = 1.8
 PA: Final = Series("pa", 1, "CR", "Chest PA", CR_READER, 0, "Chest PA")
 LATERAL: Final = Series("lat", 2, "CR", "Chest lateral", CR_READER, 3, "Chest lateral")
 
@@ -95,7 +95,7 @@ def _add_vessels(plate: Plane, vessels: Plane) -> None:
         group = flat[(flat[:, 3] >= low) & (flat[:, 3] < high)]
         coverage = np.zeros_like(shadow)
         splat(coverage, grid, group, 0.0)
-        shadow += coverage * np.float32((low + high) * 0.55)
+        shadow += coverage * np.float32(low + high)
     plate += np.asarray(
         Image.fromarray(shadow).resize((PLATE_COLUMNS, PLATE_ROWS), Image.Resampling.BICUBIC), dtype=np.float32
     )

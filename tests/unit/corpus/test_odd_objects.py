@@ -65,8 +65,7 @@ def test_kept_objects_hold_the_announced_uid_for_an_independent_reader(all_odd: 
 
 
 def test_right_character_sets_read_as_meant_for_an_independent_reader(all_odd: dict[str, OddObject]) -> None:
-    # That reader leaves the escape of ISO 2022 IR 58 in the text and takes bytes of kanji for delimiters.
-    beyond = ("ir58", "equals-inside")
+    # That reader leaves the escape of ISO 2022 IR 58 in the text.
     wrong = []
     for odd in all_odd.values():
         if (
