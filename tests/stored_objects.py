@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from typing import Any
 
+from pydicom import dcmread
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.filewriter import dcmwrite
 
@@ -19,7 +20,8 @@ EXPLICIT_LE = "1.2.840.10008.1.2.1"
 async def store_file(archive: Archive, file: bytes) -> StoreOutcome:
     """Store a Part 10 object."""
     meta = parse_file_meta(file, complete=True)
-    incoming = begin(archive, Claim(meta.sop_class_uid, meta.sop_instance_uid, meta.transfer_syntax, "test"))
+    header = dcmread(io.BytesIO(file), stop_before_pixels=True, force=True)
+    incoming = begin(archive, Claim(header.SOPClassUID, header.SOPInstanceUID, meta.transfer_syntax, "test"))
     data = memoryview(file)[meta.data_set_offset :]
     for start in range(0, len(data), 1 << 20):
         incoming.write(data[start : start + (1 << 20)])

@@ -8,22 +8,20 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Final, TypeVar
 
 from fileroom.archive import retrieve
+from fileroom.archive.random_access import open_reader
 from fileroom.archive.retrieve import StoredInstance
 from fileroom.archive.services import Archive
-from fileroom.core.errors import NotFoundError, StorageError
 from fileroom.pixels import render as pixels_render
 from fileroom.pixels.frames import frame_table
 from fileroom.pixels.request import RenderRequest
-from fileroom.pixels.source import PixelSource, Read, open_source
+from fileroom.pixels.source import PixelSource, open_source
 
 RENDERS_AT_ONCE: Final = max(2, os.cpu_count() or 1)
 """Rendering is work for the processor; more of it at once only costs memory."""
-READ_TIMEOUT_S: Final = 60.0
 
 Result = TypeVar("Result")
 
@@ -61,31 +59,9 @@ class Renderer:
         loop = asyncio.get_running_loop()
 
         def in_thread() -> Result:
-            with _reader(self._archive, instance, loop) as read:
+            with open_reader(self._archive, instance, loop) as read:
                 source = open_source(read, instance.file_bytes)
                 return work(source if header is None else dataclasses.replace(source, header=header))
 
         async with self._turns:
             return await asyncio.to_thread(in_thread)
-
-
-@contextmanager
-def _reader(archive: Archive, instance: StoredInstance, loop: asyncio.AbstractEventLoop) -> Iterator[Read]:
-    """Random access to the stored file for a thread."""
-    path = archive.store.path(instance.storage_key)
-    if path is None:
-
-        def read_remote(offset: int, length: int) -> bytes:
-            reading = archive.store.read(instance.storage_key, offset, length)
-            return asyncio.run_coroutine_threadsafe(reading, loop).result(READ_TIMEOUT_S)
-
-        yield read_remote
-        return
-    try:
-        file = path.open("rb", buffering=0)
-    except FileNotFoundError as error:
-        raise NotFoundError(f"The file of {instance.sop_instance_uid} is lost. Run 'fileroom verify'.") from error
-    except OSError as error:
-        raise StorageError(f"The file of {instance.sop_instance_uid} cannot be read: {error.strerror}.") from error
-    with file:
-        yield lambda offset, length: os.pread(file.fileno(), length, offset)

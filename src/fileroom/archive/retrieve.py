@@ -21,7 +21,8 @@ from pydicom.filereader import read_dataset
 from fileroom.archive.outgoing import SAME_VALUES, chain, deflate, recode
 from fileroom.archive.services import Archive
 from fileroom.archive.split import SplitObject, read_exactly, split_object
-from fileroom.core.errors import NotFoundError, StorageError, UnsupportedError
+from fileroom.archive.transcoding import transcode_object
+from fileroom.core.errors import NotFoundError, StorageError
 from fileroom.core.limits import MIB, OBJECT_MEMORY_BYTES_MAX
 from fileroom.dicom import uids, walk
 from fileroom.dicom.correction import correct_header
@@ -196,10 +197,9 @@ async def _open_with_new_header(archive: Archive, instance: StoredInstance, synt
 
 async def _open_transcoded(archive: Archive, instance: StoredInstance, syntax: str) -> OpenedObject:
     """Pixels in another encoding."""
-    raise UnsupportedError(
-        f"{instance.sop_instance_uid} is stored in {uids.transfer_syntax(instance.transfer_syntax_uid).name} and is not "
-        f"given in {uids.transfer_syntax(syntax).name}."
-    )
+    made = await transcode_object(archive, instance, syntax)
+    chunks = made.chunks if made.transfer_syntax == syntax else deflate(made.chunks)
+    return OpenedObject(syntax, None, None, chunks)
 
 
 async def _as_file(archive: Archive, instance: StoredInstance, opened: OpenedObject) -> OpenedObject:

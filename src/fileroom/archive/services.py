@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from fileroom.archive.frame_tables import FrameTables
 from fileroom.core.clock import Now
 from fileroom.core.settings import Settings
 from fileroom.db.pool import Pool
@@ -13,10 +14,11 @@ from fileroom.storage.store import ObjectStore
 
 @dataclass(frozen=True, slots=True)
 class Archive:
-    """The object store, the writer of the index, connections to search it, the settings and the clock."""
+    """Object store, writer of the index, connections to search it, settings, clock, and which frames lie where."""
 
     store: ObjectStore
     writer: IndexWriter
     pool: Pool
     settings: Settings
     now: Now
+    frame_tables: FrameTables = field(default_factory=FrameTables)
