@@ -20,6 +20,9 @@ _FIRST_SCAN_BYTES: Final = 32 * KIB
 """Most headers end before this; a longer one is scanned again when it has doubled."""
 _SOP_CLASS_UID: Final = BY_KEYWORD["SOPClassUID"].tag
 _SOP_INSTANCE_UID: Final = BY_KEYWORD["SOPInstanceUID"].tag
+_UID_TAGS: Final = {
+    keyword: BY_KEYWORD[keyword].tag for keyword in ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID")
+}
 
 
 class MismatchError(InvalidObjectError):
@@ -84,6 +87,7 @@ class Examination:
         header = self._whole_header()
         self._head.clear()
         claim = self._claim
+        _require_no_control_characters(header)
         for name, tag, claimed in (
             ("SOP Class UID", _SOP_CLASS_UID, claim.sop_class_uid),
             ("SOP Instance UID", _SOP_INSTANCE_UID, claim.sop_instance_uid),
@@ -134,6 +138,13 @@ def require_uid(name: str, value: str) -> None:
         UID(value)
     except InvalidRequestError as error:
         raise InvalidObjectError(f"The object's {name} cannot be used: {error}.") from None
+
+
+def _require_no_control_characters(header: ScannedHeader) -> None:
+    """Reading text drops control characters; a UID that had some would be taken for another object's."""
+    for keyword, tag in _UID_TAGS.items():
+        if not header.values.get(tag, b"").strip(b"\0 ").decode("latin-1").isprintable():
+            raise InvalidObjectError(f"The object's {keyword} cannot be used: it has control characters.")
 
 
 def _pixel_data_is_cut(header: ScannedHeader, dataset_bytes: int) -> bool:

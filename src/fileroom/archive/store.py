@@ -26,7 +26,7 @@ from fileroom.index.rows import StoredFacts, build_row
 from fileroom.index.write import AlreadyThere, InstanceRow, UnconfirmedCommitError, WriteOutcome
 from fileroom.storage.store import new_object_key
 
-__all__ = ["Claim", "IncomingObject", "MismatchError", "StoreKind", "StoreOutcome", "begin"]
+__all__ = ["Claim", "IncomingObject", "MismatchError", "StoreKind", "StoreOutcome", "begin", "refuse"]
 
 _log = structlog.get_logger(__name__)
 
@@ -62,6 +62,20 @@ def begin(archive: Archive, claim: Claim) -> IncomingObject:
             "accepted (setting accept_unknown_sop_classes)."
         )
     return IncomingObject(archive, claim)
+
+
+async def refuse(archive: Archive, claim: Claim, error: InvalidObjectError) -> None:
+    """Record that an object was not kept and why."""
+    await record_refusal(
+        archive.pool,
+        sop_instance_uid=claim.sop_instance_uid,
+        sop_class_uid=claim.sop_class_uid,
+        transfer_syntax_uid=claim.transfer_syntax_uid,
+        status=0xA900 if isinstance(error, MismatchError) else 0xC000,
+        reason=str(error),
+        received_by=claim.received_by,
+        sender=claim.sender,
+    )
 
 
 class IncomingObject:
@@ -122,16 +136,7 @@ class IncomingObject:
 
     async def refuse(self, error: InvalidObjectError) -> None:
         """Record that the object was not kept and why."""
-        await record_refusal(
-            self._archive.pool,
-            sop_instance_uid=self._claim.sop_instance_uid,
-            sop_class_uid=self._claim.sop_class_uid,
-            transfer_syntax_uid=self._claim.transfer_syntax_uid,
-            status=0xA900 if isinstance(error, MismatchError) else 0xC000,
-            reason=str(error),
-            received_by=self._claim.received_by,
-            sender=self._claim.sender,
-        )
+        await refuse(self._archive, self._claim, error)
 
     def _row(self) -> tuple[InstanceRow, StoredFacts]:
         examined = self._examination.conclude()

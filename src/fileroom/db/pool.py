@@ -2,25 +2,48 @@
 
 from __future__ import annotations
 
+import contextlib
 import select
+from collections.abc import AsyncIterator
 from typing import Any, Final
 
 import psycopg
 from psycopg import AsyncConnection
 from psycopg_pool import AsyncConnectionPool
 
+from fileroom.core.errors import DatabaseError
 from fileroom.core.limits import QUERY_TIMEOUT_S
 
 POOL_CONNECTIONS_MAX: Final = 16
 """Per process. Searches beyond it wait their turn: more at once only makes all of them slow on a shared server."""
 POOL_WAIT_TIMEOUT_S: Final = 10.0
+_CONNECTION_LOST: Final = ("08", "57P", "53300")
+"""SQLSTATEs: connection exceptions, the server shuts down or starts up, it has too many connections."""
 
-Pool = AsyncConnectionPool[AsyncConnection[Any]]
+
+class Pool(AsyncConnectionPool[AsyncConnection[Any]]):
+    """Connections to the database, which may be away for a while."""
+
+    @contextlib.asynccontextmanager
+    async def connection(  # psycopg's own signature
+        self,
+        timeout: float | None = None,  # noqa: ASYNC109
+    ) -> AsyncIterator[AsyncConnection[Any]]:
+        """A connection for the length of the block. Raises DatabaseError when there is none or when it is lost."""
+        try:
+            async with super().connection(timeout) as connection:
+                yield connection
+        except (psycopg.OperationalError, psycopg.InterfaceError) as error:
+            if error.sqlstate and not error.sqlstate.startswith(_CONNECTION_LOST):
+                raise  # A deadlock, a cancelled statement: whoever made the statement knows what to do.
+            raise DatabaseError(
+                f"The database does not answer ({type(error).__name__}). Try again later; see /readyz."
+            ) from error
 
 
 async def open_pool(database_url: str) -> Pool:
     """Open a pool. It connects in the background and again by itself after the database was away."""
-    pool: Pool = AsyncConnectionPool(
+    pool = Pool(
         database_url,
         min_size=1,
         max_size=POOL_CONNECTIONS_MAX,

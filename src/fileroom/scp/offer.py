@@ -41,6 +41,8 @@ FUZZY_NAMES: Final = 2
 TIMEZONE_ADJUSTMENT: Final = 3
 _ABILITIES: Final = 4
 
+_STANDARD_STORAGE: Final = "1.2.840.10008.5.1.4.1.1."
+
 
 def policy(settings: Settings, *, caller_is_known: bool) -> AcceptancePolicy:
     """The policy for one request. An unknown caller is refused by its AE title."""
@@ -52,7 +54,7 @@ def policy(settings: Settings, *, caller_is_known: bool) -> AcceptancePolicy:
             return service
         if uids.is_storage_sop_class(abstract_syntax):
             return _UNKNOWN_STORAGE_RULE if unknown_too else _STORAGE_RULE
-        return _UNKNOWN_STORAGE_RULE if unknown_too and _may_be_private_storage(abstract_syntax) else None
+        return _UNKNOWN_STORAGE_RULE if unknown_too and _may_be_storage(abstract_syntax) else None
 
     return AcceptancePolicy(
         rule_of=rule_of,
@@ -72,6 +74,9 @@ def answer_extended(item: ExtendedNegotiation) -> bytes | None:
     return None
 
 
-def _may_be_private_storage(uid: str) -> bool:
-    """Not one of the standard's own UIDs: those that are no storage SOP class are services that we do not have."""
-    return not uid.startswith("1.2.840.10008.")
+def _may_be_storage(uid: str) -> bool:
+    """A private UID, or one where the standard puts its storage SOP classes: a later edition may have more of them.
+
+    The standard's other UIDs are services that we do not have.
+    """
+    return not uid.startswith("1.2.840.10008.") or uid.startswith(_STANDARD_STORAGE)

@@ -12,8 +12,8 @@ from typing import Final
 import structlog
 
 from fileroom.archive.services import Archive
-from fileroom.archive.store import Claim, IncomingObject, StoreKind, begin
-from fileroom.core.errors import FileroomError
+from fileroom.archive.store import Claim, IncomingObject, StoreKind, begin, refuse
+from fileroom.core.errors import FileroomError, InvalidObjectError
 from fileroom.core.limits import MIB
 from fileroom.dimse.command_set import CommandSet, respond
 from fileroom.net.association_handler import AssociationPort
@@ -42,6 +42,7 @@ class StoreSink:
         self._context = context
         self._command = command
         self._refusal: StatusAnswer | None = None
+        self._refusing: asyncio.Task[None] | None = None
         self._incoming: IncomingObject | None = None
         self._draining: asyncio.Task[None] | None = None
         claim = Claim(
@@ -55,10 +56,11 @@ class StoreSink:
         )
         try:
             self._incoming = begin(archive, claim)
-        except FileroomError as error:
+        except InvalidObjectError as error:
             # The data set still follows; it is let through and the refusal is the answer to it.
             self._refusal = store_failure(error)
             _log.info("object_refused", peer=str(port.peer), status=f"{self._refusal.status:04X}", reason=str(error))
+            self._refusing = asyncio.create_task(refuse(archive, claim, error))
 
     def write(self, data: memoryview) -> None:
         """A piece of the data set."""
@@ -78,7 +80,7 @@ class StoreSink:
         """The data set is complete: store it, then answer."""
         if self._incoming is None:
             self._answer(self._refusal or SUCCESS)
-            return None
+            return self._refusing
         return asyncio.create_task(self._store(self._incoming))
 
     def abort(self) -> None:
