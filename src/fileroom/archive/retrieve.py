@@ -81,13 +81,13 @@ class EncodedHeader:
 def find_instances(archive: Archive, selection: Selection) -> AsyncIterator[StoredInstance]:
     """The selected instances, streamed, by study, series number and instance number. Raises DatabaseError.
 
-    It holds a database connection until it ends or is closed (`aclosing`): for long work, take `list_instances`.
+    They are looked up series by series, so the caller may take its time between two of them.
     """
     return stored.stream_instances(archive.pool, selection)
 
 
 async def list_instances(archive: Archive, selection: Selection) -> list[StoredInstance]:
-    """`find_instances` in a list (about 1 KiB for each). Raises DatabaseError."""
+    """`find_instances` in a list (about 500 bytes for each). Raises DatabaseError."""
     return await stored.list_instances(archive.pool, selection)
 
 

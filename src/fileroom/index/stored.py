@@ -16,7 +16,6 @@ from psycopg.rows import tuple_row
 from psycopg.types.json import Jsonb
 
 from fileroom.core.errors import DatabaseError
-from fileroom.core.limits import QUERY_ROWS_PER_FETCH
 from fileroom.db.pool import Pool
 from fileroom.dicom.correction import AttributeCorrection
 
@@ -74,29 +73,33 @@ _CORRECTIONS: Final = """(SELECT json_agg(json_build_array(c.path, c.vr, c.value
       AND (c.sop_instance_uid IS NULL OR c.sop_instance_uid = i.sop_instance_uid))"""
 _COLUMNS: Final = f"""s.study_instance_uid, e.series_instance_uid, i.sop_instance_uid, i.sop_class_uid, i.transfer_syntax_uid,
        i.storage_key, i.file_bytes, i.dataset_offset, i.pixel_offset, i.number_of_frames, i.rows, i.columns,
-       i.instance_number, e.modality, {_CORRECTIONS}
-FROM instance i JOIN series e ON e.id = i.series JOIN study s ON s.id = e.study"""
-_SELECT: Final = f"SELECT {_COLUMNS}"
-_SELECT_WITH_SERIES: Final = f"SELECT e.id, {_COLUMNS}"
-_IS_FIRST: Final = "i.id = (SELECT min(x.id) FROM instance x WHERE x.series = e.id)"
-_ORDER: Final = "s.study_instance_uid, e.series_number, e.id, i.instance_number, i.id"
+       i.instance_number, e.modality, {_CORRECTIONS}"""
+_FROM: Final = "FROM instance i JOIN series e ON e.id = i.series JOIN study s ON s.id = e.study"
+_SELECT: Final = f"SELECT {_COLUMNS} {_FROM}"
+_SELECT_WITH_SERIES: Final = f"SELECT e.id, {_COLUMNS} {_FROM}"
+_FIRST_OF_EACH_SERIES: Final = """i.id = ANY(ARRAY(SELECT min(x.id) FROM instance x JOIN series y ON y.id = x.series
+      JOIN study z ON z.id = y.study WHERE z.study_instance_uid = %s GROUP BY x.series))"""
+_SERIES_ORDER: Final = "s.study_instance_uid, e.series_number, e.id"
+_ORDER: Final = f"{_SERIES_ORDER}, i.instance_number, i.id"
+_REPEATED: Final = frozenset({0, 1, 3, 4, 13})
+"""Study, series, SOP class, transfer syntax, modality."""
 _CORRECTIONS_COLUMN: Final = 14
 
 
 async def stream_instances(pool: Pool, selection: Selection) -> AsyncIterator[StoredInstance]:
     """The selected instances by study, series number, instance number. Raises DatabaseError.
 
-    They come from a cursor that holds a connection until the iterator is closed; an empty selection selects nothing.
+    They are read series by series, and no connection is held between two of them, however long the caller takes. An
+    empty selection selects nothing.
     """
-    if selection.is_empty:
-        return
-    text, parameters = _statement(selection)
-    try:
-        async with pool.connection() as connection, connection.cursor(row_factory=tuple_row) as cursor:
-            async for row in cursor.stream(text.encode(), parameters, size=QUERY_ROWS_PER_FETCH):
-                yield _stored_instance(row)
-    except psycopg.Error as error:
-        raise _failure(error) from error
+    for row in await _list_series(pool, selection):
+        try:
+            async with pool.connection() as connection:
+                instances = await select_instances(connection, selection, series=row)
+        except psycopg.Error as error:
+            raise _failure(error) from error
+        for instance in instances:
+            yield instance
 
 
 async def list_instances(pool: Pool, selection: Selection) -> list[StoredInstance]:
@@ -109,22 +112,27 @@ async def list_instances(pool: Pool, selection: Selection) -> list[StoredInstanc
 
 
 async def select_instances(
-    connection: AsyncConnection[Any], selection: Selection, limit: int | None = None
+    connection: AsyncConnection[Any], selection: Selection, *, limit: int | None = None, series: int | None = None
 ) -> list[StoredInstance]:
-    """`list_instances` inside the transaction of `connection`; with `limit` only the first of them."""
+    """`list_instances` inside the transaction of `connection`; only the first `limit`, only of the row `series`."""
     if selection.is_empty:
         return []
-    text, parameters = _statement(selection)
+    condition, parameters = _condition(selection)
+    text = f"{_SELECT} WHERE {condition}"
+    if series is not None:
+        text, parameters = text + " AND e.id = %s", [*parameters, series]
+    text += f" ORDER BY {_ORDER}"
     if limit is not None:
         text += f" LIMIT {int(limit)}"
+    shared: dict[Any, Any] = {}
     async with connection.cursor(row_factory=tuple_row) as cursor:
         await cursor.execute(text.encode(), parameters)
-        return [_stored_instance(row) for row in await cursor.fetchall()]
+        return [_stored_instance(_sharing(row, shared)) for row in await cursor.fetchall()]
 
 
 async def select_representatives(connection: AsyncConnection[Any], study_uid: str) -> list[tuple[int, StoredInstance]]:
     """(row of the series, its first instance) for each series of a study, in the order in which the series came."""
-    text = f"{_SELECT_WITH_SERIES} WHERE s.study_instance_uid = %s AND {_IS_FIRST} ORDER BY e.id"
+    text = f"{_SELECT_WITH_SERIES} WHERE {_FIRST_OF_EACH_SERIES} ORDER BY e.id"
     async with connection.cursor(row_factory=tuple_row) as cursor:
         await cursor.execute(text.encode(), (study_uid,))
         return [(row[0], _stored_instance(row[1:])) for row in await cursor.fetchall()]
@@ -147,15 +155,34 @@ def read_correction(path: list[int], vr: str, value: list[Any] | str | None) -> 
     return AttributeCorrection(tuple(path), vr, None if value is None else tuple(value))
 
 
-def _statement(selection: Selection) -> tuple[str, list[list[str]]]:
+async def _list_series(pool: Pool, selection: Selection) -> list[int]:
+    """The rows of the series that have something of the selection, in the order of giving."""
+    if selection.is_empty:
+        return []
+    condition, parameters = _condition(selection)
+    text = f"SELECT e.id {_FROM} WHERE {condition} GROUP BY e.id, s.study_instance_uid ORDER BY {_SERIES_ORDER}"
+    try:
+        async with pool.connection() as connection, connection.cursor(row_factory=tuple_row) as cursor:
+            await cursor.execute(text.encode(), parameters)
+            return [row[0] for row in await cursor.fetchall()]
+    except psycopg.Error as error:
+        raise _failure(error) from error
+
+
+def _condition(selection: Selection) -> tuple[str, list[object]]:
     conditions: list[str] = []
-    parameters: list[list[str]] = []
+    parameters: list[object] = []
     for name, column in _CONDITIONS:
         values: Sequence[str] = getattr(selection, name)
         if values:
             conditions.append(f"{column} = ANY(%s)")
             parameters.append(list(values))
-    return f"{_SELECT} WHERE {' AND '.join(conditions)} ORDER BY {_ORDER}", parameters
+    return " AND ".join(conditions), parameters
+
+
+def _sharing(row: tuple[Any, ...], shared: dict[Any, Any]) -> tuple[Any, ...]:
+    """The same row with texts that many rows have in memory only once: half of what a long list takes."""
+    return tuple(shared.setdefault(value, value) if place in _REPEATED else value for place, value in enumerate(row))
 
 
 def _stored_instance(row: tuple[Any, ...]) -> StoredInstance:

@@ -132,6 +132,7 @@ async def _move_to(
     originator = (call.calling_aet, operation.command.message_id or 0)
     for plan in plan_associations(instances):
         if progress.is_cancelled():
+            progress.stopped = True
             return
         try:
             async with AsyncExitStack() as stack:
