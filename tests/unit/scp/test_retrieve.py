@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import io
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pydicom
 import pytest
+from pydicom.data import get_testdata_file
 from pydicom.dataset import Dataset
 from pynetdicom import AE, build_role, evt
 from pynetdicom.sop_class import (
@@ -23,16 +25,18 @@ from pynetdicom.sop_class import (
 from corpus.ct import make_ct_series
 from fileroom.admin.nodes import Node, add_node
 from fileroom.archive.correct import Corrections, add_corrections
-from fileroom.archive.retrieve import Selection, list_instances
+from fileroom.archive.retrieve import Selection, StoredInstance, list_instances
 from fileroom.archive.services import Archive
 from fileroom.dicom import uids
 from fileroom.dicom.correction import AttributeCorrection
+from fileroom.scp.suboperations import plan_associations
 from stored_objects import make_file, store_file
 from unit.scp.conftest import Peer
 
 EXPLICIT, IMPLICIT = uids.EXPLICIT_VR_LITTLE_ENDIAN, uids.IMPLICIT_VR_LITTLE_ENDIAN
 STUDY_GET, PATIENT_GET = StudyRootQueryRetrieveInformationModelGet, PatientRootQueryRetrieveInformationModelGet
 STUDY_MOVE, PATIENT_MOVE = StudyRootQueryRetrieveInformationModelMove, PatientRootQueryRetrieveInformationModelMove
+JPEG = (uids.JPEG_BASELINE, uids.JPEG_LOSSLESS)
 Responses = list[tuple[Dataset, Dataset | None]]
 
 
@@ -284,3 +288,38 @@ async def test_move_reencodes_for_a_node_that_takes_implicit_only(
     await move(dicom_port, STUDY_MOVE, keys("STUDY", StudyInstanceUID=sent[0].StudyInstanceUID))
     assert peer.stored[0].file_meta.TransferSyntaxUID == IMPLICIT
     assert peer.stored[0].PixelData == sent[0].PixelData
+
+
+async def test_move_sends_compressed_objects_as_stored_or_decoded_as_the_node_needs(
+    archive: Archive, dicom_port: int, start_peer: Callable[..., Peer]
+) -> None:
+    path = get_testdata_file("MR_small_RLE.dcm", download=False)
+    assert isinstance(path, str)
+    sent = pydicom.dcmread(path)
+    await store_file(archive, Path(path).read_bytes())
+    identifier = keys("STUDY", StudyInstanceUID=sent.StudyInstanceUID)
+    modern, old = start_peer(EXPLICIT, uids.RLE_LOSSLESS), start_peer(IMPLICIT)
+    await add_node(archive.pool, Node("modern", "MODERN", "127.0.0.1", modern.port))
+    await add_node(archive.pool, Node("old", "OLD", "127.0.0.1", old.port))
+    for destination, peer, syntax in (("MODERN", modern, uids.RLE_LOSSLESS), ("OLD", old, IMPLICIT)):
+        responses = await move(dicom_port, STUDY_MOVE, identifier, destination)
+        assert counts(responses[-1][0]) == (0x0000, 1, 0, 0)
+        assert peer.stored[0].file_meta.TransferSyntaxUID == syntax
+        assert (peer.stored[0].pixel_array == sent.pixel_array).all()
+
+
+def test_no_association_needs_more_contexts_than_it_can_have() -> None:
+    def instance(number: int) -> StoredInstance:
+        uid = str(number)
+        return StoredInstance("1", "2", uid, f"9.{number % 90}", JPEG[number % 2], "", 1, 0, 0, 1, 1, 1, 1, "CT")
+
+    instances = [instance(number) for number in range(1000)]
+    plans = list(plan_associations(instances))
+    assert len(plans) > 1
+    assert sorted(i.sop_instance_uid for plan in plans for i in plan.instances) == sorted(map(str, range(1000)))
+    for plan in plans:
+        assert len(plan.contexts) <= 128
+        offered = {(c.abstract_syntax, c.transfer_syntaxes) for c in plan.contexts}
+        for each in plan.instances:
+            assert (each.sop_class_uid, (each.transfer_syntax_uid,)) in offered
+            assert (each.sop_class_uid, (EXPLICIT, IMPLICIT)) in offered
