@@ -199,8 +199,8 @@ def _matches_name(stored: str, matching: SingleValue | Wildcard | Range) -> bool
 def _matches_group(group: str, key: str, wild: bool) -> bool:
     if not wild:
         return group == key
-    pattern = _pattern(key)
-    return pattern.fullmatch(group) is not None or (key.endswith("^*") and pattern.fullmatch(group + "^") is not None)
+    without_rest = key.removesuffix("^*")
+    return any(_pattern(one).fullmatch(group) is not None for one in dict.fromkeys((key, without_rest)))
 
 
 def _pattern(wildcard: str) -> re.Pattern[str]:

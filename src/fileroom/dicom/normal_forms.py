@@ -48,6 +48,7 @@ _LETTERS: Final = str.maketrans(
 )
 """Letters that Unicode does not take apart into a base and a mark; applied after case folding."""
 
+_TRAILING_PARTS: Final = re.compile(r"(\^\*+)+$")
 _TIME: Final = re.compile(r"(\d\d)(?::?([0-5]\d)(?::?([0-5]\d|60)(?:\.(\d{1,6}))?)?)?")
 _MOMENT: Final = re.compile(
     r"(?P<date>\d{4}(?:\d\d(?:\d\d)?)?)(?P<time>(?<=\d{8})\d\d(?:\d\d(?:\d\d(?:\.\d{1,6})?)?)?)?(?P<offset>[+-]\d{4})?"
@@ -77,10 +78,10 @@ def normalize_name(text: str) -> str:
 def normalize_name_pattern(text: str) -> str:
     """The form of a name with wildcards that fits the forms of names.
 
-    A pattern that ends in `^*` shall also match names that have nothing behind that `^`, because trailing empty parts
-    are not kept: compare with the name and with the name followed by `^`.
+    A group that ends in `^*` shall also match names that have nothing behind that `^`, because trailing empty parts are
+    not kept: compare without the `^*` too. Of several `^*` at the end one is left, as `*` runs over `^`.
     """
-    return normalize_name(text)
+    return "=".join(_TRAILING_PARTS.sub("^*", group) for group in normalize_name(text).split("="))
 
 
 def normalize_date(text: str) -> str | None:

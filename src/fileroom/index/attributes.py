@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Final
 
-from pydicom.datadict import dictionary_VR, tag_for_keyword
+from pydicom.datadict import dictionary_VM, dictionary_VR, tag_for_keyword
 
 from fileroom.dicom.query import Level
 
@@ -65,6 +65,11 @@ class Attribute:
     def column(self) -> str:
         """The column: the keyword in snake case."""
         return _snake_case(self.keyword)
+
+    @cached_property
+    def multi_valued(self) -> bool:
+        """Value multiplicity above one (PS3.6): any of its values may match."""
+        return self.kind in (Kind.TEXT, Kind.NAME) and dictionary_VM(self.tag) != "1"
 
     @property
     def sql_type(self) -> str:
@@ -219,7 +224,7 @@ def name_key_column(attribute: Attribute) -> str:
 
 
 def other_name_keys_column(attribute: Attribute) -> str:
-    """Column of the other component groups' normal forms, each preceded by an equals sign; null for most names."""
+    """Column of the ideographic and phonetic groups' normal forms, `=A=B=`; null for most names."""
     return attribute.column + "_other_keys"
 
 

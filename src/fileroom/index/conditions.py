@@ -6,6 +6,7 @@ underscores of a wanted value are escaped for LIKE, whose `%` and `_` only ever 
 
 from __future__ import annotations
 
+import datetime as dt
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -13,19 +14,12 @@ from typing import Final
 
 from fileroom.core.errors import InvalidRequestError, UnsupportedError
 from fileroom.dicom.matching import range_bounds, to_utc_bounds
-from fileroom.dicom.normal_forms import Bounds, normalize_name, normalize_name_pattern
+from fileroom.dicom.normal_forms import Bounds, normalize_date, normalize_name, normalize_name_pattern
 from fileroom.dicom.query import AnyOf, EmptyValue, Key, Matching, Range, SequenceItem, SingleValue, Wildcard
 from fileroom.index.attributes import BY_KEYWORD, Attribute, Kind
 
-MULTI_VALUED: Final = frozenset(
-    {"OtherPatientIDs", "OtherPatientNames", "ImageType", "NameOfPhysiciansReadingStudy", "PhysiciansOfRecord"}
-    | {"PerformingPhysicianName", "OperatorsName", "AdmittingDiagnosesDescription"}
-)
-"""Attributes of value multiplicity above one: any of their values may match."""
-
 _STUDY_DATE: Final = BY_KEYWORD["StudyDate"].tag
 _STUDY_TIME: Final = BY_KEYWORD["StudyTime"].tag
-_TRAILING_PARTS: Final = re.compile(r"(\^\*)+$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +46,7 @@ _NEVER: Final = Condition("false")
 def attribute_condition(attribute: Attribute, column: str, matching: Matching, *, fuzzy: bool) -> Condition:
     """`attribute`, whose values are in `column`, matches. Raises InvalidRequestError for values that make no sense."""
     if isinstance(matching, EmptyValue):
-        return Condition(f"{column} IS NULL")
+        return Condition(f"{column} = '{{}}'" if attribute.kind is Kind.COMPUTED else f"{column} IS NULL")
     if isinstance(matching, AnyOf) and attribute.kind not in (Kind.UID, Kind.TEXT, Kind.COMPUTED):
         singles = (_single_or_wildcard(value) for value in matching.values)
         return Condition.any_of(attribute_condition(attribute, column, one, fuzzy=fuzzy) for one in singles)
@@ -64,8 +58,8 @@ def attribute_condition(attribute: Attribute, column: str, matching: Matching, *
 def combined_datetime_condition(keys: tuple[Key, ...], timezone: str | None) -> tuple[Condition, tuple[Key, ...]]:
     """Study Date and Study Time taken as one moment, in `timezone` if given; and the keys that are left.
 
-    Where a study says its own offset, moments are compared in UTC. The plain date condition, a day wider on both sides,
-    stays beside it so that the date's index serves.
+    With a timezone, moments are compared in UTC; a study that does not say its own offset is taken to have the
+    question's. The plain date condition, a day wider on both sides, stays beside it so that the date's index serves.
     """
     found = {key.tag: key.matching for key in keys if key.tag in (_STUDY_DATE, _STUDY_TIME)}
     date, time = found.get(_STUDY_DATE), found.get(_STUDY_TIME)
@@ -73,24 +67,25 @@ def combined_datetime_condition(keys: tuple[Key, ...], timezone: str | None) -> 
         return Condition(), keys
     rest = tuple(key for key in keys if key.tag not in found)
     bounds = to_utc_bounds(date, time, timezone)
-    moment = "dicom_moment(s.study_date, s.study_time, s.timezone_offset_from_utc)"
-    if timezone is None:
-        moment = "(s.study_date || coalesce(s.study_time, '000000'))"
+    moment = Condition("dicom_moment(s.study_date, s.study_time, NULL)")
+    if timezone is not None:
+        moment = Condition(
+            "dicom_moment(s.study_date, s.study_time, coalesce(s.timezone_offset_from_utc, %s))", (timezone,)
+        )
     nearby = _between("s.study_date", Bounds(_day_from(bounds.lower, -1), _day_from(bounds.upper, 1)))
-    return Condition.all_of([nearby, _between(moment, bounds)]), rest
+    return Condition.all_of([nearby, _within(moment, bounds)]), rest
 
 
 def like_pattern(wildcard: str) -> str:
     """`*` and `?` as LIKE's `%` and `_`; what LIKE would take for its own is escaped."""
-    escaped = wildcard.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
-    return re.sub(r"\*+", "%", escaped).replace("?", "_")
+    return re.sub(r"\*+", "%", _escaped(wildcard)).replace("?", "_")
 
 
 # --- by kind ---
 
 
 def _text(attribute: Attribute, column: str, matching: Matching) -> Condition:
-    if attribute.keyword in MULTI_VALUED:
+    if attribute.multi_valued:
         one_value = _plain("value", matching)
         return Condition(
             f"EXISTS (SELECT 1 FROM unnest(string_to_array({column}, '\\')) AS value WHERE {one_value.text})",
@@ -123,40 +118,60 @@ def _name(attribute: Attribute, column: str, matching: Matching) -> Condition:
     if not isinstance(matching, SingleValue | Wildcard):
         raise InvalidRequestError("A person name matches by value or with wildcards.")
     wild = isinstance(matching, Wildcard)
-    text = (
-        normalize_name_pattern(matching.pattern) if isinstance(matching, Wildcard) else normalize_name(matching.value)
-    )
-    groups = text.split("=")
+    groups = _name_text(matching).split("=")
+    first, others = f"{column}_key", f"{column}_other_keys"
+    if not attribute.multi_valued:
+        return _name_groups(first, others, groups, wild=wild)
+    one_name = _name_groups("name.first", "name.others", groups, wild=wild)
+    names = f"unnest(string_to_array({first}, '\\'), string_to_array({others}, '\\')) AS name (first, others)"
+    return Condition(f"EXISTS (SELECT 1 FROM {names} WHERE {one_name.text})", one_name.parameters)
+
+
+def _name_text(matching: SingleValue | Wildcard) -> str:
+    if isinstance(matching, Wildcard):
+        return normalize_name_pattern(matching.pattern)
+    return normalize_name(matching.value)
+
+
+def _name_groups(first: str, others: str, groups: list[str], *, wild: bool) -> Condition:
+    """A key of one group may match any group of the name; of several groups each must match its own."""
     if len(groups) == 1:
-        in_first = _name_group(attribute, f"{column}_key", groups[0], wild=wild)
-        return Condition.any_of([in_first, _other_group(column, groups[0], wild=wild)])
-    wanted = [_name_group(attribute, f"{column}_key", groups[0], wild=wild)] if groups[0].strip("*") else []
-    wanted += [_other_group(column, group, wild=wild) for group in groups[1:] if group.strip("*")]
+        return Condition.any_of([_group(first, groups[0], wild=wild), _any_other_group(others, groups[0], wild=wild)])
+    wanted = [Condition(f"{first} IS NOT NULL")]
+    wanted += [_group(first, groups[0], wild=wild)] if groups[0].strip("*") else []
+    for position, group in enumerate(groups[1:], 2):
+        if group.strip("*"):
+            wanted += [_somewhere(others, group, wild=wild)]
+            wanted += [_group(f"split_part({others}, '=', {position})", group, wild=wild)]
     return Condition.all_of(wanted)
 
 
-def _name_group(attribute: Attribute, column: str, group: str, *, wild: bool) -> Condition:
-    if attribute.keyword in MULTI_VALUED:
-        one_name = _one_name("value", group, wild=wild)
-        return Condition(
-            f"EXISTS (SELECT 1 FROM unnest(string_to_array({column}, '\\')) AS value WHERE {one_name.text})",
-            one_name.parameters,
-        )
-    return _one_name(column, group, wild=wild)
-
-
-def _one_name(column: str, group: str, *, wild: bool) -> Condition:
+def _group(column: str, group: str, *, wild: bool) -> Condition:
     if not wild:
         return Condition(f"{column} = %s", (group,))
     # Empty parts at a name's end are not kept, so `DOE^*` must also find the bare `DOE`.
-    shorter = _TRAILING_PARTS.sub("", group)
-    whole = Condition(f"{column} LIKE %s", (like_pattern(group),))
-    return whole if shorter == group else Condition.any_of([whole, _one_name(column, shorter, wild=_is_wild(shorter))])
+    either = dict.fromkeys((group, group.removesuffix("^*")))
+    return Condition.any_of(Condition(f"{column} LIKE %s", (like_pattern(one),)) for one in either)
 
 
-def _other_group(column: str, group: str, *, wild: bool) -> Condition:
-    inner = like_pattern(group) if wild else like_pattern(group.replace("*", "").replace("?", ""))
-    return Condition(f"{column}_other_keys LIKE %s", (f"%={inner}=%",))
+def _any_other_group(others: str, group: str, *, wild: bool) -> Condition:
+    somewhere = _somewhere(others, group, wild=wild)
+    if not wild:
+        return somewhere
+    one = _group("other", group, wild=True)
+    exact = Condition(
+        f"EXISTS (SELECT 1 FROM unnest(string_to_array({others}, '=')) AS other WHERE {one.text})", one.parameters
+    )
+    return Condition.all_of([somewhere, exact])
+
+
+def _somewhere(others: str, group: str, *, wild: bool) -> Condition:
+    """`=GROUP=` stands in the column: exact for a plain group; for a pattern, which may run over `=`, only what an index
+    can look for."""
+    pattern = (
+        like_pattern(group.removesuffix("^*") + "*" if group.endswith("^*") else group) if wild else _escaped(group)
+    )
+    return Condition(f"{others} LIKE %s", (f"%={pattern}=%",))
 
 
 def _fuzzy_name(column: str, matching: SingleValue | Wildcard) -> Condition:
@@ -165,10 +180,11 @@ def _fuzzy_name(column: str, matching: SingleValue | Wildcard) -> Condition:
     words = re.split(r"[\s^=,*?]+", normalize_name(text))
     conditions = []
     for word in filter(None, words):
-        begins = like_pattern(word)
-        patterns = (f"{begins}%", f"%^{begins}%", f"% {begins}%", f"%={begins}%")
-        places = [Condition(f"{column}_key LIKE %s", (pattern,)) for pattern in patterns[:3]]
-        places += [Condition(f"{column}_other_keys LIKE %s", (pattern,)) for pattern in patterns[1:]]
+        begins = _escaped(word)
+        within = (f"%^{begins}%", f"% {begins}%")
+        patterns = (f"{begins}%", *within, f"%\\\\{begins}%")
+        places = [Condition(f"{column}_key LIKE %s", (pattern,)) for pattern in patterns]
+        places += [Condition(f"{column}_other_keys LIKE %s", (pattern,)) for pattern in (*within, f"%={begins}%")]
         conditions.append(Condition.any_of(places))
     return Condition.all_of(conditions) if conditions else _NEVER
 
@@ -179,7 +195,7 @@ def _date_or_time(attribute: Attribute, column: str, matching: Matching) -> Cond
     if not isinstance(matching, Range | SingleValue):
         raise InvalidRequestError(f"{attribute.keyword} matches by value or range.")
     if isinstance(matching, SingleValue) and attribute.kind is Kind.DATE:
-        return Condition(f"{column} = %s", (matching.value,))
+        return Condition(f"{column} = %s", (normalize_date(matching.value) or matching.value,))
     return _between(column, range_bounds("DA" if attribute.kind is Kind.DATE else "TM", matching))
 
 
@@ -267,17 +283,25 @@ _BY_KIND: Final[dict[Kind, Callable[[Attribute, str, Matching], Condition]]] = {
 
 
 def _between(column: str, bounds: Bounds) -> Condition:
-    ends = [Condition(f"{column} >= %s", (bounds.lower,))] if bounds.lower is not None else []
-    ends += [Condition(f"{column} <= %s", (bounds.upper,))] if bounds.upper is not None else []
-    return Condition.all_of(ends) if ends else Condition(f"{column} IS NOT NULL")
+    return _within(Condition(column), bounds)
+
+
+def _within(value: Condition, bounds: Bounds) -> Condition:
+    ends = [(">=", bounds.lower)] if bounds.lower is not None else []
+    ends += [("<=", bounds.upper)] if bounds.upper is not None else []
+    if not ends:
+        return Condition(f"{value.text} IS NOT NULL", value.parameters)
+    return Condition.all_of(Condition(f"{value.text} {sign} %s", (*value.parameters, end)) for sign, end in ends)
 
 
 def _day_from(moment: str | None, days: int) -> str | None:
+    """The day of a moment, some days on; None at the ends of the calendar."""
     if moment is None:
         return None
-    year, month, day = int(moment[:4]), int(moment[4:6]), int(moment[6:8])
-    # A neighbouring text is enough: the exact comparison stands beside it.
-    return f"{year:04}{month:02}{day + days:02}" if days > 0 or day > 1 else f"{year:04}{month - 1:02}99"
+    try:
+        return f"{dt.datetime.strptime(moment[:8], '%Y%m%d') + dt.timedelta(days):%Y%m%d}".zfill(8)
+    except OverflowError:
+        return None
 
 
 def _single_or_wildcard(value: str) -> SingleValue | Wildcard:
@@ -296,21 +320,33 @@ def _join(conditions: Iterable[Condition], word: str) -> Condition:
     return Condition(f"({text})" if kept else "", tuple(p for condition in kept for p in condition.parameters))
 
 
+def _escaped(text: str) -> str:
+    """Text as LIKE takes it literally."""
+    return text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
+
+
 def moment_function_sql() -> str:
-    """`dicom_moment(date, time, offset)`: DA and TM at +HHMM as YYYYMMDDHHMMSS in UTC, null where they are none."""
+    """`dicom_moment(date, time, offset)`: DA and TM at +HHMM as YYYYMMDDHHMMSS.F in UTC, null where they are none.
+
+    Parts of the time that are missing count as zero, a missing or wrong offset too.
+    """
     return r"""
 CREATE OR REPLACE FUNCTION dicom_moment(day text, clock text, zone text) RETURNS text LANGUAGE plpgsql IMMUTABLE AS $$
 DECLARE
+    digits text := rpad(coalesce(substring(clock from '^\d+'), ''), 6, '0');
     moment timestamp;
 BEGIN
     IF day !~ '^\d{8}$' OR coalesce(clock, '') !~ '^(\d{2}){0,3}(\.\d*)?$' THEN
         RETURN NULL;
     END IF;
-    moment := to_timestamp(day || rpad(left(coalesce(clock, ''), 6), 6, '0'), 'YYYYMMDDHH24MISS')::timestamp;
-    IF zone ~ '^[+-]\d{4}$' THEN
+    moment := make_timestamp(
+        left(day, 4)::int, substr(day, 5, 2)::int, right(day, 2)::int,
+        left(digits, 2)::int, substr(digits, 3, 2)::int, right(digits, 2)::int
+    );
+    IF zone ~ '^[+-]\d{2}[0-5]\d$' THEN
         moment := moment - (left(zone, 3) || ':' || right(zone, 2))::interval;
     END IF;
-    RETURN to_char(moment, 'YYYYMMDDHH24MISS');
+    RETURN to_char(moment, 'YYYYMMDDHH24MISS') || coalesce(substring(clock from '\.\d+$'), '');
 EXCEPTION WHEN others THEN
     RETURN NULL;
 END $$;

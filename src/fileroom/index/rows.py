@@ -149,7 +149,10 @@ def _text(header: ScannedHeader, raw: bytes) -> str | None:
 
 
 def _put_text(columns: dict[str, object], header: ScannedHeader, attribute: Attribute, raw: bytes) -> None:
-    columns[attribute.column] = _text(header, raw)
+    text = _text(header, raw)
+    if text and "\\" in text and attribute.multi_valued:  # some devices pad each value
+        text = "\\".join(value.strip() for value in text.split("\\"))
+    columns[attribute.column] = text
 
 
 def _put_name(columns: dict[str, object], header: ScannedHeader, attribute: Attribute, raw: bytes) -> None:
@@ -163,14 +166,15 @@ def _put_name(columns: dict[str, object], header: ScannedHeader, attribute: Attr
 
 
 def name_keys(text: str) -> tuple[str, str | None]:
-    r"""(normal form of the first component group, those of the others with `=` before and after each, None without).
+    r"""(normal form of the first component group, `=ideographic=phonetic=` or None where the name has neither).
 
-    Several names (`A\B`) keep their backslash in the first and are all in the second.
+    Several names (`A\B`) keep the backslash between them in both.
     """
     names = [normalize_name(name).split("=") for name in text.split("\\")]
     first = "\\".join(groups[0] for groups in names)
-    others = [group for groups in names for group in groups[1:] if group]
-    return first, f"={'='.join(others)}=" if others else None
+    if all(len(groups) == 1 for groups in names):
+        return first, None
+    return first, "\\".join(f"={'='.join(groups[1:])}=" if len(groups) > 1 else "" for groups in names)
 
 
 def _put_date(columns: dict[str, object], header: ScannedHeader, attribute: Attribute, raw: bytes) -> None:

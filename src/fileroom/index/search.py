@@ -14,7 +14,7 @@ import psycopg
 from psycopg import AsyncConnection, errors
 from psycopg.rows import tuple_row
 
-from fileroom.core.errors import DatabaseError
+from fileroom.core.errors import DatabaseError, InvalidRequestError
 from fileroom.core.limits import QUERY_ROWS_MAX, QUERY_ROWS_PER_FETCH
 from fileroom.dicom.query import Key, Level, Query
 from fileroom.index.attributes import ATTRIBUTES, BY_TAG, Attribute, Kind
@@ -95,7 +95,8 @@ _COMPUTED_LEVELS: Final = {
 async def search(connection: AsyncConnection[Any], query: Query) -> AsyncGenerator[Answer, None]:
     """The answers to `query`, streamed. Ends after QUERY_ROWS_MAX at the latest.
 
-    Raises DatabaseError. Closing the iterator early cancels the statement in the database.
+    Raises InvalidRequestError for values that cannot be meant, DatabaseError. Closing the iterator early cancels the
+    statement in the database.
     """
     statement = build_statement(query)
     try:
@@ -111,6 +112,10 @@ async def search(connection: AsyncConnection[Any], query: Query) -> AsyncGenerat
     except errors.QueryCanceled as error:
         raise DatabaseError(
             "The search took too long and was ended. Ask for less: add a key such as a date."
+        ) from error
+    except (psycopg.DataError, UnicodeEncodeError) as error:
+        raise InvalidRequestError(
+            "A value of the search holds characters that no text can have, such as NUL."
         ) from error
     except psycopg.Error as error:
         raise DatabaseError(f"The database could not answer the search: {type(error).__name__}. Try again.") from error
