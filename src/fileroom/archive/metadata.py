@@ -8,6 +8,7 @@ another; so is a small one, for which a document would not pay.
 from __future__ import annotations
 
 import asyncio
+import datetime as dt
 import zlib
 from collections.abc import AsyncIterator, Sequence
 from typing import Any, Final
@@ -22,13 +23,22 @@ from fileroom.archive.services import Archive
 from fileroom.core.errors import DatabaseError, InvalidObjectError, NotFoundError
 from fileroom.core.limits import STREAM_CHUNK_BYTES
 from fileroom.dicom.json_model import BulkPath, BulkUri, encoded_to_json
-from fileroom.index.series_documents import SeriesRow, claim_series, put_document, series_of_study, stable_series
+from fileroom.index.series_documents import (
+    SeriesRow,
+    claim_series,
+    is_document,
+    put_document,
+    series_of_study,
+    stable_series,
+)
 from fileroom.index.stored import StoredInstance
 from fileroom.storage.store import new_object_key
 
 DOCUMENTED_INSTANCES_MIN: Final = 8
 """A smaller series is answered from its headers in a few milliseconds, and needs no file beside its own."""
 SERIES_PER_ROUND: Final = 50
+ORPHAN_AGE: Final = dt.timedelta(hours=1)
+"""Far more than it takes from writing a document to noting its key."""
 _INSTANCES_AT_ONCE: Final = 16
 """Headers turned into JSON in one turn of a thread: a few milliseconds."""
 _ROOT: Final = "https://bulk-data.fileroom.invalid"
@@ -92,6 +102,26 @@ async def document_stable_series(archive: Archive) -> int:
     except psycopg.Error as error:
         raise _failure(error) from error
     return len(due)
+
+
+async def remove_orphan_documents(archive: Archive, older_than: dt.timedelta = ORPHAN_AGE) -> int:
+    """Remove documents that no series speaks of: what a crash or a rebuilt index left behind. Returns how many.
+
+    Raises DatabaseError, StorageError.
+    """
+    before = archive.now() - older_than
+    removed = 0
+    async for document in archive.store.objects("documents"):
+        if document.modified_at >= before:
+            continue
+        try:
+            is_known = await is_document(archive.pool, document.key)
+        except psycopg.Error as error:
+            raise _failure(error) from error
+        if not is_known:
+            await archive.store.delete(document.key)
+            removed += 1
+    return removed
 
 
 # --- giving ---

@@ -81,3 +81,15 @@ async def put_document(connection: AsyncConnection[Any], series: SeriesRow, key:
             b"INSERT INTO doomed_object (storage_key) VALUES (%s) ON CONFLICT DO NOTHING", (doomed,)
         )
     return is_true
+
+
+async def is_document(pool: Pool, key: str) -> bool:
+    """Whether a series, or the list of what is to be removed, speaks of the document at `key`."""
+    async with pool.connection() as connection:
+        cursor = await connection.execute(
+            b"""SELECT EXISTS (SELECT 1 FROM series WHERE document_key = %s)
+                    OR EXISTS (SELECT 1 FROM doomed_object WHERE storage_key = %s)""",
+            (key, key),
+        )
+        row = await cursor.fetchone()
+        return bool(row and row[0])

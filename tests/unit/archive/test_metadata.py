@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import datetime as dt
 import json
 from collections.abc import AsyncIterator
 from typing import Any
@@ -16,6 +17,7 @@ from fileroom.archive.delete import delete_series, remove_doomed_objects
 from fileroom.archive.metadata import (
     document_stable_series,
     instances_metadata,
+    remove_orphan_documents,
     series_metadata,
     study_metadata,
 )
@@ -151,6 +153,19 @@ async def test_the_document_goes_with_its_series(archive: Archive) -> None:
     await delete_series(archive, STUDY, SERIES, actor="anna")
     await remove_doomed_objects(archive, grace_s=0)
     assert await document_keys(archive) == set()
+
+
+async def test_documents_that_no_series_speaks_of_are_removed_when_they_are_old(archive: Archive) -> None:
+    await store_series(archive)
+    await document_stable_series(archive)
+    known = await document_keys(archive)
+    writer = archive.store.begin("documents/2026/01/01/aa/orphan.json.gz")
+    writer.write(b"left behind")
+    writer.seal()
+    await writer.flush()
+    assert await remove_orphan_documents(archive) == 0
+    assert await remove_orphan_documents(archive, dt.timedelta(seconds=-1)) == 1
+    assert await document_keys(archive) == known
 
 
 async def test_a_document_larger_than_a_piece_comes_whole(archive: Archive) -> None:

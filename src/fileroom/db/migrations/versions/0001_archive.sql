@@ -183,6 +183,7 @@ CREATE INDEX study_modalities ON study USING gin (modalities);
 
 CREATE INDEX series_series_instance_uid ON series (series_instance_uid);
 CREATE INDEX series_undocumented ON series (id) WHERE NOT documented;
+CREATE INDEX series_document_key ON series (document_key) WHERE document_key IS NOT NULL;
 
 CREATE UNIQUE INDEX instance_sop_instance_uid ON instance (sop_instance_uid);
 CREATE INDEX instance_series ON instance (series);
