@@ -45,7 +45,7 @@ def _assert_consistent(room: Fileroom, store: Path) -> None:
     keys = {row[0] for row in room.rows("SELECT storage_key FROM instance")}
 
     def files() -> set[str]:
-        return {str(path.relative_to(store)) for path in store.rglob("*") if path.is_file()}
+        return {str(path.relative_to(store)) for path in (store / "objects").rglob("*") if path.is_file()}
 
     wait_until(lambda: files() == keys, 20, "one file a row", lambda: str(files() ^ keys))
 

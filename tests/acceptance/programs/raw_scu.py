@@ -51,6 +51,7 @@ class RawAssociation:
         self._socket = socket.create_connection((LOOPBACK, port), TIMEOUT_S)
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._message_id = 0
+        self.has_ended = False
         self._context_ids = {pair: 2 * number + 1 for number, pair in enumerate(contexts)}
         self._socket.sendall(associate_request(contexts, called_aet=called_aet, calling_aet=calling_aet))
         kind, body = self.read_pdu()
@@ -65,6 +66,10 @@ class RawAssociation:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.release()
+
+    def release(self) -> None:
+        """End the association in order, or in any way if the peer does not play along."""
         with contextlib.suppress(OSError, AssociationEndedError):
             self.send_bytes(pdu(A_RELEASE_RQ, b"\0\0\0\0"))
             self.read_pdu()
@@ -88,6 +93,7 @@ class RawAssociation:
                 self.send_bytes(pdata(context_id, piece, command=False, last=start + PDV_BYTES_MAX >= len(dataset)))
             return self._read_answer()
         except (OSError, AssociationEndedError) as error:
+            self.has_ended = True
             return StoreAnswer(None, str(error))
 
     def send_bytes(self, data: bytes) -> None:
