@@ -18,8 +18,8 @@ import psycopg
 from pydicom.datadict import dictionary_VR, tag_for_keyword
 
 from dicom_bytes import Node, encode, sequence, text
-from fileroom.dicom.header_scan import scan_header
 from fileroom.dicom import matching as reference
+from fileroom.dicom.header_scan import scan_header
 from fileroom.dicom.query import AnyOf, Key, Level, Query, Range, SequenceItem, SingleValue, Wildcard
 from fileroom.dicom.uids import EXPLICIT_VR_LITTLE_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN
 from fileroom.index.attributes import BY_TAG, SCANNED_TAGS, Kind
@@ -91,7 +91,7 @@ NAMES = [
 ]  # fmt: skip
 TEXTS = [
     "ABC", "abc", "AB", "A", "A_C", "A%C", "AXC", "50% dose", "50 dose", "x", "a?b", "Thorax p.a.", "THORAX P.A.",
-    "Größe", "Grösse", "胸部", "CT ABDOMEN", "CT ABDOMEN W/O", "MR ABDOMEN", 
+    "Größe", "Grösse", "胸部", "CT ABDOMEN", "CT ABDOMEN W/O", "MR ABDOMEN",
     "1", "01", "1.0", "[x]", "(y)", "a.b", "a+b", "'", '"', "--",
 ]  # fmt: skip
 DATES = ["20251231", "20260101", "20260102", "20260131", "20260201", "20260228", "20240229", "19991231", "2026.01.05"]
