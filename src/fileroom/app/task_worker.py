@@ -11,7 +11,7 @@ import structlog
 from fileroom.app.process import run_worker
 from fileroom.app.services import open_archive
 from fileroom.archive.delete import remove_doomed_objects
-from fileroom.archive.metadata import document_stable_series
+from fileroom.archive.metadata import document_stable_series, remove_orphan_documents
 from fileroom.archive.services import Archive
 from fileroom.archive.verify import recover
 from fileroom.core.settings import Settings
@@ -21,6 +21,7 @@ from fileroom.tasks.loop import Work, run_periodically
 DOCUMENTS_INTERVAL_S: Final = 1.0
 COMMITMENTS_INTERVAL_S: Final = 1.0
 REMOVALS_INTERVAL_S: Final = 10.0
+ORPHAN_DOCUMENTS_INTERVAL_S: Final = 86_400.0
 
 _log = structlog.get_logger(__name__)
 
@@ -32,6 +33,7 @@ async def run_tasks(settings: Settings, stop: asyncio.Event) -> None:
             ("series_documents", DOCUMENTS_INTERVAL_S, partial(document_stable_series, archive)),
             ("commitment_results", COMMITMENTS_INTERVAL_S, partial(deliver_due, archive)),
             ("removals", REMOVALS_INTERVAL_S, partial(remove_doomed_objects, archive)),
+            ("orphan_documents", ORPHAN_DOCUMENTS_INTERVAL_S, partial(remove_orphan_documents, archive)),
         ]
         recovery = asyncio.create_task(_recover(archive))
         async with asyncio.TaskGroup() as group:

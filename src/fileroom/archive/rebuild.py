@@ -7,14 +7,16 @@ that was there first stays the one in the index. Corrections are rows of their o
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
+from fileroom.archive.correct import refresh_index
 from fileroom.archive.filing import Filed, file_stored_object
 from fileroom.archive.services import Archive
 from fileroom.core.errors import InvalidObjectError, NotFoundError
-from fileroom.index.upkeep import forget_index
+from fileroom.index.upkeep import corrected_studies, forget_index
 from fileroom.storage.store import StoredObject
 
 OBJECTS_AT_ONCE: Final = 16
@@ -80,4 +82,7 @@ async def rebuild(archive: Archive, *, progress: Progress | None = None) -> Rebu
         async with asyncio.TaskGroup() as group:
             for stored in found[start : start + batch]:
                 group.create_task(file_one(stored))
+    for study_uid in await corrected_studies(archive.pool):
+        with contextlib.suppress(NotFoundError):  # its objects are gone; the correction waits for their return
+            await refresh_index(archive, study_uid)
     return report

@@ -85,6 +85,15 @@ async def record_lost(pool: Pool, lost: FiledObject, reason: str) -> None:
         )
 
 
+async def corrected_studies(pool: Pool) -> list[str]:
+    """Study Instance UIDs of the studies that have corrections."""
+    async with pool.connection() as connection:
+        cursor = await connection.execute(
+            b"SELECT DISTINCT study_instance_uid FROM correction WHERE revoked_at IS NULL ORDER BY 1"
+        )
+        return [row[0] for row in await cursor.fetchall()]
+
+
 async def forget_index(pool: Pool) -> None:
     """Empty the index: patients, studies, series, instances, and what refers to their files. Corrections stay."""
     async with pool.connection() as connection:

@@ -16,6 +16,7 @@ from fileroom.archive.correct import (
     refresh_index,
     revoke_corrections,
 )
+from fileroom.archive.rebuild import rebuild
 from fileroom.archive.retrieve import Selection, get_instance, list_instances, open_object, read_header
 from fileroom.archive.services import Archive
 from fileroom.core.errors import InvalidRequestError, NotFoundError
@@ -210,3 +211,12 @@ async def test_a_correction_of_a_large_study_reads_few_headers(archive: Archive)
         await archive.store.delete(instance.storage_key)  # whoever reads these headers fails
     await add_corrections(archive, Corrections(study, (correction(NAME, "PN", "MERGED"),), "merge", "anna"))
     assert await rows(archive, "SELECT patient_name FROM study") == [("MERGED",)]
+
+
+async def test_a_rebuilt_index_still_shows_what_was_corrected(archive: Archive) -> None:
+    await store_file(archive, make_file())
+    await add_corrections(archive, for_study(correction(PATIENT_ID, "LO", "P9")))
+    report = await rebuild(archive)
+    assert (report.indexed, report.unreadable) == (1, [])
+    assert await rows(archive, "SELECT patient_id FROM study") == [("P9",)]
+    assert (await sent(archive)).PatientID == "P9"
