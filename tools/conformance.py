@@ -140,7 +140,9 @@ def _storage_syntaxes() -> str:
 
 
 def _message_syntaxes() -> str:
-    rows = ((str(place), uids.uid_name(uid), f"`{uid}`") for place, uid in enumerate(offer.MESSAGE_TRANSFER_SYNTAXES, 1))
+    rows = (
+        (str(place), uids.uid_name(uid), f"`{uid}`") for place, uid in enumerate(offer.MESSAGE_TRANSFER_SYNTAXES, 1)
+    )
     return table(("Order", "Transfer syntax", "UID"), rows)
 
 
@@ -172,8 +174,12 @@ def _extended_negotiation() -> str:
 
 def _store_statuses() -> str:
     rows = [
-        _status_row(Status.SUCCESS, "the object is flushed and its rows are committed; or this very content was before"),
-        _status_row(store.KEPT_ASIDE.status, "the UID is taken by other content: this object is kept aside as a conflict"),
+        _status_row(
+            Status.SUCCESS, "the object is flushed and its rows are committed; or this very content was before"
+        ),
+        _status_row(
+            store.KEPT_ASIDE.status, "the UID is taken by other content: this object is kept aside as a conflict"
+        ),
         *_failure_rows(status._STORE),
     ]
     return table(_STATUS_HEAD, rows)
@@ -231,7 +237,16 @@ _LEVEL_NAMES: Final = {
     Level.INSTANCE: "IMAGE",
 }
 _REQUIRED: Final = frozenset(
-    {"PatientName", "StudyDate", "StudyTime", "AccessionNumber", "StudyID", "Modality", "SeriesNumber", "InstanceNumber"}
+    {
+        "PatientName",
+        "StudyDate",
+        "StudyTime",
+        "AccessionNumber",
+        "StudyID",
+        "Modality",
+        "SeriesNumber",
+        "InstanceNumber",
+    }
 )
 """Required keys of PS3.4 tables C.6-1 to C.6-5; the unique ones are the code's own."""
 _SAMPLES: Final = {"DA": "20260101", "TM": "1000", "DT": "20260101", "UI": "1.2.3", "IS": "1", "US": "1"}
