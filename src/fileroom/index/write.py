@@ -29,6 +29,7 @@ BATCH_ROWS_MAX: Final = 64
 WAITING_ROWS_MAX: Final = 4096
 """More senders than this waiting for the database means it is gone; further objects are refused at once."""
 COMMIT_TIMEOUT_S: Final = 30.0
+STOP_TIMEOUT_S: Final = COMMIT_TIMEOUT_S
 CONNECT_TIMEOUT_S: Final = 5
 _SERIALIZATION_FAILURES: Final = frozenset({b"40001", b"40P01"})
 _STATEMENT: Final = b"store_instances"
@@ -83,6 +84,7 @@ class AlreadyThere:
 
 
 WriteOutcome = Inserted | AlreadyThere
+_Entry = tuple[InstanceRow, asyncio.Future[WriteOutcome]]
 
 
 class IndexWriter:
@@ -90,7 +92,8 @@ class IndexWriter:
 
     def __init__(self, database_url: str) -> None:
         self._url = database_url
-        self._waiting: list[tuple[InstanceRow, asyncio.Future[WriteOutcome]]] = []
+        self._waiting: list[_Entry] = []
+        self._under_way: list[_Entry] = []
         self._wake = asyncio.Event()
         self._connection: abc.PGconn | None = None
         self._task: asyncio.Task[None] | None = None
@@ -101,13 +104,19 @@ class IndexWriter:
         self._task = asyncio.create_task(self._work(), name="index-writer")
 
     async def stop(self) -> None:
-        """Finish what is waiting, then close."""
-        if self._waiting:
-            await asyncio.wait([future for _, future in self._waiting], timeout=COMMIT_TIMEOUT_S)
+        """Finish what is under way and what is waiting, then close. What could not be finished fails."""
+        unfinished = {future for _, future in (*self._under_way, *self._waiting) if not future.done()}
+        if unfinished and self._task:
+            _, unfinished = await asyncio.wait(unfinished, timeout=STOP_TIMEOUT_S)
         if self._task:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
         self._disconnect()
+        for future in unfinished:
+            if not future.done():
+                future.set_exception(
+                    UnconfirmedCommitError("Fileroom stopped before the database confirmed the commit.")
+                )
 
     def write(self, row: InstanceRow) -> asyncio.Future[WriteOutcome]:
         """A future that is done when the row is committed. It fails with DatabaseError when it is not."""
@@ -126,7 +135,7 @@ class IndexWriter:
     async def _work(self) -> None:
         while True:
             await self._wake.wait()
-            batch = self._waiting[:BATCH_ROWS_MAX]
+            self._under_way = batch = self._waiting[:BATCH_ROWS_MAX]
             del self._waiting[: len(batch)]
             if not self._waiting:
                 self._wake.clear()
@@ -141,7 +150,7 @@ class IndexWriter:
                     if not future.done():
                         future.set_exception(failure)
 
-    async def _write_batch(self, batch: list[tuple[InstanceRow, asyncio.Future[WriteOutcome]]]) -> None:
+    async def _write_batch(self, batch: list[_Entry]) -> None:
         batch.sort(key=lambda entry: entry[0].lock_order)
         try:
             outcomes = await self._store([row for row, _ in batch])
@@ -224,16 +233,20 @@ def _open_connection(url: str) -> abc.PGconn:
     separator = "&" if "?" in url else "?"
     connection = pq.PGconn.connect(f"{url}{separator}connect_timeout={CONNECT_TIMEOUT_S}".encode())
     if connection.status != ConnStatus.OK:
-        message = connection.error_message.decode(errors="replace").strip()
+        message = _first_line(connection.error_message)
         connection.finish()
         raise DatabaseError(f"The database does not answer: {message}. Check FILEROOM_DATABASE_URL and the server.")
     result = connection.prepare(_STATEMENT, b"SELECT outcome, storage_key, file_bytes, digest FROM store_instances($1)")
     if result.status != ExecStatus.COMMAND_OK:
-        message = result.error_message.decode(errors="replace").strip()
+        message = _first_line(result.error_message)
         connection.finish()
         raise DatabaseError(f"The database lacks the function store_instances: {message}. Start 'fileroom serve' once.")
     connection.nonblocking = 1
     return connection
+
+
+def _first_line(message: bytes) -> str:
+    return message.decode(errors="replace").strip().partition("\n")[0]
 
 
 async def _ready(descriptor: int, *, writable: bool = False) -> None:
@@ -345,14 +358,17 @@ BEGIN
         IF the_series IS NULL THEN
             the_series := ensure_series(entry);
         END IF;
-        INSERT INTO instance (series, {_names(instance)})
-            SELECT the_series, {values} FROM {_record("entry->'instance'", instance, "i")}
-            ON CONFLICT (sop_instance_uid) DO NOTHING
-            RETURNING id INTO the_instance;
-        IF the_instance IS NULL THEN
+        LOOP
+            INSERT INTO instance (series, {_names(instance)})
+                SELECT the_series, {values} FROM {_record("entry->'instance'", instance, "i")}
+                ON CONFLICT (sop_instance_uid) DO NOTHING
+                RETURNING id INTO the_instance;
+            EXIT WHEN the_instance IS NOT NULL;
             RETURN QUERY SELECT 'there', i.storage_key, i.file_bytes, encode(i.digest, 'hex')
                 FROM instance i WHERE i.sop_instance_uid = entry->'instance'->>'sop_instance_uid';
-        ELSE
+            EXIT WHEN FOUND;  -- else it was deleted just now: insert again
+        END LOOP;
+        IF the_instance IS NOT NULL THEN
             UPDATE series SET instance_count = instance_count + 1, changed_at = now(), documented = false
                 WHERE id = the_series;
             UPDATE study SET sop_classes = array_append(sop_classes, entry->'instance'->>'sop_class_uid')
