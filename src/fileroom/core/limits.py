@@ -56,6 +56,8 @@ SEQUENCE_DEPTH_MAX: Final = 32
 """Nesting that is followed; what is deeper is skipped over, kept in the object, and not indexed."""
 TEXT_CHARS_MAX: Final = 1024
 """Longest attribute value kept in the index. LO has 64 characters, ST 1,024; longer values are cut there only."""
+SEARCHED_TEXT_CHARS_MAX: Final = 256
+"""The same for values that are entries of an index, which may have 2,704 bytes. LO has 64 characters, a name 194."""
 INLINE_BINARY_BYTES_MAX: Final = 1024
 """Binary values up to here stand in JSON and XML as base64; longer ones (LUTs, overlays, waveforms) by reference."""
 INFLATED_BYTES_MAX: Final = 64 * MIB

@@ -14,7 +14,7 @@ from typing import Final
 
 import orjson
 
-from fileroom.core.limits import TEXT_CHARS_MAX
+from fileroom.core.limits import SEARCHED_TEXT_CHARS_MAX, TEXT_CHARS_MAX
 from fileroom.dicom import uids
 from fileroom.dicom.charset import clean, decode_text
 from fileroom.dicom.header_scan import ScannedHeader
@@ -99,7 +99,12 @@ def patient_identity_of(header: ScannedHeader, study_instance_uid: str) -> str:
 
 def patient_identity(patient_id: str, issuer: str, study_instance_uid: str) -> str:
     """The key of a patient: Patient ID and its issuer; without a Patient ID every study has a patient of its own."""
-    return f"id:{patient_id}|{issuer}" if patient_id else f"study:{study_instance_uid}"
+    if not patient_id:
+        return f"study:{study_instance_uid}"
+    identity = f"id:{patient_id}|{issuer}"
+    if len(identity) <= SEARCHED_TEXT_CHARS_MAX:
+        return identity
+    return f"sha256:{hashlib.sha256(identity.encode()).hexdigest()}"
 
 
 def study_and_series_uids(header: ScannedHeader, sop_class_uid: str, sop_instance_uid: str) -> tuple[str, str]:
@@ -140,27 +145,35 @@ def _derived_uid(kind: str, uid: str) -> str:
 _Put = Callable[[dict[str, object], ScannedHeader, Attribute, bytes], None]
 
 
-def _text(header: ScannedHeader, raw: bytes) -> str | None:
+def _text(header: ScannedHeader, attribute: Attribute, raw: bytes) -> str | None:
+    chars_max = SEARCHED_TEXT_CHARS_MAX if _is_indexed_whole(attribute) else TEXT_CHARS_MAX
     if raw.isascii() and not header.charset.extended:
         text = raw.decode("ascii").strip(" \0")
         if text.isprintable():
-            return text[:TEXT_CHARS_MAX] or None
-    return clean(decode_text(raw, header.charset))[:TEXT_CHARS_MAX] or None
+            return text[:chars_max] or None
+    return clean(decode_text(raw, header.charset))[:chars_max] or None
+
+
+def _is_indexed_whole(attribute: Attribute) -> bool:
+    """Its values are entries of an index of the database. (Of names the normal forms are; of modalities the study's list.)"""
+    if attribute.kind in (Kind.DATE, Kind.TIME) or attribute.keyword == "Modality":
+        return True
+    return attribute.searchable and attribute.kind is not Kind.NAME
 
 
 def _put_text(columns: dict[str, object], header: ScannedHeader, attribute: Attribute, raw: bytes) -> None:
-    text = _text(header, raw)
+    text = _text(header, attribute, raw)
     if text and "\\" in text and attribute.multi_valued:  # some devices pad each value
         text = "\\".join(value.strip() for value in text.split("\\"))
     columns[attribute.column] = text
 
 
 def _put_name(columns: dict[str, object], header: ScannedHeader, attribute: Attribute, raw: bytes) -> None:
-    text = _text(header, raw)
+    text = _text(header, attribute, raw)
     columns[attribute.column] = text
     if text:
         key, others = name_keys(text)
-        columns[name_key_column(attribute)] = key
+        columns[name_key_column(attribute)] = key[:SEARCHED_TEXT_CHARS_MAX] if attribute.searchable else key
         if others:
             columns[other_name_keys_column(attribute)] = others
 
@@ -178,12 +191,12 @@ def name_keys(text: str) -> tuple[str, str | None]:
 
 
 def _put_date(columns: dict[str, object], header: ScannedHeader, attribute: Attribute, raw: bytes) -> None:
-    text = _text(header, raw)
+    text = _text(header, attribute, raw)
     columns[attribute.column] = text if text is None or len(text) == 8 else normalize_date(text) or text
 
 
 def _put_time(columns: dict[str, object], header: ScannedHeader, attribute: Attribute, raw: bytes) -> None:
-    text = _text(header, raw)
+    text = _text(header, attribute, raw)
     columns[attribute.column] = text if text is None or text.isdecimal() else normalize_time(text) or text
 
 
