@@ -41,7 +41,6 @@ _RETIRED_OR_RARE: Final = (
     ("standalone-overlay-retired", "1.2.840.10008.5.1.4.1.1.8"),
     ("standalone-curve-retired", "1.2.840.10008.5.1.4.1.1.9"),
     ("stored-print-retired", "1.2.840.10008.5.1.1.27"),
-    ("detached-study-retired", "1.2.840.10008.3.1.2.3.1"),
     ("xa-biplane-retired", "1.2.840.10008.5.1.4.1.1.12.3"),
     ("siemens-non-image", "1.3.12.2.1107.5.9.1"),
     ("ge-3d-model", "1.2.840.113619.4.26"),

@@ -70,6 +70,10 @@ def _whole(data: bytes, source: Encoding, target: Encoding, around: Surroundings
         return reencode(data, source, target, around)
     except RanOutError:
         raise InvalidObjectError("the header ends inside an element; it cannot be given in another encoding") from None
+    except RecursionError:
+        raise InvalidObjectError(
+            "the header nests sequences too deeply to be given in another encoding; ask for it as it is stored"
+        ) from None
 
 
 async def _recode_element(

@@ -188,7 +188,9 @@ async def _open_with_new_header(archive: Archive, instance: StoredInstance, synt
         plain = chain(header, split.rest)
         length = len(header) + split.rest_bytes if split.rest_bytes is not None else None
     else:
-        plain = recode(header, split.rest, split.scanned.encoding, syntax)
+        pieces = recode(header, split.rest, split.scanned.encoding, syntax)
+        # The header is the first piece: what cannot be re-encoded must be noticed before the first byte leaves.
+        plain = chain(await anext(pieces), pieces)
         length = None
     if uids.transfer_syntax(syntax).deflated:
         return OpenedObject(syntax, None, None, deflate(plain))

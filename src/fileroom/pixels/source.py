@@ -115,7 +115,10 @@ def _header(data: bytes, found: ScannedHeader, offset: int) -> tuple[Dataset, Pi
     encoding = found.encoding
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        header = read_dataset(io.BytesIO(data[: found.end]), not encoding.explicit_vr, encoding.little_endian)
+        try:
+            header = read_dataset(io.BytesIO(data[: found.end]), not encoding.explicit_vr, encoding.little_endian)
+        except (RecursionError, OSError) as error:  # pydicom's words for sequences too deep, and for lost delimiters
+            raise InvalidObjectError(f"the header cannot be read for its pixels: {error}") from error
         if not encoding.little_endian:
             turn_words(header)
     place = found.pixel_data
