@@ -65,4 +65,5 @@ async def file_stored_object(archive: Archive, stored: StoredObject) -> Filed:
         return Filed.INDEXED
     if outcome.digest == facts.digest:
         return Filed.SURPLUS
-    return Filed.CONFLICT if await keep_conflict(archive.pool, facts) else Filed.SURPLUS
+    aside = await keep_conflict(archive.pool, facts)
+    return Filed.CONFLICT if aside is None or aside.storage_key == stored.key else Filed.SURPLUS

@@ -12,6 +12,7 @@ by `archive.verify` at the next start.
 from __future__ import annotations
 
 import enum
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 import structlog
@@ -19,9 +20,10 @@ import structlog
 from fileroom.archive.examine import Claim, Examination, MismatchError
 from fileroom.archive.services import Archive
 from fileroom.core.errors import DatabaseError, InvalidObjectError, NotFoundError
+from fileroom.db.pool import Pool
 from fileroom.dicom import uids
 from fileroom.dicom.part10 import build_file_meta
-from fileroom.index.instances import adopt_file, keep_conflict, record_refusal, withdraw_instance
+from fileroom.index.instances import adopt_conflict_file, adopt_file, keep_conflict, record_refusal, withdraw_instance
 from fileroom.index.rows import StoredFacts, build_row
 from fileroom.index.write import AlreadyThere, InstanceRow, UnconfirmedCommitError, WriteOutcome
 from fileroom.storage.store import new_object_key
@@ -190,19 +192,30 @@ class IncomingObject:
         await self._writer.abort()
 
     async def _settle_known_uid(self, facts: StoredFacts, known: AlreadyThere) -> tuple[StoreKind, str]:
-        archive = self._archive
-        if known.digest != facts.digest:
-            kept = await keep_conflict(archive.pool, facts)
-            if not kept:  # This very content is aside already.
-                await archive.store.delete(facts.storage_key)
-            _log.info("object_kept_aside", sop_instance_uid=facts.sop_instance_uid, storage_key=facts.storage_key)
+        pool = self._archive.pool
+        if known.digest == facts.digest:
+            return await self._settle_known_content(facts, known, StoreKind.ALREADY_THERE, adopt_file)
+        aside = await keep_conflict(pool, facts)
+        _log.info("object_kept_aside", sop_instance_uid=facts.sop_instance_uid, storage_key=facts.storage_key)
+        if aside is None:
             return StoreKind.KEPT_ASIDE, facts.storage_key
+        _, key = await self._settle_known_content(facts, aside, StoreKind.KEPT_ASIDE, adopt_conflict_file)
+        return StoreKind.KEPT_ASIDE, key
+
+    async def _settle_known_content(
+        self, facts: StoredFacts, known: AlreadyThere, kind: StoreKind, adopt: _Adopt
+    ) -> tuple[StoreKind, str]:
+        """This content has a row already: one file is enough, and it must be a whole one."""
+        archive = self._archive
         if await self._is_intact(known):
             await archive.store.delete(facts.storage_key)
-            return StoreKind.ALREADY_THERE, known.storage_key
+            return kind, known.storage_key
         # The row stands but its file is lost or cut (a crash, a disk): what has just arrived takes its place.
-        await adopt_file(archive.pool, facts)
+        if not await adopt(archive.pool, facts):
+            await archive.store.delete(facts.storage_key)
+            raise DatabaseError("The object's lost copy was cleared away in this very moment. Send it again.")
         _log.warning("lost_object_replaced", storage_key=known.storage_key, replaced_by=facts.storage_key)
+        await archive.store.delete(known.storage_key)
         return StoreKind.STORED, facts.storage_key
 
     async def _is_intact(self, known: AlreadyThere) -> bool:
@@ -210,3 +223,6 @@ class IncomingObject:
             return (await self._archive.store.stat(known.storage_key)).size == known.file_bytes
         except NotFoundError:
             return False
+
+
+_Adopt = Callable[[Pool, StoredFacts], Awaitable[bool]]

@@ -8,13 +8,14 @@ import structlog
 from fileroom.core.errors import DatabaseError
 from fileroom.db.pool import Pool
 from fileroom.index.rows import StoredFacts
+from fileroom.index.write import AlreadyThere
 
 _log = structlog.get_logger(__name__)
 
 
-async def keep_conflict(pool: Pool, facts: StoredFacts) -> bool:
-    """Record an object whose UID is taken by other content. False: this very content was recorded before."""
-    return await _change(
+async def keep_conflict(pool: Pool, facts: StoredFacts) -> AlreadyThere | None:
+    """Record an object whose UID is taken by other content. None: done; else this very content was recorded before."""
+    recorded = await _change(
         pool,
         """INSERT INTO conflict (sop_instance_uid, sop_class_uid, transfer_syntax_uid, storage_key, file_bytes, digest,
                                   received_by, sender)
@@ -27,6 +28,19 @@ async def keep_conflict(pool: Pool, facts: StoredFacts) -> bool:
         facts.digest,
         facts.received_by,
         facts.sender,
+    )
+    return None if recorded else await _find_conflict(pool, facts)
+
+
+async def adopt_conflict_file(pool: Pool, facts: StoredFacts) -> bool:
+    """Let the row of an object that is kept aside point to a new file with the same data set."""
+    return await _change(
+        pool,
+        "UPDATE conflict SET storage_key = %s, file_bytes = %s WHERE sop_instance_uid = %s AND digest = %s",
+        facts.storage_key,
+        facts.file_bytes,
+        facts.sop_instance_uid,
+        facts.digest,
     )
 
 
@@ -84,6 +98,19 @@ async def record_refusal(
         _log.warning("refusal_not_recorded", status=f"{status:04X}", error=str(error))
 
 
+async def _find_conflict(pool: Pool, facts: StoredFacts) -> AlreadyThere | None:
+    try:
+        async with pool.connection() as connection:
+            cursor = await connection.execute(
+                b"SELECT storage_key, file_bytes FROM conflict WHERE sop_instance_uid = %s AND digest = %s",
+                (facts.sop_instance_uid, facts.digest),
+            )
+            row = await cursor.fetchone()
+    except psycopg.Error as error:
+        raise _failure(error) from error
+    return AlreadyThere(row[0], row[1], facts.digest) if row else None
+
+
 async def _change(pool: Pool, statement: str, *parameters: object) -> bool:
     """Run one statement in a transaction of its own; True when it changed a row."""
     try:
@@ -91,6 +118,8 @@ async def _change(pool: Pool, statement: str, *parameters: object) -> bool:
             cursor = await connection.execute(statement.encode(), parameters)
             return cursor.rowcount > 0
     except psycopg.Error as error:
-        raise DatabaseError(
-            f"The database did not take the change: {type(error).__name__}. Try again later."
-        ) from error
+        raise _failure(error) from error
+
+
+def _failure(error: psycopg.Error) -> DatabaseError:
+    return DatabaseError(f"The database did not take the change: {type(error).__name__}. Try again later.")
