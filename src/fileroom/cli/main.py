@@ -12,7 +12,7 @@ import psycopg
 import typer
 
 from fileroom import __version__
-from fileroom.cli import archive, network, nodes, server
+from fileroom.cli import archive, doctor, network, nodes, server
 from fileroom.core.errors import FileroomError, RequestError
 from fileroom.core.logs import configure_logs
 
@@ -25,7 +25,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(nodes.app, name="node")
-for _module in (server, archive, network):
+for _module in (server, archive, network, doctor):
     _module.add_commands(app)
 
 
