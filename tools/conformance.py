@@ -33,6 +33,7 @@ from fileroom.index.attributes import ATTRIBUTES, UNIQUE_KEYS, Attribute, Kind, 
 from fileroom.index.conditions import attribute_condition
 from fileroom.index.search import can_match
 from fileroom.pixels import codecs
+from fileroom.pixels.transcode import lossless_targets
 from fileroom.scp import offer, status, store
 from fileroom.ul.negotiation import AbstractSyntaxRule
 from fileroom.web import errors as web_errors
@@ -134,9 +135,9 @@ def _storage_syntaxes() -> str:
     rows = []
     for place, uid in enumerate(offer.STORAGE_TRANSFER_SYNTAXES, 1):
         syntax = uids.TRANSFER_SYNTAXES[uid]
-        decoded = "yes" if syntax.family in codecs._DECODERS else "no"
-        rows.append((str(place), syntax.name, f"`{uid}`", "yes" if syntax.lossy else "no", decoded))
-    return table(("Order", "Transfer syntax", "UID", "Allows loss", "Pixels can be decoded"), rows)
+        said = (syntax.lossy, syntax.family in codecs._DECODERS, uid in lossless_targets())
+        rows.append((str(place), syntax.name, f"`{uid}`", *("yes" if each else "no" for each in said)))
+    return table(("Order", "Transfer syntax", "UID", "Allows loss", "Decoded", "Encoded"), rows)
 
 
 def _message_syntaxes() -> str:

@@ -117,3 +117,15 @@ def test_every_command_shows_an_example_of_itself(name: str, command: Any) -> No
     example = re.search(r"Example: `([^`]+)`", " ".join((command.help or "").split()))
     assert example is not None
     assert f"{name} " in example[1] + " "
+
+
+def test_the_architecture_names_files_and_rooms_that_exist() -> None:
+    text = (ROOT / "docs" / "architecture.md").read_text("utf-8")
+    source = ROOT / "src" / "fileroom"
+    named = set(re.findall(r"`([a-z_]+/[a-z_]+\.py)`", text))
+    assert named
+    assert not {path for path in named if not (source / path).is_file()}
+    drawn = set(
+        re.findall(r"[a-z0-9_]+", re.sub(r" {3,}.*", "", "\n".join(FENCED.findall(text)[0].splitlines()[1:-1])))
+    )
+    assert drawn == {path.parent.name for path in source.glob("*/__init__.py")}
