@@ -118,6 +118,10 @@ GZIP_PIECE_BYTES: Final = 64 * KIB
 """Compressed at a time, in under a millisecond: other requests wait no longer than that."""
 QIDO_HEADER_READS_MAX: Final = 200
 """Matches of one page whose object is opened for attributes that the index lacks; each costs about a millisecond."""
+FRAME_LOOKUP_SERIES_MAX: Final = 16
+"""Series whose instances a web worker remembers for a few seconds; more users than that seldom scroll at once."""
+FRAME_LOOKUP_INSTANCES_MAX: Final = 2000
+"""Instances remembered of each: about 2 MiB. A thin-slice CT has 1,000; of longer series the rest is asked for singly."""
 FRAMES_PER_READ: Final = 64
 """Frames of one request that are looked up together; of an animation of 10,000 only so many are open at once."""
 BULK_ELEMENTS_MAX: Final = 1000

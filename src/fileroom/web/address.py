@@ -9,12 +9,16 @@ from starlette.requests import Request
 from fileroom.core.identifiers import UID
 
 DICOMWEB_PATH: Final = "/dicom-web"
+_LOCAL_HOSTS: Final = frozenset({"localhost", "127.0.0.1", "[::1]"})
 
 
 def dicomweb_root(request: Request) -> str:
     """The root without its last slash, under the name that the client used (checked by `web.guard`)."""
     scope = request.scope
     host = request.headers.get("host", "localhost")
+    if host in _LOCAL_HOSTS and scope.get("server"):
+        # Some clients (dicomweb-client) leave out the port, although it is not that of the scheme.
+        host = f"{host}:{scope['server'][1]}"
     return f"{scope['scheme']}://{host}{scope.get('root_path', '')}{DICOMWEB_PATH}"
 
 

@@ -15,8 +15,9 @@ import orjson
 
 from fileroom.core.limits import GZIP_BYTES_MIN, GZIP_PIECE_BYTES
 
-Piece = bytes | memoryview
-Body = bytes | AsyncIterator[Piece]
+Piece = bytes | bytearray | memoryview
+Body = Piece | tuple[Piece, ...] | AsyncIterator[Piece]
+"""All of it, all of it in pieces, or pieces as they come."""
 
 PRIVATE: Final = "private, no-cache"
 """Patient data: no shared cache may keep it, and a browser's own asks before it uses it again."""
@@ -61,6 +62,8 @@ def accepts_gzip(header: str | None) -> bool:
 
 def compressed(answer: Answer, accept_encoding: str | None) -> Answer:
     """The answer as gzip where the client takes it and it is not tiny."""
+    if isinstance(answer.body, (tuple, bytearray, memoryview)):
+        raise TypeError("only text is compressed, and that is made as bytes or streamed")
     small = isinstance(answer.body, bytes) and len(answer.body) < GZIP_BYTES_MIN
     marked = answer.with_headers({"vary": _vary(answer.headers.get("vary"))})
     if small or not accepts_gzip(accept_encoding):
@@ -110,7 +113,7 @@ async def before_first(pieces: AsyncIterator[Piece]) -> AsyncIterator[Piece]:
     return _chained(first, pieces)
 
 
-async def _gzip(body: Body) -> AsyncIterator[Piece]:
+async def _gzip(body: bytes | AsyncIterator[Piece]) -> AsyncIterator[Piece]:
     encoder = zlib.compressobj(GZIP_LEVEL, wbits=_GZIP_WINDOW)
     started = False
     async for piece in _pieces(body):
@@ -124,7 +127,7 @@ async def _gzip(body: Body) -> AsyncIterator[Piece]:
     yield encoder.flush()
 
 
-async def _pieces(body: Body) -> AsyncIterator[Piece]:
+async def _pieces(body: bytes | AsyncIterator[Piece]) -> AsyncIterator[Piece]:
     if isinstance(body, bytes):
         view = memoryview(body)
         for start in range(0, len(view), GZIP_PIECE_BYTES):

@@ -6,12 +6,12 @@ What is not in this table is neither served nor promised.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from http import HTTPStatus
 from typing import Final
 
 from starlette.requests import Request
 from starlette.routing import BaseRoute, Route
 
+from fileroom.archive.frame_lookup import FrameLookup
 from fileroom.archive.render import Renderer
 from fileroom.archive.services import Archive
 from fileroom.dicomweb.capabilities import (
@@ -52,13 +52,9 @@ def dicomweb_routes(archive: Archive, renderer: Renderer) -> list[BaseRoute]:
     for one in served:
         # The path of bulk data has slashes of its own.
         path = f"{DICOMWEB_PATH}/{one.description.path}".replace("{path}", "{path:path}")
-        for method, handler in one.handlers.items():
-            routes.append(Route(path, Endpoint(handler), methods=[method]))
-        routes.append(Route(path, Endpoint(_options(tuple(one.handlers))), methods=["OPTIONS"]))
-    capabilities = Endpoint(_capabilities([one.description for one in served]))
-    for path in (DICOMWEB_PATH, f"{DICOMWEB_PATH}/"):
-        routes.append(Route(path, capabilities, methods=["GET", "OPTIONS"]))
-    return routes
+        routes.append(Route(path, Endpoint(path, one.handlers)))
+    capabilities = Endpoint(DICOMWEB_PATH, {"GET": _capabilities([one.description for one in served])})
+    return [*routes, *(Route(path, capabilities) for path in (DICOMWEB_PATH, f"{DICOMWEB_PATH}/"))]
 
 
 _STUDY: Final = "studies/{study}"
@@ -106,7 +102,7 @@ def _table(archive: Archive, renderer: Renderer) -> list[_Served]:
     store = store_handler(archive)
     image_levels = (_FRAMES, _INSTANCE, _SERIES, _STUDY)
     return [
-        _get(_FRAMES, "RetrieveFrames", frames_handler(archive), _FRAME_TYPES),
+        _get(_FRAMES, "RetrieveFrames", frames_handler(archive, FrameLookup(archive)), _FRAME_TYPES),
         *(_get(f"{path}/metadata", "RetrieveMetadata", metadata, _METADATA) for path in (_INSTANCE, _SERIES, _STUDY)),
         _get(_INSTANCE, "RetrieveInstance", instances, (*_INSTANCES, DICOM)),
         *(_get(f"{path}/rendered", "RetrieveRendered", rendered, _IMAGES, _RENDERING) for path in image_levels),
@@ -158,15 +154,5 @@ def _capabilities(resources: list[ResourceDescription]) -> Handler:
         make = capabilities_json if chosen.media_type == "application/json" else capabilities_wadl
         headers = {"content-type": chosen.media_type, "cache-control": PRIVATE, "vary": "Accept"}
         return Answer(200, headers, make(resources, dicomweb_root(request) + "/"))
-
-    return handle
-
-
-def _options(methods: tuple[str, ...]) -> Handler:
-    """Which methods a resource has (RFC 9110 9.3.7)."""
-    allowed = [*methods, *(["HEAD"] if "GET" in methods else []), "OPTIONS"]
-
-    async def handle(_request: Request) -> Answer:
-        return Answer(HTTPStatus.NO_CONTENT, {"allow": ", ".join(allowed)})
 
     return handle

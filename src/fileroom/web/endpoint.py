@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from http import HTTPStatus
 from typing import Final
 
 import structlog
@@ -16,7 +17,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.types import Receive, Scope, Send
 
 from fileroom.web.answers import Answer, Piece
-from fileroom.web.errors import error_answer
+from fileroom.web.errors import error_answer, problem
 
 Handler = Callable[[Request], Awaitable[Answer]]
 
@@ -27,65 +28,86 @@ _log = structlog.get_logger(__name__)
 
 
 class Endpoint:
-    """A handler as an ASGI application."""
+    """The methods of one resource as an ASGI application. `route` is the pattern of its path, for the log.
 
-    def __init__(self, handler: Handler) -> None:
-        self._handler = handler
+    The path itself names a patient's study, which belongs in no log.
+    """
+
+    def __init__(self, route: str, handlers: Mapping[str, Handler]) -> None:
+        self._route = route
+        self._handlers = dict(handlers)
+        if "GET" in self._handlers:
+            self._handlers["HEAD"] = self._handlers["GET"]
+        self._allowed = ", ".join((*self._handlers, "OPTIONS"))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
-        request = Request(scope, receive)
-        has_body = scope["method"] not in ("GET", "HEAD", "OPTIONS")
-        # A request with a body learns of the departure while it reads it.
-        departure = None if has_body else _Departure(receive)
+        method = scope["method"]
+        handler = self._handlers.get(method)
+        if handler is None:
+            await send_answer(self._other_method(method), scope, send)
+            return
+        # A request with a body learns of the client's departure while it reads it.
+        departure = _Departure(receive) if method in ("GET", "HEAD") else None
         try:
-            await self._serve(request, send)
+            await self._serve(handler, Request(scope, receive), send)
         except ClientDisconnect:
-            _log.debug("client_left", route=_route(scope))
+            _log.debug("client_left", route=self._route)
         except asyncio.CancelledError:
             if departure is None or not departure.seen:
                 raise
             departure.forgive()
-            _log.debug("client_left", route=_route(scope))
+            _log.debug("client_left", route=self._route)
         finally:
             if departure is not None:
                 departure.stop_watching()
 
-    async def _serve(self, request: Request, send: Send) -> None:
+    async def _serve(self, handler: Handler, request: Request, send: Send) -> None:
         scope = request.scope
         try:
-            answer = await self._handler(request)
+            answer = await handler(request)
         except ClientDisconnect:
             raise
         except Exception as error:  # noqa: BLE001 - the boundary of a request
-            answer = error_answer(error, _route(scope))
+            answer = error_answer(error, self._route)
         try:
             await send_answer(answer, scope, send)
         except Exception as error:  # noqa: BLE001 - the boundary of a request
             # The server closes the connection when an answer stays incomplete.
-            _log.error("answer_cut", route=_route(scope), error_type=type(error).__name__, reason=str(error))
+            _log.error("answer_cut", route=self._route, error_type=type(error).__name__, reason=str(error))
+
+    def _other_method(self, method: str) -> Answer:
+        """OPTIONS, or a method that the resource does not have (RFC 9110 9.3.7, 15.5.6)."""
+        if method == "OPTIONS":
+            return Answer(HTTPStatus.NO_CONTENT, {"allow": self._allowed})
+        refusal = problem(HTTPStatus.METHOD_NOT_ALLOWED, f"This address does not take {method[:20]}.")
+        return refusal.with_headers({"allow": self._allowed})
 
 
 async def send_answer(answer: Answer, scope: Scope, send: Send) -> None:
     """Send head and body. The body's iterator is closed whatever happens."""
     body = answer.body
-    length = len(body) if isinstance(body, bytes) else answer.length
+    if isinstance(body, (bytes, bytearray, memoryview)):
+        body = (body,)
+    length = sum(map(len, body)) if isinstance(body, tuple) else answer.length
     headers = [(name.encode("ascii"), value.encode("latin_1", "replace")) for name, value in answer.headers.items()]
     if length is not None and answer.status not in (204, 304):
         headers.append((b"content-length", b"%d" % length))
-    await send({"type": "http.response.start", "status": answer.status, "headers": headers})
-    if isinstance(body, bytes) or scope["method"] == "HEAD":
-        await send({"type": "http.response.body", "body": body if isinstance(body, bytes) else b""})
-        if not isinstance(body, bytes):
-            await _close(body)
-        return
+    await send({"type": "http.response.start", "status": int(answer.status), "headers": headers})
     try:
-        async for piece in body:
-            if piece:
+        if scope["method"] == "HEAD":
+            pass
+        elif isinstance(body, tuple):
+            for piece in body:
                 await send({"type": "http.response.body", "body": piece, "more_body": True})
+        else:
+            async for piece in body:
+                if piece:
+                    await send({"type": "http.response.body", "body": piece, "more_body": True})
         await send({"type": "http.response.body", "body": b""})
     finally:
-        await _close(body)
+        if not isinstance(body, tuple):
+            await _close(body)
 
 
 class _Departure:
@@ -127,8 +149,3 @@ async def _close(body: AsyncIterator[Piece]) -> None:
     if close is not None:
         with contextlib.suppress(Exception):
             await close()
-
-
-def _route(scope: Scope) -> str:
-    """The path's pattern: the path itself may name a patient's study, which belongs in no log."""
-    return f"{scope['method']} {getattr(scope.get('route'), 'path', '')}"

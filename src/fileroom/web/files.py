@@ -44,8 +44,14 @@ async def file_pieces(*ranges: FileRange) -> AsyncIterator[Piece]:
 
 async def read_range(part: FileRange) -> Piece:
     """All bytes of a range that fits in memory. Raises NotFoundError, StorageError."""
-    pieces = [piece async for piece in file_pieces(part)]
-    return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+    descriptor = _open(part)
+    try:
+        piece = await _read(descriptor, part.length, part.offset)
+    finally:
+        os.close(descriptor)
+    if len(piece) == part.length:
+        return piece
+    return b"".join([bytes(piece) async for piece in file_pieces(part)])
 
 
 def _open(part: FileRange) -> int:
@@ -66,7 +72,7 @@ async def _read(descriptor: int, size: int, position: int) -> Piece:
             except BlockingIOError:
                 count = 0
             if count:
-                return memoryview(buffer)[:count]
+                return buffer if count == size else memoryview(buffer)[:count]
         return await asyncio.to_thread(os.pread, descriptor, size, position)
     except OSError as error:
         raise StorageError(f"The object's file cannot be read: {error.strerror}. Check the disk.") from error

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 from starlette.requests import Request
 
 from fileroom.archive import retrieve
 from fileroom.archive.retrieve import OpenedObject, Selection, StoredInstance
 from fileroom.archive.services import Archive
-from fileroom.core.errors import NotFoundError
+from fileroom.core.errors import NotFoundError, UnsupportedError
+from fileroom.dicom import uids
 from fileroom.dicomweb.media_types import AS_STORED, Representation
 from fileroom.dicomweb.offers import ZIP, instance_offers, web_transfer_syntax
+from fileroom.pixels.transcode import can_transcode
 from fileroom.web.address import dicomweb_root, optional_path_uid, path_uid
 from fileroom.web.answers import PRIVATE, Answer, before_first
 from fileroom.web.conditional import entity_tag, not_modified
@@ -30,8 +33,7 @@ def instances_handler(archive: Archive) -> Handler:
     async def handle(request: Request) -> Answer:
         instances = await select_instances(archive, request)
         single = "instance" in request.path_params
-        stored = {instance.transfer_syntax_uid for instance in instances}
-        chosen = negotiate(request, instance_offers(stored, encodable_from(stored), single=single))
+        chosen = await negotiate_instances(archive, request, instances, single=single)
         if single:
             return await _one(archive, request, instances[0], chosen)
         headers = {"cache-control": PRIVATE, "vary": "Accept"}
@@ -63,9 +65,30 @@ async def path_instance(archive: Archive, request: Request) -> StoredInstance:
     return await retrieve.get_instance(archive, study, series, instance)
 
 
+async def negotiate_instances(
+    archive: Archive, request: Request, instances: list[StoredInstance], *, single: bool
+) -> Representation:
+    """How the instances shall be sent. Raises NotAcceptableError.
+
+    An encoding that the codecs know but that does not fit the first image gives way to the next best.
+    """
+    stored = {instance.transfer_syntax_uid for instance in instances}
+    encodable = encodable_from(stored)
+    while True:
+        chosen = negotiate(request, instance_offers(stored, encodable, single=single))
+        wanted = chosen.transfer_syntax
+        image = next((one for one in instances if one.rows and _must_encode(one, wanted)), None)
+        if wanted is None or image is None:
+            return chosen
+        header = await retrieve.read_header(archive, image)
+        if can_transcode(image.transfer_syntax_uid, wanted, header):
+            return chosen
+        encodable = tuple(uid for uid in encodable if uid != wanted)
+
+
 async def begun(answer: Answer) -> Answer:
     """The same answer with its first piece made: an error up to there has a status code of its own."""
-    if isinstance(answer.body, bytes):
+    if not isinstance(answer.body, AsyncIterator):
         return answer
     return Answer(answer.status, answer.headers, await before_first(answer.body), answer.length)
 
@@ -106,14 +129,18 @@ async def _parts(
     archive: Archive, instances: list[StoredInstance], chosen: Representation, root_url: str
 ) -> AsyncIterator[Part]:
     for instance in instances:
-        opened = await open_as(archive, instance, chosen)
-        uids = (instance.study_instance_uid, instance.series_instance_uid, instance.sop_instance_uid)
-        yield Part(
-            chosen.part_content_type(opened.transfer_syntax),
-            object_pieces(opened),
-            opened.length,
-            retrieve_url(root_url, *uids),
-        )
+        opened = await _open_as_far_as_possible(archive, instance, chosen)
+        names = (instance.study_instance_uid, instance.series_instance_uid, instance.sop_instance_uid)
+        content_type = replace(chosen, transfer_syntax=AS_STORED).part_content_type(opened.transfer_syntax)
+        yield Part(content_type, object_pieces(opened), opened.length, retrieve_url(root_url, *names))
+
+
+async def _open_as_far_as_possible(archive: Archive, instance: StoredInstance, chosen: Representation) -> OpenedObject:
+    """One of many: where it cannot be encoded as the others, it goes as it is stored, and its part says so."""
+    try:
+        return await open_as(archive, instance, chosen)
+    except UnsupportedError:
+        return await open_as(archive, instance, replace(chosen, transfer_syntax=AS_STORED))
 
 
 async def _zip(
@@ -123,12 +150,22 @@ async def _zip(
         series_uids = list(dict.fromkeys(instance.series_instance_uid for instance in instances))
         folders = {uid: number for number, uid in enumerate(series_uids, start=1)}
         for number, instance in enumerate(instances, start=1):
-            opened = await open_as(archive, instance, chosen)
+            opened = await _open_as_far_as_possible(archive, instance, chosen)
             name = f"series-{folders[instance.series_instance_uid]:04d}/{number:06d}.dcm"
             yield ZipEntry(name, object_pieces(opened))
 
     disposition = {"content-type": ZIP, "content-disposition": 'attachment; filename="study.zip"'}
     return await begun(Answer(200, {**headers, **disposition}, zip_pieces(entries(), archive.now())))
+
+
+def _must_encode(instance: StoredInstance, wanted: str | None) -> bool:
+    """Would its pixels have to be encoded anew?"""
+    if wanted in (None, AS_STORED):
+        return False
+    stored = uids.transfer_syntax(instance.transfer_syntax_uid)
+    return wanted != instance.transfer_syntax_uid and (
+        stored.encapsulated or uids.transfer_syntax(wanted or "").encapsulated
+    )
 
 
 def _target_syntax(instance: StoredInstance, chosen: Representation) -> str | None:

@@ -6,21 +6,16 @@ from collections.abc import Sequence
 
 from starlette.requests import Request
 
-from fileroom.dicomweb.media_types import AcceptedType, Representation, choose, parse_accept
+from fileroom.dicomweb.media_types import Representation, choose, parse_accept
 from fileroom.web.errors import NotAcceptableError
 
 NEGOTIATED = frozenset({"accept", "charset"})
 """Query parameters that say how an answer is sent, not what is in it (PS3.18 8.3.3)."""
 
 
-def accepted_by(request: Request) -> tuple[AcceptedType, ...]:
-    """What the client accepts."""
-    return parse_accept(request.headers.get("accept"), request.query_params.get("accept"))
-
-
 def negotiate(request: Request, offered: Sequence[Representation]) -> Representation:
     """The best of `offered`. Raises NotAcceptableError, which names them."""
-    chosen = choose(accepted_by(request), offered)
+    chosen = choose(parse_accept(request.headers.get("accept"), request.query_params.get("accept")), offered)
     if chosen is None:
         raise not_acceptable(offered)
     return chosen

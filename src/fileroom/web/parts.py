@@ -19,7 +19,7 @@ class Part:
     """One part: its Content-Type, where it can be had alone, its body. `length` None: known only at its end."""
 
     content_type: str
-    body: bytes | AsyncIterator[Piece]
+    body: Piece | AsyncIterator[Piece]
     length: int | None = None
     location: str | None = None
     headers: tuple[tuple[str, str], ...] = field(default=())
@@ -42,11 +42,18 @@ def sized_multipart_answer(
     heads = [writer.part_head(part.content_type, part.location, part.headers) for part in parts]
     length = len(writer.tail)
     for head, part in zip(heads, parts, strict=True):
-        body_length = len(part.body) if isinstance(part.body, bytes) else part.length
+        body_length = part.length if isinstance(part.body, AsyncIterator) else len(part.body)
         if body_length is None:
             raise ValueError("a part of a sized answer has no length")
         length += len(head) + body_length + len(PART_TAIL)
     all_headers = {**(headers or {}), "content-type": f"{content_type}; boundary={writer.boundary}"}
+    pieces: list[Piece] = []
+    for head, part in zip(heads, parts, strict=True):
+        if isinstance(part.body, AsyncIterator):
+            break
+        pieces += (head, part.body, PART_TAIL)
+    else:
+        return Answer(status, all_headers, (*pieces, writer.tail))
     return Answer(status, all_headers, _sized(writer, heads, parts), length)
 
 
@@ -54,11 +61,8 @@ async def _streamed(writer: MultipartWriter, parts: AsyncIterator[Part]) -> Asyn
     between = b""
     async for part in parts:
         yield between + writer.part_head(part.content_type, part.location, part.headers)
-        if isinstance(part.body, bytes):
-            yield part.body
-        else:
-            async for piece in part.body:
-                yield piece
+        async for piece in _body(part):
+            yield piece
         between = PART_TAIL
     yield between + writer.tail
 
@@ -67,10 +71,15 @@ async def _sized(writer: MultipartWriter, heads: list[bytes], parts: Sequence[Pa
     between = b""
     for head, part in zip(heads, parts, strict=True):
         yield between + head
-        if isinstance(part.body, bytes):
-            yield part.body
-        else:
-            async for piece in part.body:
-                yield piece
+        async for piece in _body(part):
+            yield piece
         between = PART_TAIL
     yield between + writer.tail
+
+
+async def _body(part: Part) -> AsyncIterator[Piece]:
+    if not isinstance(part.body, AsyncIterator):
+        yield part.body
+        return
+    async for piece in part.body:
+        yield piece

@@ -25,7 +25,7 @@ from fileroom.pixels import request as pixels_request
 from fileroom.pixels.render import THUMBNAIL_SIDE_PX
 from fileroom.pixels.request import RenderRequest
 from fileroom.web.address import dicomweb_root
-from fileroom.web.answers import PRIVATE, Answer, Piece
+from fileroom.web.answers import PRIVATE, Answer, Body
 from fileroom.web.conditional import entity_tag, not_modified
 from fileroom.web.endpoint import Handler
 from fileroom.web.files import file_pieces
@@ -163,7 +163,7 @@ async def _passed_on(archive: Archive, request: Request, instance: StoredInstanc
         if unchanged := not_modified(request, tag):
             return unchanged
         film = await frames.read_frame(archive, instance, 1, as_ranges=True)
-        body: bytes | AsyncIterator[Piece] = file_pieces(*film.ranges) if film.data is None else film.data
+        body: Body = file_pieces(*film.ranges) if film.data is None else film.data
         headers = {**_headers(request, ()), "content-type": chosen.media_type, "etag": tag}
         return await begun(Answer(200, headers, body, film.length))
     if instance.sop_class_uid == _ENCAPSULATED_PDF:
