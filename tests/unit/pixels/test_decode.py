@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 import warnings
 import zlib
 from pathlib import Path
@@ -10,12 +11,15 @@ import imagecodecs
 import numpy as np
 import pydicom
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from pydicom.data import get_testdata_file
 
 from fileroom.core.errors import InvalidObjectError, TooLargeError, UnsupportedError
 from fileroom.dicom import uids
 from fileroom.pixels.decode import decode_frame
 from fileroom.pixels.image_pixel import image_pixel
+from fileroom.pixels.transcode import transcode
 from pixel_objects import (
     bundled,
     color_header,
@@ -33,6 +37,18 @@ from pixel_objects import (
 LOSSLESS_FOLDERS = ("UNC", "J2KR", "JLSL", "JPLL", "RLE")
 MEAN_ERROR_MAX = {"J2KI": 40, "JLSN": 4, "JPLY": 12}
 """Stored values; the set was compressed hard (CT1_J2KI from 524,288 to 7,552 bytes)."""
+
+FUZZED = [
+    uids.RLE_LOSSLESS,
+    uids.JPEG_LOSSLESS_SV1,
+    uids.JPEG_LS_LOSSLESS,
+    uids.JPEG_2000_LOSSLESS,
+    uids.HTJ2K_LOSSLESS,
+    uids.JPEG_XL_LOSSLESS,
+    uids.DEFLATED_IMAGE_FRAME,
+]
+FUZZ_HEADER = header(24, 20, stored=12)
+FUZZ_FRAME = ramp(24, 20, 0, 4095, np.uint16).tobytes()
 
 PYDICOM_FILES = [
     "693_J2KI.dcm",
@@ -263,6 +279,9 @@ def test_jpeg_2000_deeper_than_it_is_exact_is_refused() -> None:
     frame = bytes(imagecodecs.jpeg2k_encode(image, level=0, reversible=True, codecformat="j2k", bitspersample=26))
     with pytest.raises(UnsupportedError, match="26 bits"):
         decode_frame(header(8, 8, bits=32, stored=26), uids.JPEG_2000_LOSSLESS, frame)
+    frame = bytes(imagecodecs.htj2k_encode(image >> 8, reversible=True))
+    with pytest.raises(UnsupportedError, match="32 bits"):
+        decode_frame(header(8, 8, bits=32, stored=18), uids.HTJ2K_LOSSLESS, frame)
 
 
 # --- other encapsulations ---
@@ -330,6 +349,36 @@ def test_the_size_of_every_codestream_is_read_before_it_is_decoded(size: tuple[i
 def test_garbage_is_an_invalid_object(syntax: str, frame: bytes) -> None:
     with pytest.raises(InvalidObjectError):
         decode_frame(header(64, 64), syntax, frame)
+
+
+@pytest.mark.parametrize("offsets", [(64, 2**31), (64, 64), (100, 80), (0, 70), (64, 200)])
+def test_rle_segments_outside_the_frame_are_refused(offsets: tuple[int, int]) -> None:
+    frame = struct.pack("<16I", 2, *offsets, *[0] * 13) + b"\x81\0" * 64
+    with pytest.raises(InvalidObjectError, match="corrupt"):
+        decode_frame(header(8, 8), uids.RLE_LOSSLESS, frame)
+
+
+def test_a_truncated_jpeg_ls_frame_is_refused_quickly() -> None:
+    frame = bytes(imagecodecs.jpegls_encode(ramp(48, 40, 0, 4095, np.uint16)))
+    for end in range(60, len(frame) - 4, 11):
+        with pytest.raises(InvalidObjectError):
+            decode_frame(header(48, 40, stored=12), uids.JPEG_LS_LOSSLESS, frame[:end])
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    st.integers(0, 6), st.lists(st.tuples(st.integers(0, 10**6), st.integers(0, 255)), max_size=6), st.integers(1, 400)
+)
+def test_corrupt_frames_decode_or_are_refused(which: int, changes: list[tuple[int, int]], cut: int) -> None:
+    syntax = FUZZED[which]
+    frame = bytearray(next(transcode(FUZZ_HEADER, [FUZZ_FRAME], uids.EXPLICIT_VR_LITTLE_ENDIAN, syntax).frames))
+    for place, value in changes:
+        frame[place % len(frame)] = value
+    try:
+        found = decode_frame(FUZZ_HEADER, syntax, bytes(frame[: max(len(frame) - cut, 0)] if cut % 2 else frame))
+        assert found.shape == (24, 20)
+    except (InvalidObjectError, UnsupportedError):
+        pass
 
 
 def test_an_rle_frame_that_promises_too_much_is_refused() -> None:

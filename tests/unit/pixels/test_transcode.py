@@ -111,13 +111,21 @@ IMAGES = {
     "1 bit": one_bit,
 }
 
+SIXTEEN_BITS = {
+    uids.JPEG_LOSSLESS_SV1,
+    uids.JPEG_LS_LOSSLESS,
+    uids.HTJ2K_LOSSLESS,
+    uids.HTJ2K_LOSSLESS_RPCL,
+    uids.JPEG_XL_LOSSLESS,
+}
+
 ENCAPSULATED_AND_REFUSED = {
     "8 bit signed": {uids.JPEG_XL_LOSSLESS},
     "12 bit signed": {uids.JPEG_XL_LOSSLESS},
     "16 bit signed": {uids.JPEG_XL_LOSSLESS},
-    "20 bit": {uids.JPEG_LOSSLESS_SV1, uids.JPEG_LS_LOSSLESS, uids.JPEG_XL_LOSSLESS},
-    "32 bit": {uids.JPEG_LOSSLESS_SV1, uids.JPEG_LS_LOSSLESS, uids.JPEG_XL_LOSSLESS, uids.JPEG_2000_LOSSLESS},
-    "32 bit signed": {uids.JPEG_LOSSLESS_SV1, uids.JPEG_LS_LOSSLESS, uids.JPEG_XL_LOSSLESS, uids.JPEG_2000_LOSSLESS},
+    "20 bit": SIXTEEN_BITS,
+    "32 bit": SIXTEEN_BITS | {uids.JPEG_2000_LOSSLESS},
+    "32 bit signed": SIXTEEN_BITS | {uids.JPEG_2000_LOSSLESS},
     "YBR_FULL": {uids.JPEG_XL_LOSSLESS},
     "1 bit": set(NAMED) - set(NATIVE),
 }
