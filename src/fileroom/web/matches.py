@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from fileroom.dicom.query import Level, Query, TagPath
 from fileroom.index.attributes import ATTRIBUTES, BY_TAG, INSTANCE_AVAILABILITY_TAG, UNIQUE_KEYS, Attribute, Kind
@@ -30,16 +29,14 @@ class MatchRenderer:
 
     def __init__(self, query: Query, root_url: str) -> None:
         self._root_url = root_url
-        self._level = query.level
+        self._unique = tuple(UNIQUE_KEYS[level].tag for level in Level if Level.STUDY <= level <= query.level)
         everything = query.return_tags is None
-        self._with_empty = not everything
-        wanted = _wanted_attributes(query)
-        self._plans = sorted(
-            (_Plan(f"{a.tag:08X}", a.tag, a.vr, _writer(a, query.return_tags)) for a in wanted), key=lambda p: p.key
-        )
-        self._unique = [(a.tag, level) for level, a in UNIQUE_KEYS.items() if Level.STUDY <= level <= query.level]
         tags = set() if query.return_tags is None else {path[0] for path in query.return_tags}
-        self._availability = everything or INSTANCE_AVAILABILITY_TAG in tags
+        plans = [_plan(attribute, query.return_tags) for attribute in _wanted_attributes(query)]
+        plans.append(_Plan(f"{RETRIEVE_URL_TAG:08X}", RETRIEVE_URL_TAG, "UR", _one_text, None))
+        if everything or INSTANCE_AVAILABILITY_TAG in tags:
+            plans.append(_Plan(f"{INSTANCE_AVAILABILITY_TAG:08X}", INSTANCE_AVAILABILITY_TAG, "CS", _one_text, None))
+        self._plans = sorted(plans, key=lambda plan: plan.key)
         missing = tags - set(BY_TAG) - _MADE_HERE
         self.missing_paths: tuple[TagPath, ...] = tuple(p for p in query.return_tags or () if p[0] in missing)
         """Attributes that were asked for and that the index does not hold."""
@@ -47,22 +44,20 @@ class MatchRenderer:
     def render(self, found: Found, extra: Mapping[str, JsonElement] | None = None) -> JsonDataSet:
         """One match. `extra` are elements from the stored object's header."""
         uids = (found.study_instance_uid, found.series_instance_uid, found.sop_instance_uid)
-        values = dict(found.values)
-        for tag, level in self._unique:
-            values[tag] = uids[level - Level.STUDY]
+        values = {
+            **found.values,
+            **dict(zip(self._unique, uids, strict=False)),
+            RETRIEVE_URL_TAG: retrieve_url(self._root_url, *uids),
+            INSTANCE_AVAILABILITY_TAG: "ONLINE",
+        }
         match: JsonDataSet = {}
-        for plan in self._plans:
-            value = values.get(plan.tag)
+        for key, tag, vr, write, empty in self._plans:
+            value = values.get(tag)
             if value is not None and value != "":
-                match[plan.key] = {"vr": plan.vr, "Value": plan.write(value)}
-            elif self._with_empty:
-                match[plan.key] = {"vr": plan.vr}
-        if self._availability:
-            match[_AVAILABILITY_KEY] = {"vr": "CS", "Value": ["ONLINE"]}
-        match[_RETRIEVE_URL_KEY] = {"vr": "UR", "Value": [retrieve_url(self._root_url, *uids)]}
-        if extra:
-            match.update(extra)
-        return dict(sorted(match.items()))
+                match[key] = {"vr": vr, "Value": write(value)}
+            elif empty is not None:
+                match[key] = empty
+        return dict(sorted({**match, **extra}.items())) if extra else match
 
 
 def retrieve_url(root_url: str, study: str | None, series: str | None = None, instance: str | None = None) -> str:
@@ -76,18 +71,24 @@ def retrieve_url(root_url: str, study: str | None, series: str | None = None, in
 
 
 _MADE_HERE: Final = frozenset({INSTANCE_AVAILABILITY_TAG, RETRIEVE_URL_TAG})
-_AVAILABILITY_KEY: Final = f"{INSTANCE_AVAILABILITY_TAG:08X}"
-_RETRIEVE_URL_KEY: Final = f"{RETRIEVE_URL_TAG:08X}"
 
 _Write = Callable[[Any], list[Any]]
 
 
-@dataclass(frozen=True, slots=True)
-class _Plan:
+class _Plan(NamedTuple):
+    """How one attribute is written; `empty` is what stands for one without a value, None for nothing."""
+
     key: str
     tag: int
     vr: str
     write: _Write
+    empty: JsonElement | None
+
+
+def _plan(attribute: Attribute, return_tags: tuple[TagPath, ...] | None) -> _Plan:
+    # Whoever asks for everything does not want to read a hundred empty attributes.
+    empty: JsonElement | None = None if return_tags is None else {"vr": attribute.vr}
+    return _Plan(f"{attribute.tag:08X}", attribute.tag, attribute.vr, _writer(attribute, return_tags), empty)
 
 
 def _wanted_attributes(query: Query) -> set[Attribute]:
