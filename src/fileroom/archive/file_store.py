@@ -9,14 +9,13 @@ from __future__ import annotations
 from typing import Final
 
 from fileroom.archive.services import Archive
-from fileroom.archive.store import Claim, IncomingObject, StoreOutcome, begin
+from fileroom.archive.store import Claim, IncomingObject, StoreOutcome, begin, refuse
 from fileroom.core.errors import InvalidObjectError
 from fileroom.core.limits import HEADER_BYTES_MAX, KIB
 from fileroom.dicom import uids
 from fileroom.dicom.header_scan import NeedMoreData, scan_header
 from fileroom.dicom.part10 import FileMeta, parse_file_meta
 from fileroom.index.attributes import BY_KEYWORD
-from fileroom.index.instances import record_refusal
 
 _FIRST_LOOK_BYTES: Final = 4 * KIB
 _SOP_CLASS_UID: Final = BY_KEYWORD["SOPClassUID"].tag
@@ -72,16 +71,8 @@ class IncomingFile:
 
     async def refuse(self, error: InvalidObjectError) -> None:
         """Record that the file was not kept and why."""
-        await record_refusal(
-            self._archive.pool,
-            sop_instance_uid="",
-            sop_class_uid="",
-            transfer_syntax_uid="",
-            status=0xC000,
-            reason=str(error),
-            received_by=self._received_by,
-            sender=self._sender,
-        )
+        claim = self.claim or Claim("", "", "", self._received_by, self._sender)
+        await refuse(self._archive, claim, error)
 
     async def abort(self) -> None:
         """Leave nothing behind."""

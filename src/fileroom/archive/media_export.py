@@ -11,8 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from pydicom.fileset import FileSet
-
+from fileroom.archive.dicomdir import make_file_set
 from fileroom.archive.retrieve import Selection, StoredInstance, find_instances, open_object
 from fileroom.archive.services import Archive
 from fileroom.core.errors import ConflictError, NotFoundError
@@ -74,21 +73,24 @@ async def export_zip(
 async def export_media(
     archive: Archive, selection: Selection, folder: Path, *, progress: Progress | None = None
 ) -> ExportReport:
-    """Write a file-set with its DICOMDIR. Objects are given uncompressed where a medium asks for it: Explicit LE."""
+    """Write a file-set with its DICOMDIR. Objects are given uncompressed where a medium asks for it: Explicit LE.
+
+    Raises NotFoundError, ConflictError, and UnsupportedError for an object that no directory record can be made of.
+    """
     instances = await _found(archive, selection)
-    _require_empty(folder)
-    with tempfile.TemporaryDirectory(prefix=".fileroom-export-", dir=_existing_parent(folder)) as temporary:
-        file_set = FileSet()
+    _make_empty(folder)
+    with tempfile.TemporaryDirectory(prefix=".fileroom-export-", dir=folder) as temporary:
+        paths: list[Path] = []
         written = 0
         for done, (name, instance) in enumerate(_names(instances), 1):
             path = Path(temporary) / name
             path.parent.mkdir(parents=True, exist_ok=True)
             with path.open("wb") as file:
                 written += await _write(archive, instance, file, _media_syntax(instance))
-            await asyncio.to_thread(file_set.add, path)
+            paths.append(path)
             if progress is not None:
                 progress(done, len(instances))
-        await asyncio.to_thread(file_set.write, folder)
+        await asyncio.to_thread(make_file_set, folder, paths)
     return ExportReport(len(instances), written)
 
 
@@ -134,10 +136,11 @@ def _require_empty(folder: Path) -> None:
         raise ConflictError(f"{folder} is not empty; choose a new folder.")
 
 
+def _make_empty(folder: Path) -> None:
+    _require_empty(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+
+
 def _require_free(path: Path) -> None:
     if path.exists():
         raise ConflictError(f"{path} exists; choose another name.")
-
-
-def _existing_parent(folder: Path) -> Path:
-    return next(parent for parent in folder.absolute().parents if parent.is_dir())

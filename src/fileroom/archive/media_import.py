@@ -7,25 +7,20 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
-import zipfile
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import Final
 
 from fileroom.archive.file_store import IncomingFile
+from fileroom.archive.import_sources import Source, UnreadableError, name_for_people, read_pieces, sources
 from fileroom.archive.services import Archive
 from fileroom.archive.store import StoreKind
-from fileroom.core.errors import InvalidObjectError, InvalidRequestError, NotFoundError
-from fileroom.core.limits import STREAM_CHUNK_BYTES
+from fileroom.core.errors import InvalidObjectError, NotFoundError
 from fileroom.index.imports import finished_paths, forget_import, note_finished
 
 FILES_AT_ONCE: Final = 8
 """Enough for commits to go together; more only fills the memory."""
-ZIP_MEMBERS_MAX: Final = 1_000_000
-ZIP_RATIO_MAX: Final = 1000
-"""A member that unpacks to more than this many times its size is an attack: DICOM compresses 20-fold at the best."""
 _NOTE_EVERY: Final = 100
 """Files between two notes of progress: what an interruption makes us read again."""
 
@@ -55,15 +50,6 @@ class ImportReport:
         return self.stored + self.already_there + self.kept_aside + self.skipped + len(self.refused)
 
 
-@dataclass(frozen=True, slots=True)
-class _Source:
-    """One file to be imported: its name for people, its size, and how to open it."""
-
-    name: str
-    size: int
-    open: Callable[[], BinaryIO]
-
-
 Progress = Callable[[int, int], None]
 """Called with (files done, files in all)."""
 
@@ -79,7 +65,7 @@ async def import_paths(
     report = ImportReport()
     for path in paths:
         if not path.exists():
-            raise NotFoundError(f"There is no file or folder {path}.")
+            raise NotFoundError(f"There is no file or folder {name_for_people(path)}.")
         await _import_one_path(archive, path.resolve(), report, progress, again=again)
     return report
 
@@ -87,32 +73,30 @@ async def import_paths(
 async def _import_one_path(
     archive: Archive, path: Path, report: ImportReport, progress: Progress | None, *, again: bool
 ) -> None:
-    origin = str(path)
+    origin = name_for_people(path)
     if again:
         await forget_import(archive.pool, origin)
     done = await finished_paths(archive.pool, origin)
-    sources = await asyncio.to_thread(lambda: list(_sources(path)))
-    todo = [source for source in sources if source.name not in done]
-    report.skipped += len(sources) - len(todo)
+    found = await asyncio.to_thread(lambda: list(sources(path)))
+    todo = [source for source in found if source.name not in done]
+    report.skipped += len(found) - len(todo)
     finished: list[tuple[str, str]] = []
     async with contextlib.AsyncExitStack() as cleanup:
         cleanup.push_async_callback(lambda: note_finished(archive.pool, origin, finished))
         async for source, outcome in _import_all(archive, todo, report):
             finished.append((source.name, outcome))
             if progress is not None:
-                progress(report.seen, len(sources))
+                progress(report.seen, len(found))
             if len(finished) >= _NOTE_EVERY:
                 noted, finished[:] = list(finished), []
                 await note_finished(archive.pool, origin, noted)
     await forget_import(archive.pool, origin)
 
 
-async def _import_all(
-    archive: Archive, sources: list[_Source], report: ImportReport
-) -> AsyncIterator[tuple[_Source, str]]:
+async def _import_all(archive: Archive, todo: list[Source], report: ImportReport) -> AsyncIterator[tuple[Source, str]]:
     """Several files at once, in the order in which they are done."""
-    waiting = iter(sources)
-    running: dict[asyncio.Task[str], _Source] = {}
+    waiting = iter(todo)
+    running: dict[asyncio.Task[str], Source] = {}
     try:
         while True:
             for source in waiting:
@@ -131,21 +115,14 @@ async def _import_all(
         await asyncio.gather(*running, return_exceptions=True)
 
 
-async def _import_file(archive: Archive, source: _Source, report: ImportReport) -> str:
+async def _import_file(archive: Archive, source: Source, report: ImportReport) -> str:
     incoming = IncomingFile(archive, "import", source.name[-200:])
     try:
-        with await asyncio.to_thread(source.open) as file:
-            while piece := await asyncio.to_thread(file.read, STREAM_CHUNK_BYTES):
-                incoming.write(piece)
-                await incoming.drain()
+        await _take(incoming, source)
         outcome = await incoming.finish()
-    except InvalidObjectError as error:
+    except (InvalidObjectError, UnreadableError) as error:
         await incoming.abort()
         report.refused.append(Refused(source.name, str(error)))
-        return "refused"
-    except (OSError, zipfile.BadZipFile) as error:
-        await incoming.abort()
-        report.refused.append(Refused(source.name, f"The file cannot be read: {error}."))
         return "refused"
     except BaseException:
         await incoming.abort()
@@ -160,55 +137,12 @@ async def _import_file(archive: Archive, source: _Source, report: ImportReport) 
     return outcome.kind.value
 
 
-# --- what there is to import ---
-
-
-def _sources(path: Path) -> Iterator[_Source]:
-    if path.is_dir():
-        for folder, folders, names in os.walk(path):
-            folders.sort()
-            for name in sorted(names):
-                yield from _sources_of_file(Path(folder) / name)
-    elif path.name.upper() == "DICOMDIR":
-        for file in sorted(p for p in path.parent.rglob("*") if p.is_file() and p != path):
-            yield from _sources_of_file(file)
-    else:
-        yield from _sources_of_file(path)
-
-
-def _sources_of_file(path: Path) -> Iterator[_Source]:
-    if path.name.upper() == "DICOMDIR" or not path.is_file():
-        return
-    if zipfile.is_zipfile(path) and not _has_dicom_prefix(path):
-        yield from _zip_members(path)
-    else:
-        yield _Source(str(path), path.stat().st_size, lambda: path.open("rb"))
-
-
-def _has_dicom_prefix(path: Path) -> bool:
-    """A ZIP file is recognised by its end, which may also be that of a DICOM file that holds one."""
-    with path.open("rb") as file:
-        return file.read(132)[128:] == b"DICM"
-
-
-def _zip_members(path: Path) -> Iterator[_Source]:
-    with zipfile.ZipFile(path) as archive:
-        members = archive.infolist()
-    if len(members) > ZIP_MEMBERS_MAX:
-        raise InvalidRequestError(
-            f"{path} has {len(members)} files; more than {ZIP_MEMBERS_MAX} are not imported at once."
-        )
-    for member in members:
-        if member.is_dir() or Path(member.filename).name.upper() == "DICOMDIR":
-            continue
-        yield _Source(f"{path}!{member.filename}", member.file_size, _member_opener(path, member))
-
-
-def _member_opener(path: Path, member: zipfile.ZipInfo) -> Callable[[], BinaryIO]:
-    def open_member() -> BinaryIO:
-        if member.file_size > ZIP_RATIO_MAX * max(1, member.compress_size):
-            raise zipfile.BadZipFile("it unpacks to more than 1,000 times its size")
-        with zipfile.ZipFile(path) as archive:
-            return archive.open(member)  # type: ignore[return-value]  # a binary file that can only be read
-
-    return open_member
+async def _take(incoming: IncomingFile, source: Source) -> None:
+    async with contextlib.aclosing(read_pieces(source)) as pieces:
+        async for piece in pieces:
+            try:
+                incoming.write(piece)
+            except InvalidObjectError as error:
+                await incoming.refuse(error)
+                raise
+            await incoming.drain()

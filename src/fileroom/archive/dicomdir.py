@@ -1,0 +1,113 @@
+"""The directory of a medium (PS3.3 Annex F, PS3.10 8.6): DICOMDIR records of files, made by pydicom.
+
+Records need attributes that many objects lack. What is missing is made up in the directory, never in the object.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+import pydicom
+from pydicom.dataset import Dataset
+from pydicom.fileset import FileSet
+
+from fileroom.core.errors import UnsupportedError
+from fileroom.core.limits import MIB
+
+_DICOMDIR: Final = "DICOMDIR"
+_DATES: Final = ("StudyDate", "SeriesDate", "AcquisitionDate", "ContentDate", "InstanceCreationDate")
+_DATE_UNKNOWN: Final = "19000101"
+_MADE_UP: Final = {
+    "StudyTime": "000000",
+    "StudyID": "UNKNOWN",
+    "Modality": "OT",
+    "SeriesNumber": 0,
+    "InstanceNumber": 0,
+    "ContentTime": "000000",
+    "ContentLabel": "UNNAMED",
+    "PresentationCreationTime": "000000",
+    "CompletionFlag": "PARTIAL",
+    "VerificationFlag": "UNVERIFIED",
+    "DoseSummationType": "PLAN",
+    "StructureSetLabel": "UNNAMED",
+    "MIMETypeOfEncapsulatedDocument": "application/octet-stream",
+    "ImageType": ["ORIGINAL", "PRIMARY"],
+    "NumberOfFrames": 1,
+    "Rows": 0,
+    "Columns": 0,
+    "DataPointRows": 0,
+    "DataPointColumns": 0,
+}
+"""Type 1 attributes of records (PS3.3 F.5) and what stands for them where an object has none."""
+_MADE_UP_DATES: Final = ("StudyDate", "ContentDate", "PresentationCreationDate", "InstanceCreationDate")
+_LEFT_OUT_WHEN_EMPTY: Final = (
+    "ReferencedSeriesSequence",
+    "BlendingSequence",
+    "ContentSequence",
+    "ReferencedImageEvidenceSequence",
+    "VerificationDateTime",
+    "HL7InstanceIdentifier",
+)
+
+
+def make_file_set(folder: Path, paths: Iterable[Path]) -> None:
+    """Move the files to where a medium has them below `folder`, and write its DICOMDIR last.
+
+    `paths` must be on the file system of `folder`. Raises UnsupportedError.
+    """
+    with _file_set() as file_set:
+        objects = {_add_record(file_set, path): path for path in paths}
+        file_set.write(folder)  # headers only; the files themselves follow
+        unfinished = folder / f"{_DICOMDIR}.part"
+        (folder / _DICOMDIR).rename(unfinished)
+        for instance in file_set:
+            objects[instance.SOPInstanceUID].replace(instance.path)
+        unfinished.rename(folder / _DICOMDIR)
+
+
+@contextmanager
+def _file_set() -> Iterator[FileSet]:
+    """One whose temporary folder is not left to the garbage collector."""
+    file_set = FileSet()
+    try:
+        yield file_set
+    finally:
+        file_set._stage["t"].cleanup()
+
+
+def _add_record(file_set: FileSet, path: Path) -> str:
+    """The SOP Instance UID of the file, whose header is now in the file-set."""
+    header = pydicom.dcmread(path, stop_before_pixels=True, defer_size=MIB)
+    _make_up(header)
+    try:
+        file_set.add(header)
+    except (ValueError, NotImplementedError) as error:
+        raise UnsupportedError(
+            f"Object {header.SOPInstanceUID} cannot stand in a DICOMDIR: {error} Export it as a folder or a ZIP file."
+        ) from error
+    return str(header.SOPInstanceUID)
+
+
+def _make_up(header: Dataset) -> None:
+    for keyword in _LEFT_OUT_WHEN_EMPTY:
+        if keyword in header and not header[keyword].VM:
+            delattr(header, keyword)
+    dates = (str(header.get(keyword) or "") for keyword in _DATES)
+    day = next((date for date in dates if date), _DATE_UNKNOWN)
+    # Patients without an ID must not become one patient.
+    missing = _MADE_UP | dict.fromkeys(_MADE_UP_DATES, day) | {"PatientID": f"UNKNOWN {header.StudyInstanceUID}"[:64]}
+    for keyword, value in missing.items():
+        if keyword not in header or not header[keyword].VM:
+            setattr(header, keyword, value)
+    if "ConceptNameCodeSequence" not in header or not header.ConceptNameCodeSequence:
+        header.ConceptNameCodeSequence = [_no_title()]
+
+
+def _no_title() -> Dataset:
+    """The title of a document that has none (DCM 121144, Document Title)."""
+    code = Dataset()
+    code.CodeValue, code.CodingSchemeDesignator, code.CodeMeaning = "121144", "DCM", "Document Title"
+    return code

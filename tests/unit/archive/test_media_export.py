@@ -1,0 +1,225 @@
+"""Exported objects are those that were received, wherever they are written."""
+
+from __future__ import annotations
+
+import io
+import shutil
+import subprocess
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import pydicom
+import pytest
+from pydicom.fileset import FileSet
+
+from fileroom.archive.correct import Corrections, add_corrections
+from fileroom.archive.media_export import export_folder, export_media, export_zip
+from fileroom.archive.media_import import import_paths
+from fileroom.archive.services import Archive
+from fileroom.core.errors import ConflictError, NotFoundError
+from fileroom.dicom import uids
+from fileroom.dicom.correction import AttributeCorrection
+from fileroom.index.stored import Selection
+from stored_objects import EXPLICIT_LE, data_set_of, make_file, store_file
+
+STUDY = Selection(study_uids=("1.2.3.1",))
+COMPLETE = {"StudyTime": "101010", "StudyID": "S1"}
+
+
+async def fill(archive: Archive, **attributes: Any) -> dict[str, bytes]:
+    """Two series of two images; the files by SOP Instance UID."""
+    stored = {}
+    for series in (1, 2):
+        for number in (1, 2):
+            uid = f"1.2.3.1.{series}.{number}"
+            stored[uid] = make_file(
+                SeriesInstanceUID=f"1.2.3.1.{series}",
+                SeriesNumber=series,
+                InstanceNumber=number,
+                SOPInstanceUID=uid,
+                **attributes,
+            )
+            await store_file(archive, stored[uid])
+    return stored
+
+
+def exported(folder: Path) -> dict[str, pydicom.Dataset]:
+    return {str(ds.SOPInstanceUID): ds for ds in map(pydicom.dcmread, sorted(folder.rglob("*.dcm")))}
+
+
+def read_medium(folder: Path) -> dict[str, Path]:
+    """The files that the DICOMDIR lists, by SOP Instance UID."""
+    medium = FileSet(folder / "DICOMDIR")
+    medium._stage["t"].cleanup()  # its temporary folder, else left to the garbage collector
+    return {str(instance.SOPInstanceUID): Path(instance.path) for instance in medium}
+
+
+async def test_a_folder_has_one_file_for_each_object(archive: Archive, tmp_path: Path) -> None:
+    stored = await fill(archive)
+    report = await export_folder(archive, STUDY, tmp_path / "out")
+    names = sorted(str(path.relative_to(tmp_path / "out")) for path in (tmp_path / "out").rglob("*.dcm"))
+    assert names == [f"STUDY1/SERIES{s}/IMAGE{n}.dcm" for s in (1, 2) for n in (1, 2)]
+    assert report.objects == 4
+    assert report.bytes == sum(path.stat().st_size for path in (tmp_path / "out").rglob("*.dcm"))
+    for path in (tmp_path / "out").rglob("*.dcm"):
+        assert data_set_of(path.read_bytes()) == data_set_of(stored[pydicom.dcmread(path).SOPInstanceUID])
+
+
+async def test_corrections_are_laid_over_what_is_exported(archive: Archive, tmp_path: Path) -> None:
+    await fill(archive)
+    change = AttributeCorrection((0x00100010,), "PN", ("RIGHT^NAME",))
+    await add_corrections(archive, Corrections("1.2.3.1", (change,), "wrong patient", "me"))
+    await export_folder(archive, STUDY, tmp_path / "out")
+    assert {str(ds.PatientName) for ds in exported(tmp_path / "out").values()} == {"RIGHT^NAME"}
+
+
+async def test_a_zip_file_holds_the_same(archive: Archive, tmp_path: Path) -> None:
+    stored = await fill(archive)
+    target = tmp_path / "out.zip"
+    report = await export_zip(archive, STUDY, target)
+    with zipfile.ZipFile(target) as file:
+        assert file.testzip() is None
+        contents = [file.read(name) for name in file.namelist()]
+    assert report.objects == len(contents) == 4
+    assert {data_set_of(content) for content in contents} == {data_set_of(content) for content in stored.values()}
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out.zip", "store"]
+
+
+async def test_what_is_exported_can_be_imported(archive: Archive, tmp_path: Path) -> None:
+    await fill(archive)
+    await export_folder(archive, STUDY, tmp_path / "folder")
+    await export_zip(archive, STUDY, tmp_path / "file.zip")
+    report = await import_paths(archive, [tmp_path / "folder", tmp_path / "file.zip"])
+    assert (report.already_there, len(report.refused)) == (8, 0)
+
+
+# --- media ---
+
+
+async def test_a_medium_has_a_directory_that_others_can_read(archive: Archive, tmp_path: Path) -> None:
+    stored = await fill(archive, **COMPLETE)
+    report = await export_media(archive, STUDY, tmp_path / "cd")
+    assert report.objects == 4
+    medium = read_medium(tmp_path / "cd")
+    assert set(medium) == set(stored)
+    for uid, path in medium.items():
+        assert data_set_of(path.read_bytes()) == data_set_of(stored[uid])
+    assert sorted(path.name for path in (tmp_path / "cd").iterdir()) == ["DICOMDIR", "PT000000"]
+    files = [path for path in (tmp_path / "cd").rglob("*") if path.is_file()]
+    assert len(files) == 5
+    parts = {part for path in files for part in path.relative_to(tmp_path / "cd").parts}
+    assert all(part.isalnum() and part.isupper() and len(part) <= 8 for part in parts)
+
+
+@pytest.mark.skipif(shutil.which("dcmdump") is None, reason="dcmdump (DCMTK) is not installed")
+async def test_dcmtk_reads_the_directory(archive: Archive, tmp_path: Path) -> None:
+    await fill(archive, **COMPLETE)
+    await export_media(archive, STUDY, tmp_path / "cd")
+    result = subprocess.run(
+        ["dcmdump", "+P", "0004,1430", str(tmp_path / "cd" / "DICOMDIR")], capture_output=True, text=True, check=True
+    )
+    kinds = [line.split("[")[1].split("]")[0].strip() for line in result.stdout.splitlines()]
+    assert kinds.count("IMAGE") == 4
+    assert (kinds.count("PATIENT"), kinds.count("STUDY"), kinds.count("SERIES")) == (1, 1, 2)
+
+
+async def test_objects_that_lack_what_a_directory_needs_stand_in_it_all_the_same(
+    archive: Archive, tmp_path: Path
+) -> None:
+    file = make_file(PatientID="", StudyDate="", Modality="", SeriesNumber=None, InstanceNumber=None)
+    await store_file(archive, file)
+    await export_media(archive, STUDY, tmp_path / "cd")
+    [path] = read_medium(tmp_path / "cd").values()
+    assert data_set_of(path.read_bytes()) == data_set_of(file), "the object itself is as it was"
+
+
+@pytest.mark.parametrize(
+    "sop_class",
+    [
+        "1.2.840.10008.5.1.4.1.1.88.11",
+        "1.2.840.10008.5.1.4.1.1.88.59",
+        "1.2.840.10008.5.1.4.1.1.11.1",
+        "1.2.840.10008.5.1.4.1.1.104.1",
+        "1.2.840.10008.5.1.4.1.1.481.2",
+        "1.2.840.10008.5.1.4.1.1.481.3",
+        "1.2.840.10008.5.1.4.1.1.481.5",
+        "1.2.840.10008.5.1.4.1.1.9.1.1",
+        "1.2.840.10008.5.1.4.1.1.66",
+        "1.2.840.10008.5.1.4.1.1.4.2",
+        "1.2.3.4.5",
+    ],
+)
+async def test_every_kind_of_object_stands_in_the_directory(archive: Archive, tmp_path: Path, sop_class: str) -> None:
+    file = make_file(SOPClassUID=sop_class, pixels=None, ContentSequence=[], Modality="OT")
+    await store_file(archive, file)
+    await export_media(archive, STUDY, tmp_path / "cd")
+    [path] = read_medium(tmp_path / "cd").values()
+    assert data_set_of(path.read_bytes()) == data_set_of(file)
+
+
+@pytest.mark.parametrize(
+    ("charset", "name"),
+    [
+        ("ISO_IR 100", "Müller^Jürgen"),
+        ("ISO_IR 192", "Yamada^Tarou=山田^太郎"),
+        ("\\ISO 2022 IR 87", "Yamada^T=山田^太郎"),
+    ],
+)
+async def test_names_in_the_directory_are_readable(archive: Archive, tmp_path: Path, charset: str, name: str) -> None:
+    await store_file(archive, make_file(SpecificCharacterSet=charset.split("\\"), PatientName=name, **COMPLETE))
+    await export_media(archive, STUDY, tmp_path / "cd")
+    directory = pydicom.dcmread(tmp_path / "cd" / "DICOMDIR")
+    [patient] = [r for r in directory.DirectoryRecordSequence if r.DirectoryRecordType == "PATIENT"]
+    assert str(patient.PatientName) == name
+
+
+async def test_a_medium_carries_explicit_little_endian(archive: Archive, tmp_path: Path) -> None:
+    file = make_file(uids.IMPLICIT_VR_LITTLE_ENDIAN, **COMPLETE)
+    await store_file(archive, file)
+    await export_media(archive, STUDY, tmp_path / "cd")
+    [path] = read_medium(tmp_path / "cd").values()
+    assert pydicom.dcmread(path).file_meta.TransferSyntaxUID == EXPLICIT_LE
+    assert pydicom.dcmread(path) == pydicom.dcmread(io.BytesIO(file))
+
+
+# --- refusals ---
+
+
+async def test_nothing_selected_is_an_error(archive: Archive, tmp_path: Path) -> None:
+    for export, target in ((export_folder, "a"), (export_zip, "b.zip"), (export_media, "c")):
+        with pytest.raises(NotFoundError, match="Nothing matches"):
+            await export(archive, Selection(study_uids=("9.9",)), tmp_path / target)
+    assert [path.name for path in tmp_path.iterdir()] in ([], ["store"])
+
+
+async def test_nothing_is_written_over(archive: Archive, tmp_path: Path) -> None:
+    await store_file(archive, make_file())
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "mine").write_text("keep")
+    (tmp_path / "mine.zip").write_text("keep")
+    for export, target in ((export_folder, "full"), (export_media, "full"), (export_zip, "mine.zip")):
+        with pytest.raises(ConflictError, match="choose"):
+            await export(archive, STUDY, tmp_path / target)
+    assert (tmp_path / "mine.zip").read_text() == (tmp_path / "full" / "mine").read_text() == "keep"
+
+
+async def test_an_empty_folder_will_do(archive: Archive, tmp_path: Path) -> None:
+    await fill(archive, **COMPLETE)
+    for export in (export_folder, export_media):
+        target = tmp_path / export.__name__
+        target.mkdir()
+        assert (await export(archive, STUDY, target)).objects == 4
+
+
+async def test_a_broken_export_leaves_no_half_zip_file(archive: Archive, tmp_path: Path) -> None:
+    outcome = await store_file(archive, make_file())
+    path = archive.store.path(outcome.storage_key)
+    assert path is not None
+    path.unlink()
+    with pytest.raises(NotFoundError):
+        await export_zip(archive, STUDY, tmp_path / "out.zip")
+    with pytest.raises(NotFoundError):
+        await export_media(archive, STUDY, tmp_path / "cd")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["cd", "store"]
+    assert list((tmp_path / "cd").iterdir()) == []
