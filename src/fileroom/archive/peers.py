@@ -48,6 +48,15 @@ GET_SOP_CLASSES: Final = tuple(uid for uid in uids.STORAGE_SOP_CLASSES if uid no
     : PRESENTATION_CONTEXTS_MAX - 1
 ]
 """What a C-GET offers to receive, one context each: 127 beside the query's own, the usual ones first in the dictionary."""
+GET_TRANSFER_SYNTAXES: Final = tuple(
+    uid
+    for uid, syntax in uids.TRANSFER_SYNTAXES.items()
+    if not syntax.name.startswith(("JPIP", "SMPTE")) and ", Hierarchical" not in syntax.name
+)
+"""In what it may come. DCMTK, and all that is built on it, ends an association that proposes more than 50 in a context.
+
+Left out is what no stored object has: pixels that are elsewhere, live video, and hierarchical JPEG, retired unused.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,9 +140,8 @@ async def get(
     Raises PeerError when the peer ends with a failure.
     """
     sop_class = _GET[model]
-    syntaxes = tuple(uids.TRANSFER_SYNTAXES)
     contexts = [ProposedContext(sop_class, _UNCOMPRESSED)]
-    contexts += [ProposedContext(uid, syntaxes, as_scu=False, as_scp=True) for uid in GET_SOP_CLASSES]
+    contexts += [ProposedContext(uid, GET_TRANSFER_SYNTAXES, as_scu=False, as_scp=True) for uid in GET_SOP_CLASSES]
     async with _associate(peer, contexts) as association:
         syntax = association.context_of(sop_class).transfer_syntax
 
