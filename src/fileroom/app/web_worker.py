@@ -14,6 +14,7 @@ from fileroom.app.process import run_worker
 from fileroom.app.services import open_archive
 from fileroom.core.settings import Settings
 from fileroom.web.app import create_app
+from fileroom.web.server import GatheringHttpProtocol
 
 SHUTDOWN_DEADLINE_S: Final = 10
 """How long answers under way may take to finish when the server is asked to stop."""
@@ -27,6 +28,9 @@ async def serve_web(settings: Settings, stop: asyncio.Event) -> None:
     async with open_archive(settings) as archive:
         config = uvicorn.Config(
             create_app(archive),
+            http=GatheringHttpProtocol,
+            ws="none",
+            proxy_headers=False,
             log_config=None,
             access_log=False,
             lifespan="off",

@@ -76,34 +76,6 @@ def compressed(answer: Answer, accept_encoding: str | None) -> Answer:
     return Answer(answer.status, headers, _gzip(answer.body))
 
 
-async def decompressed(pieces: AsyncIterator[Piece]) -> AsyncIterator[Piece]:
-    """What was stored as gzip, for a client that does not take it."""
-    decoder = zlib.decompressobj(wbits=_GZIP_WINDOW)
-    async for piece in pieces:
-        data = decoder.decompress(piece, GZIP_PIECE_BYTES)
-        yield data
-        while decoder.unconsumed_tail:
-            yield decoder.decompress(decoder.unconsumed_tail, GZIP_PIECE_BYTES)
-    yield decoder.flush()
-
-
-async def json_array(items: AsyncIterator[bytes]) -> AsyncIterator[Piece]:
-    """One JSON array from items that are JSON already, some at a time."""
-    separator = b"["
-    gathered: list[bytes] = []
-    gathered_bytes = 0
-    async for item in items:
-        gathered += (separator, item)
-        gathered_bytes += len(item)
-        separator = b","
-        if gathered_bytes >= GZIP_PIECE_BYTES:
-            yield b"".join(gathered)
-            gathered.clear()
-            gathered_bytes = 0
-    gathered.append(b"]" if separator == b"," else b"[]")
-    yield b"".join(gathered)
-
-
 async def before_first(pieces: AsyncIterator[Piece]) -> AsyncIterator[Piece]:
     """The same pieces, the first of them made already: what fails before it can still become a proper error answer."""
     try:

@@ -12,6 +12,7 @@ import uvicorn
 
 from fileroom.archive.services import Archive
 from fileroom.web.app import create_app
+from fileroom.web.server import GatheringHttpProtocol
 
 BASE_URL = "http://localhost:8080"
 
@@ -28,7 +29,9 @@ async def client(archive: Archive) -> AsyncIterator[httpx.AsyncClient]:
 async def server_url(archive: Archive) -> AsyncIterator[str]:
     """The address of a real server over an empty archive, in this test's own event loop."""
     listening = socket.create_server(("127.0.0.1", 0))
-    config = uvicorn.Config(create_app(archive), log_config=None, access_log=False, lifespan="off", ws="none")
+    config = uvicorn.Config(
+        create_app(archive), http=GatheringHttpProtocol, log_config=None, access_log=False, lifespan="off", ws="none"
+    )
     server = uvicorn.Server(config)
     server.config.load()
     server.lifespan = config.lifespan_class(config)
