@@ -70,7 +70,7 @@ def test_curl_searches_and_fetches_metadata(fileroom: Fileroom, ct_series: Serie
     (match,) = json.loads(_curl(f"{fileroom.dicomweb}/studies?StudyInstanceUID={study}&includefield=all"))
     assert match["0020000D"]["Value"] == [study]
     assert len(json.loads(_curl(f"{fileroom.dicomweb}/studies/{study}/metadata"))) == 2
-    accept = "Accept: application/dicom+xml"
+    accept = 'Accept: multipart/related; type="application/dicom+xml"'
     assert b"<NativeDicomModel" in _curl("-H", accept, f"{fileroom.dicomweb}/studies?StudyInstanceUID={study}")
 
 
