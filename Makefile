@@ -34,6 +34,7 @@ bench: $(VENV)/.dev
 format: $(VENV)/.dev
 	$(BIN)/ruff format -q .
 	$(BIN)/ruff check -q --fix .
+	$(BIN)/python tools/conformance.py
 
 lock:
 	$(PYTHON) tools/lock.py

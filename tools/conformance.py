@@ -24,7 +24,7 @@ from fileroom.core import identifiers, limits
 from fileroom.core.clock import system_now
 from fileroom.core.errors import FileroomError, RequestError, StorageFullError
 from fileroom.core.settings import Settings
-from fileroom.dicom import charset, part10, uids
+from fileroom.dicom import charset, uids
 from fileroom.dicom.matching import parse_matching
 from fileroom.dicom.query import AnyOf, EmptyValue, Key, Level, Matching, Range, SequenceItem, SingleValue, Wildcard
 from fileroom.dicomweb.stow_response import WarningReason
@@ -96,10 +96,8 @@ def _first_sentence(text: str | None) -> str:
 
 def _implementation() -> str:
     rows = [
-        ("Implementation Class UID in associations", f"`{identifiers.IMPLEMENTATION_CLASS_UID}`"),
-        ("Implementation Version Name in associations", f"`{identifiers.IMPLEMENTATION_VERSION_NAME}`"),
-        ("Implementation Class UID in files", f"`{part10.IMPLEMENTATION_CLASS_UID}`"),
-        ("Implementation Version Name in files", f"`{part10.IMPLEMENTATION_VERSION_NAME}`"),
+        ("Implementation Class UID in associations and files", f"`{identifiers.IMPLEMENTATION_CLASS_UID}`"),
+        ("Implementation Version Name in associations and files", f"`{identifiers.IMPLEMENTATION_VERSION_NAME}`"),
         ("Application Context Name", f"`{uids.APPLICATION_CONTEXT}`"),
     ]
     return table(("What", "Value"), rows)

@@ -113,11 +113,11 @@ def _assert_stores_again(room: Fileroom, folder: Path, seed: int) -> None:
 
 def _assert_nothing_is_left_over(room: Fileroom) -> None:
     """No half file, no file without a row, no row without a file."""
-    keys = {row[0] for row in room.rows("SELECT storage_key FROM instance UNION SELECT storage_key FROM conflict")}
 
-    def leftovers() -> set[str]:
-        return {str(path.relative_to(room.data / "store")) for path in room.stored_files()} ^ keys
+    def leftovers() -> dict[str, set[str]]:
+        rows = room.rows("SELECT storage_key FROM instance UNION SELECT storage_key FROM conflict")
+        keys = {row[0] for row in rows}
+        files = {str(path.relative_to(room.data / "store")) for path in room.stored_files()}
+        return {"files without a row": files - keys, "rows without a file": keys - files}
 
-    wait_until(
-        lambda: not leftovers(), RECOVERY_TIMEOUT_S, "the sweep of leftovers", lambda: str(sorted(leftovers())[:10])
-    )
+    wait_until(lambda: not any(leftovers().values()), RECOVERY_TIMEOUT_S, "the sweep", lambda: str(leftovers()))

@@ -6,8 +6,12 @@ import contextlib
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
+import structlog
+
 from fileroom.archive.services import Archive
+from fileroom.archive.store_identity import require_own_store
 from fileroom.core.clock import system_now
+from fileroom.core.errors import StorageError
 from fileroom.core.limits import MIB
 from fileroom.core.settings import Settings
 from fileroom.db.embedded import EmbeddedPostgres
@@ -18,6 +22,8 @@ from fileroom.index.write import IndexWriter, store_function_sql
 from fileroom.storage.cloud import CloudStore
 from fileroom.storage.local import LocalStore
 from fileroom.storage.store import ObjectStore
+
+_log = structlog.get_logger(__name__)
 
 
 def embedded_postgres(settings: Settings) -> EmbeddedPostgres | None:
@@ -48,9 +54,9 @@ def open_store(settings: Settings) -> ObjectStore:
     url = settings.storage_url
     reserve = settings.storage_reserve_mib * MIB
     if not url:
-        return LocalStore(settings.data / "store", reserve)
+        return LocalStore(settings.data / "store", reserve, require_marker=True)
     if url.startswith("file://"):
-        return LocalStore(Path(url.removeprefix("file://")), reserve)
+        return LocalStore(Path(url.removeprefix("file://")), reserve, require_marker=True)
     return CloudStore(url)
 
 
@@ -62,7 +68,13 @@ async def open_archive(settings: Settings) -> AsyncIterator[Archive]:
     await writer.start()
     pool = await open_pool(url)
     try:
-        yield Archive(open_store(settings), writer, pool, settings, system_now)
+        archive = Archive(open_store(settings), writer, pool, settings, system_now)
+        try:
+            await require_own_store(archive)
+        except StorageError as error:
+            # What can be answered without the store is answered; what needs it says so, until it is back.
+            _log.error("store_not_usable", reason=str(error))
+        yield archive
     finally:
         await writer.stop()
         await pool.close()

@@ -14,6 +14,7 @@ from fileroom.archive.delete import remove_doomed_objects
 from fileroom.archive.metadata import document_stable_series, remove_orphan_documents
 from fileroom.archive.services import Archive
 from fileroom.archive.verify import recover
+from fileroom.core.errors import FileroomError
 from fileroom.core.settings import Settings
 from fileroom.scp.commitment import deliver_due
 from fileroom.tasks.loop import Work, run_periodically
@@ -21,6 +22,7 @@ from fileroom.tasks.loop import Work, run_periodically
 DOCUMENTS_INTERVAL_S: Final = 1.0
 COMMITMENTS_INTERVAL_S: Final = 1.0
 REMOVALS_INTERVAL_S: Final = 10.0
+RECOVERY_RETRY_S: Final = 15.0
 ORPHAN_DOCUMENTS_INTERVAL_S: Final = 86_400.0
 
 _log = structlog.get_logger(__name__)
@@ -44,10 +46,14 @@ async def run_tasks(settings: Settings, stop: asyncio.Event) -> None:
 
 
 async def _recover(archive: Archive) -> None:
-    """Once, beside the other work: a store of many objects takes its time."""
-    report = await recover(archive)
-    for finding in report.findings:
-        _log.warning("put_right", kind=finding.kind, storage_key=finding.storage_key, repair=finding.repair)
+    """Once, beside the other work: a store of many objects takes its time. While store or database is away, it waits."""
+    while True:
+        try:
+            await recover(archive)
+            return
+        except FileroomError as error:
+            _log.error("recovery_waits", reason=str(error))
+            await asyncio.sleep(RECOVERY_RETRY_S)
 
 
 if __name__ == "__main__":

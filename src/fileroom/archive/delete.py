@@ -14,7 +14,7 @@ import structlog
 from psycopg import AsyncConnection, errors
 
 from fileroom.archive.services import Archive
-from fileroom.core.errors import DatabaseError, NotFoundError
+from fileroom.core.errors import DatabaseError, NotFoundError, StorageError
 from fileroom.dicom.query import Level
 
 FILES_PER_ROUND: Final = 500
@@ -59,12 +59,21 @@ async def remove_doomed_objects(archive: Archive, grace_s: float = GRACE_S) -> i
                 (grace_s, FILES_PER_ROUND),
             )
             keys = [row[0] for row in await cursor.fetchall()]
-            for key in keys:
-                await archive.store.delete(key)
-            await connection.execute(b"DELETE FROM doomed_object WHERE storage_key = ANY(%s)", (keys,))
+            gone = [key for key in keys if await _is_removed(archive, key)]
+            await connection.execute(b"DELETE FROM doomed_object WHERE storage_key = ANY(%s)", (gone,))
     except psycopg.Error as error:
         raise _failure(error) from error
-    return len(keys)
+    return len(gone)
+
+
+async def _is_removed(archive: Archive, key: str) -> bool:
+    """Remove one file; one that the store will not let go is tried again later and holds nobody up."""
+    try:
+        await archive.store.delete(key)
+    except StorageError as error:
+        _log.warning("object_not_removed", storage_key=key, reason=str(error))
+        return False
+    return True
 
 
 @dataclass(frozen=True, slots=True)

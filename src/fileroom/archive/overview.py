@@ -11,6 +11,7 @@ import psycopg
 from psycopg_pool import PoolTimeout
 
 from fileroom.archive.services import Archive
+from fileroom.archive.store_identity import require_own_store
 from fileroom.core.errors import DatabaseError, FileroomError
 from fileroom.index.totals import Totals, read_totals
 
@@ -62,6 +63,7 @@ async def _database(archive: Archive) -> str:
 
 
 async def _storage(archive: Archive) -> str:
+    await require_own_store(archive)
     free = await archive.store.free_bytes()
     if free is None:
         return "without an end"

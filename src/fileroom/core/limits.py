@@ -73,6 +73,7 @@ QUERY_ROWS_MAX: Final = 100_000
 QIDO_LIMIT_DEFAULT: Final = 1000
 """Answers to a QIDO-RS request that names no limit; a Warning header says that there are more."""
 QIDO_LIMIT_MAX: Final = 10_000
+"""About 10 MB of JSON. Whoever wants more pages through it."""
 QUERY_OFFSET_MAX: Final = 1_000_000_000
 """Above any archive; keeps the number within the database's integers."""
 QUERY_PARAMETERS_MAX: Final = 500
@@ -84,10 +85,13 @@ INCLUDE_FIELDS_MAX: Final = 1000
 QUERY_ROWS_PER_FETCH: Final = 200
 """Rows that are taken from the database cursor at a time; a cancel is seen between two takes."""
 QUERY_TIMEOUT_S: Final = 60.0
+"""Nobody waits longer for a search; every search with a key that has an index ends in milliseconds."""
 
 # --- HTTP ---
 JSON_BODY_BYTES_MAX: Final = 64 * MIB
+"""Metadata of 10,000 instances in one upload; it is held in memory."""
 STOW_OBJECTS_MAX: Final = 10_000
+"""Objects of one upload; the largest CT studies have half as many. The answer names each of them."""
 STOW_INLINE_BULK_BYTES_MAX: Final = 64 * MIB
 """Bulk data of one uploaded object other than its pixels or document: waveforms and tables, held in memory."""
 VIDEO_BOXES_MAX: Final = 100_000

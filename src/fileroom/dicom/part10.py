@@ -11,13 +11,10 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from fileroom.core.errors import InvalidObjectError
+from fileroom.core.identifiers import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 from fileroom.dicom import uids, walk
 from fileroom.dicom.header_scan import NeedMoreData
 from fileroom.dicom.walk import LONG_VRS, SHORT_VRS, RanOutError
-
-IMPLEMENTATION_CLASS_UID: Final = "2.25.193618126571584934917174571538623847053"
-"""Ours, made from a random UUID (PS3.5 B.2); the same for every version of Fileroom."""
-IMPLEMENTATION_VERSION_NAME: Final = "FILEROOM_010"
 
 PREAMBLE_BYTES: Final = 128
 _MAGIC: Final = b"DICM"

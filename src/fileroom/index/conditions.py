@@ -99,6 +99,8 @@ def _plain(column: str, matching: Matching) -> Condition:
         return Condition(f"{column} = %s", (matching.value,))
     if isinstance(matching, Wildcard):
         return Condition(f"{column} LIKE %s", (like_pattern(matching.pattern),))
+    if isinstance(matching, Range):  # a moment (DT); compared as text, which its canonical form allows
+        return _between(column, range_bounds("DT", matching))
     if isinstance(matching, AnyOf):
         exact = [value for value in matching.values if not _is_wild(value)]
         wild = [Condition(f"{column} LIKE %s", (like_pattern(v),)) for v in matching.values if _is_wild(v)]

@@ -23,7 +23,7 @@ from typing import Final, TypeVar, TypeVarTuple
 
 from fileroom.core.errors import NotFoundError, StorageError, StorageFullError
 from fileroom.core.limits import MIB, OBJECT_MEMORY_BYTES_MAX, STREAM_CHUNK_BYTES
-from fileroom.storage.store import StoredObject
+from fileroom.storage.store import MARKER_KEY, StoredObject
 
 FLUSH_THREADS_MAX: Final = 16
 """Flushes wait for the disk, not for the processor; the journal joins those that wait together."""
@@ -40,9 +40,14 @@ Result = TypeVar("Result")
 class LocalStore:
     """Files below `folder`."""
 
-    def __init__(self, folder: Path, reserve_bytes: int = 0) -> None:
-        """`reserve_bytes`: with less room than this on the disk, new objects are refused with StorageFullError."""
+    def __init__(self, folder: Path, reserve_bytes: int = 0, *, require_marker: bool = False) -> None:
+        """`reserve_bytes`: with less room than this on the disk, new objects are refused with StorageFullError.
+
+        `require_marker`: without the marker object (`archive.store_identity`) they are refused with StorageError, as
+        the folder is then a mount point without its disk.
+        """
         self._folder = folder.absolute()
+        self._marker = self._folder / MARKER_KEY if require_marker else None
         self._reserve_bytes = reserve_bytes
         self._threads = ThreadPoolExecutor(FLUSH_THREADS_MAX, thread_name_prefix="storage")
         self._known_folders: set[str] = set()
@@ -106,8 +111,7 @@ class LocalStore:
 
     async def free_bytes(self) -> int | None:
         """Room left for us on the disk, the reserve already taken off."""
-        existing = next(p for p in (self._folder, *self._folder.parents) if p.exists())
-        usage = await self._in_thread(shutil.disk_usage, existing)
+        usage = await self._in_thread(shutil.disk_usage, _existing(self._folder))
         return max(0, usage.free - self._reserve_bytes)
 
     def path(self, key: str) -> Path:
@@ -118,11 +122,16 @@ class LocalStore:
         """Unlink unfinished files that were last written before that time."""
         return await self._in_thread(self._sweep, older_than.timestamp())
 
-    def check_room(self) -> None:
-        """Raise StorageFullError when the reserve is touched."""
+    def check_room(self, key: str) -> None:
+        """Raise StorageFullError when the reserve is touched, StorageError when the disk is not there."""
+        if self._marker is not None and key != MARKER_KEY and not self._marker.exists():
+            raise StorageError(
+                f"{self._folder} is not the store, or its disk is not mounted: it has no {MARKER_KEY}. Mount the disk; the "
+                "sender may try again then."
+            )
         if not self._reserve_bytes:
             return
-        usage = os.statvfs(self._folder)
+        usage = os.statvfs(_existing(self._folder))
         if usage.f_bavail * usage.f_frsize < self._reserve_bytes:
             raise StorageFullError(
                 f"The disk of {self._folder} has less than {self._reserve_bytes // MIB} MiB left. Make room or add storage; "
@@ -273,8 +282,8 @@ class LocalWriter:
                 self._unflushed_bytes = 0
 
     def _open(self) -> None:
+        self._store.check_room(self.key)
         self._store.make_folder(self._path.parent)
-        self._store.check_room()
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
         try:
             self._descriptor = os.open(self._part, flags, 0o640)
@@ -302,6 +311,11 @@ class LocalWriter:
             finally:
                 os.close(self._descriptor)
                 self._descriptor = -1
+
+
+def _existing(folder: Path) -> Path:
+    """The folder, or the nearest one above it that is there: on a new installation it is made with the first object."""
+    return next(path for path in (folder, *folder.parents) if path.exists())
 
 
 def _groups_for_writev(pieces: list[bytes]) -> Iterator[list[bytes]]:

@@ -11,7 +11,10 @@ import secrets
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Final, Protocol
+
+MARKER_KEY: Final = "fileroom-store"
+"""The object by which a store is recognised (`archive.store_identity`)."""
 
 
 @dataclass(frozen=True, slots=True)

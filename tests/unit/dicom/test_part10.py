@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from pydicom.data import get_testdata_file
 
 from dicom_bytes import Node, encode, text
+from fileroom.core import identifiers
 from fileroom.core.errors import InvalidObjectError
 from fileroom.dicom import part10, uids
 from fileroom.dicom.header_scan import NeedMoreData
@@ -36,8 +37,8 @@ def test_what_we_build_pydicom_can_read():
 
     meta = pydicom.dcmread(io.BytesIO(built)).file_meta
 
-    assert meta.ImplementationClassUID == part10.IMPLEMENTATION_CLASS_UID
-    assert meta.ImplementationVersionName == "FILEROOM_010"
+    assert meta.ImplementationClassUID == identifiers.IMPLEMENTATION_CLASS_UID
+    assert meta.ImplementationVersionName == identifiers.IMPLEMENTATION_VERSION_NAME
     assert (meta.SourceApplicationEntityTitle, meta.SendingApplicationEntityTitle) == ("A", "BB")
     assert meta.ReceivingApplicationEntityTitle == "CCC"
     assert meta.FileMetaInformationVersion == b"\0\1"
@@ -45,8 +46,8 @@ def test_what_we_build_pydicom_can_read():
 
 
 def test_implementation_class_uid_is_a_uid_of_the_uuid_kind():
-    assert pydicom.uid.UID(part10.IMPLEMENTATION_CLASS_UID).is_valid
-    assert int(part10.IMPLEMENTATION_CLASS_UID.removeprefix("2.25.")) < 2**128
+    assert pydicom.uid.UID(identifiers.IMPLEMENTATION_CLASS_UID).is_valid
+    assert int(identifiers.IMPLEMENTATION_CLASS_UID.removeprefix("2.25.")) < 2**128
 
 
 def test_short_heads_ask_for_more():

@@ -232,8 +232,14 @@ CREATE TABLE lost_object (
     sop_instance_uid text COLLATE "C" NOT NULL,
     storage_key text COLLATE "C" NOT NULL UNIQUE,
     digest bytea NOT NULL,
+    kind text NOT NULL CHECK (kind IN ('missing', 'damaged')),
     reason text NOT NULL,
     found_at timestamptz NOT NULL DEFAULT now()
+);
+
+-- The marker of the store that the rows speak of (one row).
+CREATE TABLE store_identity (
+    marker text NOT NULL
 );
 
 -- Corrections: laid over the data set on every way out; the received bytes stay.
