@@ -13,19 +13,23 @@ from pydicom.dataset import Dataset
 
 from fileroom.core.errors import InvalidObjectError
 from fileroom.core.limits import SEQUENCE_DEPTH_MAX
+from fileroom.pixels.header_values import BROKEN
 
 _WORD_BYTES: Final = {"OW": 2, "OL": 4, "OF": 4, "OD": 8, "OV": 8}
 
 
 def turn_words(header: Dataset, depth: int = 0) -> None:
-    """Turn the bytes of every word in `header` and its sequences, in place.
+    """Turn the bytes of every word in `header` and its sequences, in place; broken elements stay as they are.
 
     Raises InvalidObjectError when sequences are nested deeper than SEQUENCE_DEPTH_MAX.
     """
     if depth > SEQUENCE_DEPTH_MAX:
         raise InvalidObjectError(f"the header nests sequences deeper than {SEQUENCE_DEPTH_MAX}; it is not converted")
     for tag in list(header.keys()):
-        element = header[tag]
+        try:
+            element = header[tag]
+        except BROKEN:
+            continue
         if element.VR in _WORD_BYTES and isinstance(element.value, bytes):
             element.value = turned(element.value, _WORD_BYTES[element.VR])
         elif element.VR == "SQ":

@@ -14,6 +14,7 @@ from pydicom.dataset import Dataset
 
 from fileroom.core.errors import InvalidObjectError
 from fileroom.core.limits import LUT_ENTRIES_MAX
+from fileroom.pixels.header_values import integer, numbers, value_of
 
 Array = NDArray[Any]
 
@@ -86,6 +87,8 @@ def palette_of(header: Dataset) -> Palette | None:
         assert descriptor is not None
         columns.append(_table(header, color, descriptor[0], descriptor[2]))
     length = min(len(column) for column in columns)
+    if not length:
+        raise InvalidObjectError("the palette has no entries; the object must be corrected")
     entries = np.stack([column[:length] for column in columns], axis=1)
     return Palette(first, entries, _used_bits(entries))
 
@@ -139,12 +142,12 @@ def _through_tables(samples: Array, red: Array, blue: Array, green_blue: Array, 
 
 def _descriptor(header: Dataset, color: str) -> tuple[int, int, int] | None:
     """(number of entries, first value, bits); a count of 0 is 65536, and the first value may be signed."""
-    value = header.get(f"{color}PaletteColorLookupTableDescriptor")
-    if value is None or len(value) != 3:
+    values = numbers(header, f"{color}PaletteColorLookupTableDescriptor")
+    if len(values) != 3:
         return None
-    count, first, bits = (int(part) for part in value)
+    count, first, bits = (int(part) for part in values)
     count = LUT_ENTRIES_MAX if count in (0, LUT_ENTRIES_MAX) else count & 0xFFFF
-    if int(header.get("PixelRepresentation") or 0) == 1 and first > 0x7FFF:
+    if integer(header, "PixelRepresentation", 0) == 1 and first > 0x7FFF:
         first -= 0x10000
     if bits not in (8, 16):
         bits = 8 if bits < 12 else 16
@@ -152,10 +155,10 @@ def _descriptor(header: Dataset, color: str) -> tuple[int, int, int] | None:
 
 
 def _table(header: Dataset, color: str, count: int, bits: int) -> Array:
-    data = header.get(f"{color}PaletteColorLookupTableData")
+    data = value_of(header, f"{color}PaletteColorLookupTableData")
     if data is not None:
         return _words(data, bits, count)
-    segments = header.get(f"Segmented{color}PaletteColorLookupTableData")
+    segments = value_of(header, f"Segmented{color}PaletteColorLookupTableData")
     if segments is None:
         raise InvalidObjectError(f"the {color.lower()} palette has a descriptor but no data")
     return _expand_segments(_words(segments, bits, None), count, bits)

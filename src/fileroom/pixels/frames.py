@@ -22,7 +22,8 @@ from fileroom.core.limits import FRAGMENT_SCAN_BYTES, FRAGMENTS_MAX, FRAME_BYTES
 from fileroom.dicom import uids
 from fileroom.dicom.header_scan import PixelDataPlace
 from fileroom.dicom.walk import ITEM, SEQUENCE_DELIMITER
-from fileroom.pixels.image_pixel import ImagePixel, image_pixel, integer
+from fileroom.pixels.header_values import integer, value_of
+from fileroom.pixels.image_pixel import ImagePixel, image_pixel
 from fileroom.pixels.source import PixelSource, Read
 
 Segment = tuple[int, int]
@@ -203,8 +204,8 @@ def _encapsulated(source: PixelSource, place: PixelDataPlace, declared: int, *, 
 
 def _by_extended_table(source: PixelSource, first_item: int, end: int, declared: int) -> FragmentLayout | None:
     """The places from (7FE0,0001) and (7FE0,0002), when they are there and agree with the first and the last item."""
-    raw_offsets = source.header.get("ExtendedOffsetTable")
-    raw_lengths = source.header.get("ExtendedOffsetTableLengths")
+    raw_offsets = value_of(source.header, "ExtendedOffsetTable")
+    raw_lengths = value_of(source.header, "ExtendedOffsetTableLengths")
     if not isinstance(raw_offsets, bytes) or not isinstance(raw_lengths, bytes):
         return None
     if len(raw_offsets) != 8 * declared or len(raw_lengths) != 8 * declared:

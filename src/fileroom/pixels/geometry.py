@@ -12,7 +12,7 @@ from pydicom.dataset import Dataset
 
 from fileroom.core.errors import InvalidRequestError, TooLargeError
 from fileroom.core.limits import RENDER_PIXELS_MAX
-from fileroom.pixels.functional_groups import numbers
+from fileroom.pixels.header_values import numbers
 from fileroom.pixels.presentation import PresentationState
 from fileroom.pixels.request import Viewport
 

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 
 from fileroom.core.limits import LUT_ENTRIES_MAX
-from fileroom.pixels.functional_groups import first_item, frame_group, number, text
+from fileroom.pixels.functional_groups import frame_group
+from fileroom.pixels.header_values import first_item, number, numbers, text, value_of
 from fileroom.pixels.image_pixel import ImagePixel
 from fileroom.pixels.request import VoiFunction, Window
 
@@ -157,7 +158,7 @@ def _rescale(slope: float | None, intercept: float | None) -> Step | None:
 
 def _keeps_stored_values(header: Dataset) -> bool:
     """In X-ray angiography the table of logarithmic images is for measuring, not for display (PS3.3 C.8.7.1.1.2)."""
-    is_xa = str(header.get("SOPClassUID") or "") in _XA_STORAGE
+    is_xa = text(header, "SOPClassUID") in _XA_STORAGE
     return is_xa and text(header, "PixelIntensityRelationship") in ("LOG", "DISP")
 
 
@@ -256,9 +257,9 @@ def lut_of(item: Dataset, *, signed: bool) -> Lut | None:
 
     0 entries are 65,536. `signed`: the first value mapped is signed. Data may be US or OW, 8 bit tables may be packed.
     """
-    descriptor = item.get("LUTDescriptor")
-    data = item.get("LUTData")
-    if descriptor is None or data is None or len(descriptor) != 3:
+    descriptor = numbers(item, "LUTDescriptor")
+    data = value_of(item, "LUTData")
+    if data is None or len(descriptor) != 3:
         return None
     count, first, bits = (int(part) for part in descriptor)
     count = count & 0xFFFF or LUT_ENTRIES_MAX

@@ -12,6 +12,7 @@ import numpy as np
 from pydicom.dataset import Dataset
 
 from fileroom.core.errors import InvalidObjectError, UnsupportedError
+from fileroom.pixels.header_values import integer, text
 
 _INTEGER_BITS: Final = frozenset({1, 8, 16, 32, 64})
 _HALF_CHROMA: Final = frozenset({"YBR_FULL_422", "YBR_PARTIAL_422"})
@@ -122,19 +123,6 @@ def image_pixel(header: Dataset, *, pixel_keyword: str | None = None) -> ImagePi
     )
 
 
-def integer(header: Dataset, keyword: str, default: int) -> int:
-    """The first value as an integer; `default` when it is absent, empty or no number."""
-    try:
-        value = header.get(keyword)
-        if value is None:
-            return default
-        if not isinstance(value, (str, bytes, int, float)) and hasattr(value, "__getitem__"):
-            value = value[0]
-        return int(value)
-    except (ValueError, TypeError, IndexError, OverflowError):
-        return default
-
-
 def _positive(header: Dataset, keyword: str) -> int:
     value = integer(header, keyword, 0)
     if not 1 <= value <= 0xFFFFFFFF:
@@ -151,5 +139,4 @@ def _float_bits(header: Dataset, pixel_keyword: str | None) -> int:
 
 
 def _photometric(header: Dataset, samples: int) -> str:
-    text = str(header.get("PhotometricInterpretation") or "").strip().upper()
-    return text or ("RGB" if samples == 3 else "MONOCHROME2")
+    return text(header, "PhotometricInterpretation") or ("RGB" if samples == 3 else "MONOCHROME2")

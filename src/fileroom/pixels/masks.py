@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 
 from fileroom.core.limits import OVERLAY_GROUPS_MAX, SHUTTER_VERTICES_MAX
-from fileroom.pixels.functional_groups import number, numbers
+from fileroom.pixels.header_values import integer, number, numbers, value_of
 
 Mask = NDArray[np.bool_]
 
@@ -57,8 +57,8 @@ def shutter_of(source: Dataset, shape: tuple[int, int]) -> Shutter | None:
 
     Everything outside any of its shapes is covered (PS3.3 C.7.6.11.1).
     """
-    shapes = source.get("ShutterShape")
-    if shapes is None or shapes == "":
+    shapes = value_of(source, "ShutterShape")
+    if shapes is None:
         return None
     names = {str(one).strip().upper() for one in ([shapes] if isinstance(shapes, str) else shapes)}
     open_areas = [area for name, area in _shutter_areas(source, shape) if name in names]
@@ -98,15 +98,11 @@ def _place(target: Mask, plane: Mask, origin: tuple[int, int]) -> None:
 
 
 def _value(header: Dataset, group: int, element: int) -> Any:
-    found = header.get((group << 16) | element)
-    return None if found is None else found.value
+    return value_of(header, (group << 16) | element)
 
 
 def _integer(header: Dataset, group: int, element: int, default: int) -> int:
-    try:
-        return int(_value(header, group, element))
-    except (TypeError, ValueError):
-        return default
+    return integer(header, (group << 16) | element, default)
 
 
 def _pair(header: Dataset, group: int, element: int, default: tuple[int, int]) -> tuple[int, int]:

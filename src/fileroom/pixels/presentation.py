@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pydicom.dataset import Dataset
 
 from fileroom.core.errors import InvalidRequestError
-from fileroom.pixels.functional_groups import items, number, numbers, text
 from fileroom.pixels.grayscale import GrayscaleState, Step, modality_step, presentation_step, voi_of
+from fileroom.pixels.header_values import items, number, numbers, text
 from fileroom.pixels.image_pixel import ImagePixel
 from fileroom.pixels.masks import Shutter, shutter_of
 
@@ -45,7 +45,7 @@ def presentation_state(state: Dataset, header: Dataset, pixel: ImagePixel, index
 
     Raises InvalidRequestError when the state lists images and this is none of them.
     """
-    uid = str(header.get("SOPInstanceUID") or "")
+    uid = text(header, "SOPInstanceUID")
     _check_refers(state, uid)
     voi_item = _selected(state, "SoftcopyVOILUTSequence", uid, index)
     voi: Step | None = voi_of(voi_item, signed=True) if voi_item is not None else None
@@ -61,7 +61,7 @@ def presentation_state(state: Dataset, header: Dataset, pixel: ImagePixel, index
 
 def _check_refers(state: Dataset, uid: str) -> None:
     listed = {
-        str(image.get("ReferencedSOPInstanceUID") or "")
+        text(image, "ReferencedSOPInstanceUID")
         for series in items(state, "ReferencedSeriesSequence")
         for image in items(series, "ReferencedImageSequence")
     }
@@ -81,7 +81,7 @@ def _selected(state: Dataset, keyword: str, uid: str, index: int) -> Dataset | N
 
 
 def _refers_to(reference: Dataset, uid: str, index: int) -> bool:
-    if str(reference.get("ReferencedSOPInstanceUID") or "") != uid:
+    if text(reference, "ReferencedSOPInstanceUID") != uid:
         return False
     frames = numbers(reference, "ReferencedFrameNumber")
     return not frames or index + 1 in frames

@@ -18,9 +18,9 @@ from fileroom.core.limits import RENDER_FRAMES_MAX, RENDER_PIXELS_MAX
 from fileroom.pixels.colour import palette_of
 from fileroom.pixels.decode import decode_pixels
 from fileroom.pixels.frames import FrameTable, frame_bytes, frame_table
-from fileroom.pixels.functional_groups import first_item, number, numbers, text
 from fileroom.pixels.geometry import Picture, arrange
 from fileroom.pixels.grayscale import chain_of
+from fileroom.pixels.header_values import first_item, number, numbers, text, value_of
 from fileroom.pixels.image_files import encode_animation, encode_image
 from fileroom.pixels.image_pixel import ImagePixel, image_pixel
 from fileroom.pixels.masks import overlay_mask, shutter_of
@@ -184,7 +184,7 @@ def _covered(
 def _icc_profile(header: Dataset) -> bytes | None:
     """Of the image, or of the optical path of a slide (PS3.3 C.11.15)."""
     for holder in (header, first_item(header, "OpticalPathSequence")):
-        profile = holder.get("ICCProfile") if holder is not None else None
+        profile = value_of(holder, "ICCProfile") if holder is not None else None
         if isinstance(profile, bytes) and len(profile) > 128:
             return profile[: int.from_bytes(profile[:4], "big")]
     return None

@@ -30,6 +30,7 @@ from fileroom.dicom.header_scan import (
 )
 from fileroom.dicom.part10 import FileMeta, parse_file_meta
 from fileroom.pixels.byte_order import turn_words
+from fileroom.pixels.header_values import BROKEN
 
 Read = Callable[[int, int], bytes]
 """`read(offset, length)` gives at most `length` bytes from `offset` of the stored file; fewer only at its end."""
@@ -117,7 +118,7 @@ def _header(data: bytes, found: ScannedHeader, offset: int) -> tuple[Dataset, Pi
         warnings.simplefilter("ignore")
         try:
             header = read_dataset(io.BytesIO(data[: found.end]), not encoding.explicit_vr, encoding.little_endian)
-        except (RecursionError, OSError) as error:  # pydicom's words for sequences too deep, and for lost delimiters
+        except (*BROKEN, RecursionError, OSError) as error:  # the last two: sequences too deep, lost delimiters
             raise InvalidObjectError(f"the header cannot be read for its pixels: {error}") from error
         if not encoding.little_endian:
             turn_words(header)

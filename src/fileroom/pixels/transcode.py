@@ -39,6 +39,7 @@ from fileroom.pixels.encoders import (
     written_photometric,
 )
 from fileroom.pixels.frames import FrameTable, frame_table, iter_frames
+from fileroom.pixels.header_values import BROKEN, integer, text, value_of
 from fileroom.pixels.image_pixel import ImagePixel, image_pixel
 from fileroom.pixels.source import PixelSource
 
@@ -192,8 +193,7 @@ def _to_lossy_photometric(photometric: str) -> str:
 
 def _has_embedded_overlay(header: Dataset) -> bool:
     for group in range(0x6000, 0x6000 + 2 * OVERLAY_GROUPS_MAX, 2):
-        position = header.get((group << 16) | 0x0102)
-        if position is not None and position.value and (group << 16) | 0x3000 not in header:
+        if integer(header, (group << 16) | 0x0102, 0) and (group << 16) | 0x3000 not in header:
             return True
     return False
 
@@ -305,7 +305,12 @@ def _counted(frames: Iterator[bytes], declared: int) -> Iterator[bytes]:
 def _copied(header: Dataset) -> Dataset:
     """Another data set with the same elements, without tables that were about the old pixel data."""
     made = Dataset()
-    made.update(header)
+    try:
+        made.update(header)
+    except BROKEN as error:
+        raise InvalidObjectError(
+            f"the header has a broken attribute ({error}); the object can only be sent as it was stored"
+        ) from error
     encoding = header.original_encoding
     made.set_original_encoding(encoding[0], encoding[1], header.original_character_set)
     for keyword in _TABLE_KEYWORDS:
@@ -319,7 +324,7 @@ def _updated(header: Dataset, pixel: ImagePixel, decoded: Decoded, source_syntax
     photometric = pixel.photometric
     if target_syntax not in NATIVE:
         photometric = written_photometric(target_syntax, photometric)
-    if photometric != str(header.get("PhotometricInterpretation") or ""):
+    if photometric != text(header, "PhotometricInterpretation"):
         _set(made, "PhotometricInterpretation", photometric)
     if pixel.is_color:
         _set(made, "PlanarConfiguration", 0)
@@ -327,7 +332,7 @@ def _updated(header: Dataset, pixel: ImagePixel, decoded: Decoded, source_syntax
     if not is_by_words and pixel.high_bit != pixel.bits_stored - 1:
         _set(made, "HighBit", pixel.bits_stored - 1)
     certainly_lossy = decoded.is_lossy and uids.transfer_syntax(source_syntax).family is Family.JPEG
-    if certainly_lossy and not made.get("LossyImageCompression"):
+    if certainly_lossy and not value_of(made, "LossyImageCompression"):
         _set(made, "LossyImageCompression", "01")
     return made
 
@@ -348,7 +353,7 @@ def _note_loss(made: Dataset, method: str, ratio: float) -> None:
 
 
 def _values(header: Dataset, keyword: str) -> list[str]:
-    value = header.get(keyword)
-    if value is None or value == "":
+    value = value_of(header, keyword)
+    if value is None:
         return []
     return [str(value)] if isinstance(value, str) or not hasattr(value, "__iter__") else [str(one) for one in value]

@@ -23,6 +23,7 @@ from fileroom.core.errors import InvalidObjectError
 from fileroom.core.limits import STREAM_CHUNK_BYTES, TRANSCODE_SPOOL_BYTES
 from fileroom.dicom import uids
 from fileroom.pixels.byte_order import turn_words
+from fileroom.pixels.header_values import BROKEN
 from fileroom.pixels.transcode import Transcoded
 
 _ITEM: Final = struct.Struct("<HHI")
@@ -54,7 +55,7 @@ def header_bytes(header: Dataset, transfer_syntax: str) -> bytes:
             header = copy.deepcopy(header)
             turn_words(header)
         write_dataset(stream, header)
-    except (ValueError, TypeError, KeyError, AttributeError, struct.error, OverflowError, NotImplementedError) as error:
+    except BROKEN as error:
         raise InvalidObjectError(
             f"the header cannot be written as {syntax.name}: {error}; the object can only be sent as it was stored"
         ) from error
