@@ -6,6 +6,7 @@ For `archive.rebuild`, which has lost the rows, and for `archive.verify`, which 
 from __future__ import annotations
 
 import enum
+from dataclasses import dataclass
 from typing import Final
 
 from fileroom.archive.examine import Claim, Examination
@@ -15,7 +16,7 @@ from fileroom.dicom.charset import DEFAULT, clean, decode_text
 from fileroom.dicom.part10 import parse_file_meta
 from fileroom.index.instances import keep_conflict
 from fileroom.index.rows import StoredFacts, build_row
-from fileroom.index.write import AlreadyThere
+from fileroom.index.write import AlreadyThere, InstanceRow, WriteOutcome
 from fileroom.storage.store import StoredObject
 
 FILE_META_BYTES_MAX: Final = 4 * KIB
@@ -33,8 +34,22 @@ class Filed(enum.Enum):
     """Another object with the same UID and other content is indexed; this one is recorded as a conflict."""
 
 
+@dataclass(frozen=True, slots=True)
+class ReadObject:
+    """What the bytes of a stored object say: its row, and the facts about its file."""
+
+    row: InstanceRow
+    facts: StoredFacts
+
+
 async def file_stored_object(archive: Archive, stored: StoredObject) -> Filed:
     """Read the object, make its rows, commit them. Raises InvalidObjectError, StorageError, DatabaseError."""
+    read = await read_stored_object(archive, stored)
+    return await settle_filing(archive, read, await archive.writer.write(read.row))
+
+
+async def read_stored_object(archive: Archive, stored: StoredObject) -> ReadObject:
+    """Read the object and make its row. Raises InvalidObjectError, NotFoundError, StorageError."""
     meta = parse_file_meta(await archive.store.read(stored.key, 0, FILE_META_BYTES_MAX), complete=True)
     sender = clean(decode_text(meta.values.get(_SENDING_AET, b""), DEFAULT))
     claim = Claim(
@@ -58,12 +73,15 @@ async def file_stored_object(archive: Archive, stored: StoredObject) -> Filed:
         received_at=stored.modified_at,
     )
     row = build_row(examined.header, facts, examined.study_instance_uid, examined.series_instance_uid)
-    outcome = await archive.writer.write(row)
-    if not isinstance(outcome, AlreadyThere):
-        return Filed.INDEXED
-    if outcome.storage_key == stored.key:
+    return ReadObject(row, facts)
+
+
+async def settle_filing(archive: Archive, read: ReadObject, outcome: WriteOutcome) -> Filed:
+    """What became of an object whose row was written. Raises DatabaseError."""
+    facts = read.facts
+    if not isinstance(outcome, AlreadyThere) or outcome.storage_key == facts.storage_key:
         return Filed.INDEXED
     if outcome.digest == facts.digest:
         return Filed.SURPLUS
     aside = await keep_conflict(archive.pool, facts)
-    return Filed.CONFLICT if aside is None or aside.storage_key == stored.key else Filed.SURPLUS
+    return Filed.CONFLICT if aside is None or aside.storage_key == facts.storage_key else Filed.SURPLUS
