@@ -18,6 +18,7 @@ import os
 import pwd
 import shutil
 import signal
+import stat
 import subprocess
 import sys
 import tempfile
@@ -83,10 +84,13 @@ class EmbeddedPostgres:
 
     def start(self) -> None:
         """Use the running server if there is one, else make the cluster if it is new, and start it."""
-        if self._answers():
-            return
+        if self._socket_folder.exists():
+            _require_private(self._socket_folder)
+            if self._answers():
+                return
         self._folder.mkdir(parents=True, exist_ok=True)
         self._socket_folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        _require_private(self._socket_folder)
         prepare = self._choose_identity()
         _remove_stale_pid_file(self._data)
         if not (self._data / "PG_VERSION").exists():
@@ -214,6 +218,20 @@ def _socket_folder(folder: Path) -> Path:
         return near
     digest = hashlib.sha256(str(folder).encode()).hexdigest()[:16]
     return Path(tempfile.gettempdir()) / f"fileroom-{os.geteuid()}-{digest}"
+
+
+def _require_private(folder: Path) -> None:
+    """In a folder for everybody, somebody else could have made it first, to listen there in our server's place."""
+    status = folder.lstat()
+    owners = {os.geteuid()}
+    if os.geteuid() == 0:
+        with contextlib.suppress(ConfigurationError):
+            owners.add(_service_account().pw_uid)
+    if not stat.S_ISDIR(status.st_mode) or status.st_uid not in owners or status.st_mode & 0o077:
+        raise ConfigurationError(
+            f"The folder {folder} for PostgreSQL's socket is open to others or not ours: somebody else could listen there. "
+            "Remove it and start again."
+        )
 
 
 def _remove_stale_pid_file(data: Path) -> None:

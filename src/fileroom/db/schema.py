@@ -26,8 +26,8 @@ _ADVISORY_LOCK: Final = 0x46494C45  # "FILE"
 def migrate(database_url: str, repeatables: Sequence[str] = ()) -> None:
     """Upgrade the schema under an advisory lock, then put the `repeatables` (SQL texts) in place.
 
-    Raises ConfigurationError when the database was already upgraded by a newer Fileroom, DatabaseError when it does not
-    answer.
+    Raises ConfigurationError when the address is none or the database was already upgraded by a newer Fileroom,
+    DatabaseError when it does not answer or refuses a statement.
     """
     engine = sqlalchemy.create_engine(_for_sqlalchemy(database_url), poolclass=NullPool)
     try:
@@ -39,15 +39,27 @@ def migrate(database_url: str, repeatables: Sequence[str] = ()) -> None:
             _replace(connection, repeatables)
     except sqlalchemy.exc.OperationalError as error:
         raise DatabaseError(
-            f"The database does not answer: {str(error.orig).strip()}. Check FILEROOM_DATABASE_URL and the server."
+            f"The database does not answer: {_first_line(error)}. Check FILEROOM_DATABASE_URL and the server."
         ) from error
+    except sqlalchemy.exc.DBAPIError as error:
+        raise DatabaseError(
+            f"The database did not take the schema: {_first_line(error)}. Check the rights of its user, and that nothing "
+            "else uses the database."
+        ) from error
+
+
+def _first_line(error: sqlalchemy.exc.DBAPIError) -> str:
+    return str(error.orig).strip().partition("\n")[0]
 
 
 def _for_sqlalchemy(url: str) -> str:
     for scheme in ("postgresql://", "postgres://"):
         if url.startswith(scheme):
             return "postgresql+psycopg://" + url.removeprefix(scheme)
-    return url
+    # The address itself is not shown: it may hold a password.
+    raise ConfigurationError(
+        "FILEROOM_DATABASE_URL is no address of a PostgreSQL database; write postgresql://USER:PASSWORD@HOST/DATABASE."
+    )
 
 
 def _config(connection: sqlalchemy.Connection | None = None) -> Config:
