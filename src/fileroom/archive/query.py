@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
+from contextlib import aclosing
 
 from fileroom.archive.services import Archive
 from fileroom.dicom.query import Query
@@ -16,5 +17,7 @@ async def search(archive: Archive, query: Query) -> AsyncGenerator[Answer, None]
     Raises DatabaseError. Close the iterator (`aclosing`) to cancel the search in the database.
     """
     async with archive.pool.connection() as connection:
-        async for answer in index_search.search(connection, query):
-            yield answer
+        # Closed before the connection goes back to the pool: a statement left running would cost the connection.
+        async with aclosing(index_search.search(connection, query)) as answers:
+            async for answer in answers:
+                yield answer

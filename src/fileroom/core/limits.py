@@ -96,8 +96,8 @@ STOW_INLINE_BULK_BYTES_MAX: Final = 64 * MIB
 """Bulk data of one uploaded object other than its pixels or document: waveforms and tables, held in memory."""
 VIDEO_BOXES_MAX: Final = 100_000
 """Boxes looked at in an uploaded MP4; a fragmented film of hours has some ten thousand."""
-STOW_FINISHING_MAX: Final = 8
-"""Objects of one request that are being flushed and committed while the next arrives: enough for one group commit."""
+STOW_FINISHING_MAX: Final = 16
+"""Objects of one request that are being flushed and committed while the next arrives: as many as the store flushes at once."""
 STOW_BULK_BYTES_MAX: Final = 8 * 1024 * MIB
 """Bulk data parts of one request, kept in a temporary file until the metadata that name them are complete."""
 MULTIPART_HEADER_BYTES_MAX: Final = 16 * KIB

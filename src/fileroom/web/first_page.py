@@ -53,7 +53,7 @@ async def _counts(archive: Archive) -> dict[str, str]:
         held = await overview.totals(archive)
     except ServiceError:
         return {"patients": "–", "studies": "–", "instances": "–", "state": "The database does not answer right now."}
-    state = "Ready for the first study." if held.studies.count == 0 else "Receiving and serving."
+    state = "It is empty: send it the first study." if held.studies.count == 0 else ""
     return {
         "patients": _shown(held.patients),
         "studies": _shown(held.studies),

@@ -70,8 +70,7 @@ async def _matches(archive: Archive, query: Query, root_url: str, warnings: list
         async for found in answers:
             if len(matches) + len(to_open) == page.limit:
                 warnings.append(more_results_warning(None))
-                break
-            if renderer.missing_paths and len(to_open) < QIDO_HEADER_READS_MAX:
+            elif renderer.missing_paths and len(to_open) < QIDO_HEADER_READS_MAX:
                 to_open.append(found)
             else:
                 matches.append(orjson.dumps(renderer.render(found)))

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
-from fileroom.core.errors import RequestError, TooLargeError
+from fileroom.core.errors import InvalidObjectError, InvalidRequestError, RequestError, TooLargeError
 from fileroom.core.limits import JSON_BODY_BYTES_MAX, STOW_BULK_BYTES_MAX
 from fileroom.dicom.json_model import JsonObject
 from fileroom.dicomweb.media_types import MediaType
@@ -75,7 +75,7 @@ class BulkUpload:
         metadata = [part for part in self._parts if isinstance(part, _Metadata)]
         bulk = BulkData(self._bulk_parts())
         for part in metadata:
-            for model in read_metadata(part.content_type, bytes(part.body)):
+            for model in _read(part):
                 yield _assembled(model, bulk)
 
     def close(self) -> None:
@@ -90,6 +90,14 @@ class BulkUpload:
             self._map = mmap.mmap(self._file.fileno(), self._bytes, access=mmap.ACCESS_READ)
             view = memoryview(self._map)
         return [BulkPart(p.content_type, p.location, view[p.start : p.start + p.length]) for p in placed]
+
+
+def _read(part: _Metadata) -> list[JsonObject]:
+    try:
+        return read_metadata(part.content_type, bytes(part.body))
+    except InvalidObjectError as error:
+        # Nothing in it can be named, so it is the request that is wrong, not one of its objects.
+        raise InvalidRequestError(str(error)) from error
 
 
 def _assembled(model: JsonObject, bulk: BulkData) -> AssembledObject | Failed:

@@ -106,3 +106,17 @@ async def test_any_text_as_a_key(archive: Archive, text: str, name: str) -> None
     async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
         answer = await client.get(f"/dicom-web/studies?{name}={quote(text.encode('utf-8', 'surrogatepass'))}")
     assert answer.status_code in (200, 400, 413), answer.text
+
+
+async def test_a_database_that_is_gone_is_told_and_not_our_mistake(client: httpx.AsyncClient, archive: Archive) -> None:
+    await store_file(archive, make_file())
+    await archive.pool.close()
+    for path in await paths_of(client):
+        if path in ("/", "/dicom-web", "/wado"):
+            continue
+        answer = await client.get(filled(path, REAL), headers={"accept": "*/*"})
+        assert answer.status_code == 503, (path, answer.text)
+        assert int(answer.headers["retry-after"]) > 0
+    page = await client.get("/")
+    assert page.status_code == 200
+    assert "does not answer" in page.text
