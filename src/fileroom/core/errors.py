@@ -15,7 +15,7 @@
     │   └── TooLargeError        it is past a limit
     └── ServiceError         we failed; the caller may try again later
         ├── StorageError         the object store did not keep or give the bytes
-        ├── StorageFullError     the object store has no room
+        │   └── StorageFullError     it has no room
         ├── DatabaseError        the database did not answer or did not commit
         └── ConfigurationError   a setting makes it impossible to start
 

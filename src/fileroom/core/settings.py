@@ -13,7 +13,9 @@ from typing import Annotated
 from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
+from fileroom.core.errors import InvalidRequestError
 from fileroom.core.identifiers import AETitle
+from fileroom.core.logs import LOG_LEVELS
 
 Port = Annotated[int, Field(ge=1, le=65535)]
 
@@ -21,7 +23,7 @@ Port = Annotated[int, Field(ge=1, le=65535)]
 class Settings(BaseSettings):
     """Everything that can be set from outside. Secrets are masked in `repr`."""
 
-    model_config = SettingsConfigDict(env_prefix="FILEROOM_", toml_file="fileroom.toml", extra="ignore", frozen=True)
+    model_config = SettingsConfigDict(env_prefix="FILEROOM_", toml_file="fileroom.toml", extra="forbid", frozen=True)
 
     data: Path = Field(Path("data"), description="Folder of the embedded database and of the file store.")
     host: str = Field("127.0.0.1", description="Address that the DICOM, web and HL7 ports listen on.")
@@ -63,7 +65,17 @@ class Settings(BaseSettings):
     @field_validator("aet")
     @classmethod
     def _aet_is_valid(cls, value: str) -> str:
-        return str(AETitle(value))
+        try:
+            return str(AETitle(value))
+        except InvalidRequestError as error:
+            raise ValueError(str(error)) from None  # so that the setting's name is told with it
+
+    @field_validator("log_level")
+    @classmethod
+    def _log_level_is_known(cls, value: str) -> str:
+        if value.upper() not in LOG_LEVELS:
+            raise ValueError(f"{value!r} is not one of {', '.join(LOG_LEVELS)}")
+        return value.upper()
 
     @classmethod
     def settings_customise_sources(
