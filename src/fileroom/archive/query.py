@@ -16,8 +16,10 @@ async def search(archive: Archive, query: Query) -> AsyncGenerator[Answer, None]
 
     Raises DatabaseError. Close the iterator (`aclosing`) to cancel the search in the database.
     """
-    async with archive.pool.connection() as connection:
-        # Closed before the connection goes back to the pool: a statement left running would cost the connection.
-        async with aclosing(index_search.search(connection, query)) as answers:
-            async for answer in answers:
-                yield answer
+    # The search is closed before its connection goes back: a statement left running would cost the connection.
+    async with (
+        archive.pool.connection() as connection,
+        aclosing(index_search.search(connection, query)) as answers,
+    ):
+        async for answer in answers:
+            yield answer

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from http import HTTPStatus
 from typing import Final
 
 from starlette.requests import Request
@@ -43,7 +44,7 @@ from fileroom.dicomweb.stow_response import (
 from fileroom.web.address import dicomweb_root, optional_path_uid
 from fileroom.web.answers import NO_STORE, Answer
 from fileroom.web.endpoint import Handler
-from fileroom.web.errors import UnsupportedMediaTypeError
+from fileroom.web.errors import RETRY_AFTER_S, UnsupportedMediaTypeError
 from fileroom.web.negotiation import negotiate
 from fileroom.web.parts import Part, sized_multipart_answer
 from fileroom.web.stow_bulk import BulkUpload
@@ -62,15 +63,18 @@ def store_handler(archive: Archive) -> Handler:
         outcomes = await upload.receive(request, content_type)
         root_url = dicomweb_root(request)
         status = store_status(outcomes)
+        headers = {"cache-control": NO_STORE}
+        if status == HTTPStatus.SERVICE_UNAVAILABLE:
+            headers["retry-after"] = str(RETRY_AFTER_S)
         if chosen.media_type == DICOM_XML:
             body = store_response_xml(outcomes, root_url)
             if chosen.multipart:
                 part = Part(DICOM_XML, body)
                 related = f'multipart/related; type="{DICOM_XML}"'
-                return sized_multipart_answer(related, [part], status=status, headers={"cache-control": NO_STORE})
+                return sized_multipart_answer(related, [part], status=status, headers=headers)
         else:
             body = store_response_json(outcomes, root_url)
-        return Answer(status, {"content-type": chosen.media_type, "cache-control": NO_STORE}, body)
+        return Answer(status, {**headers, "content-type": chosen.media_type}, body)
 
     return handle
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
+from pathlib import Path
+
 import httpx
 import orjson
 import psycopg
@@ -9,6 +12,8 @@ import psycopg
 from corpus.ct import make_ct_series
 from fileroom.archive.retrieve import Selection, list_instances
 from fileroom.archive.services import Archive
+from fileroom.storage.local import LocalStore
+from fileroom.web.app import create_app
 from stored_objects import make_file
 from web_requests import BOUNDARY, DICOM_RELATED, dicom_parts, multipart
 
@@ -174,3 +179,36 @@ async def test_broken_multipart_headers_are_a_bad_request(client: httpx.AsyncCli
         assert (await post(client, dicom_parts(make_file()), content_type)).status_code == 400
     assert (await post(client, b"", DICOM_RELATED)).status_code == 400
     assert (await post(client, f"--{BOUNDARY}--\r\n".encode())).status_code == 400
+
+
+async def test_a_full_store_asks_to_come_back_later(archive: Archive, tmp_path: Path) -> None:
+    full = dataclasses.replace(archive, store=LocalStore(tmp_path / "full", reserve_bytes=2**62))
+    transport = httpx.ASGITransport(create_app(full))
+    async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
+        answer = await post(client, dicom_parts(make_file()))
+    assert answer.status_code == 503
+    assert int(answer.headers["retry-after"]) > 0
+    assert answer.json()[FAILED]["Value"][0][REASON]["Value"] == [0xA700]
+
+
+async def test_unreadable_metadata_are_a_bad_request(client: httpx.AsyncClient) -> None:
+    for media_type, body in (("application/dicom+json", b"{"), ("application/dicom+xml", b"<a/>")):
+        related = f'multipart/related; type="{media_type}"; boundary={BOUNDARY}'
+        assert (await post(client, multipart((media_type, body)), related)).status_code == 400
+
+
+async def test_a_document_becomes_an_object_from_its_metadata(client: httpx.AsyncClient, archive: Archive) -> None:
+    pdf = b"%PDF-1.4 nothing"
+    model = {
+        "00080016": {"vr": "UI", "Value": ["1.2.840.10008.5.1.4.1.1.104.1"]},
+        "00080018": {"vr": "UI", "Value": ["1.2.3.6.1.1"]},
+        "0020000D": {"vr": "UI", "Value": ["1.2.3.6"]},
+        "0020000E": {"vr": "UI", "Value": ["1.2.3.6.1"]},
+        "00420011": {"vr": "OB", "BulkDataURI": "bulk/document"},
+    }
+    body = multipart(("application/dicom+json", orjson.dumps([model])), ("application/pdf", pdf))
+    related = f'multipart/related; type="application/dicom+json"; boundary={BOUNDARY}'
+    assert (await post(client, body, related)).status_code == 200
+    url = "/dicom-web/studies/1.2.3.6/series/1.2.3.6.1/instances/1.2.3.6.1.1/bulkdata/00420011"
+    back = await client.get(url, headers={"accept": "application/pdf"})
+    assert back.content == pdf
