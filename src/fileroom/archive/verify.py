@@ -13,13 +13,24 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from typing import Final
 
+import structlog
+
 from fileroom.archive.filing import Filed, file_stored_object
 from fileroom.archive.rebuild import OBJECTS_PREFIX
 from fileroom.archive.services import Archive
+from fileroom.archive.store_identity import require_own_store
 from fileroom.core.errors import InvalidObjectError, NotFoundError
-from fileroom.index.upkeep import FiledObject, count_filed_objects, filed_objects, known_keys, record_lost
+from fileroom.index.upkeep import (
+    FiledObject,
+    count_filed_objects,
+    filed_objects,
+    forget_lost,
+    known_keys,
+    record_lost,
+)
 from fileroom.storage.store import StoredObject
 
+_log: Final = structlog.get_logger(__name__)
 _ROWS_AT_A_TIME: Final = 1000
 ARRIVING_FOR_S: Final = 300
 """An object without a row may still be on its way in; after five minutes it is not."""
@@ -60,20 +71,30 @@ async def verify(
     prefixes: tuple[str, ...] = (OBJECTS_PREFIX,),
     progress: Progress | None = None,
 ) -> VerifyReport:
-    """Compare rows with objects below `prefixes`, both ways. Raises StorageError, DatabaseError."""
+    """Compare rows with objects below `prefixes`, both ways.
+
+    Raises StorageError (also when the store is not the one that the rows speak of), DatabaseError.
+    """
     report = VerifyReport()
     total = await count_filed_objects(archive.pool) if progress else 0
+    await require_own_store(archive)
     for prefix in prefixes:
         async for filed in _all_filed(archive, prefix):
             report.rows += 1
             fault = await _fault(archive, filed, report, checksums=checksums)
             if fault is not None:
-                report.findings.append(await _settle_fault(archive, filed, *fault, repair=repair))
+                _note(report, await _settle_fault(archive, filed, *fault, repair=repair))
             if progress is not None:
                 progress(report.rows, total)
         async for orphan in _orphans(archive, prefix, report):
-            report.findings.append(await _settle_orphan(archive, orphan, repair=repair))
+            _note(report, await _settle_orphan(archive, orphan, repair=repair))
     return report
+
+
+def _note(report: VerifyReport, finding: Finding) -> None:
+    """Said at once: whoever reads the log must not wait for the end of a long run."""
+    report.findings.append(finding)
+    _log.warning("does_not_fit", kind=finding.kind, storage_key=finding.storage_key, repair=finding.repair)
 
 
 async def recover(archive: Archive) -> VerifyReport:
@@ -119,7 +140,7 @@ async def _fault(
 async def _settle_fault(archive: Archive, filed: FiledObject, kind: str, detail: str, *, repair: bool) -> Finding:
     done = ""
     if repair:
-        await record_lost(archive.pool, filed, f"{kind}: {detail}")
+        await record_lost(archive.pool, filed, kind, detail)
         done = "its row was taken away and noted as lost; send the object again"
     return Finding(kind, filed.storage_key, filed.sop_instance_uid, detail, done)
 
@@ -154,6 +175,7 @@ async def _settle_orphan(archive: Archive, orphan: StoredObject, *, repair: bool
         filed = await file_stored_object(archive, orphan)
     except InvalidObjectError as error:
         return Finding("unreadable", orphan.key, "", str(error), "it stays where it is")
+    await forget_lost(archive.pool, orphan.key)
     if filed is Filed.SURPLUS:
         await archive.store.delete(orphan.key)
         return Finding("orphan", orphan.key, "", finding.detail, "deleted: the same content is filed already")

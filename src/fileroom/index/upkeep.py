@@ -44,20 +44,27 @@ async def count_filed_objects(pool: Pool) -> int:
 
 
 async def known_keys(pool: Pool, keys: list[str]) -> set[str]:
-    """Those of `keys` that some row speaks of."""
+    """Those of `keys` that some row speaks of. An object noted as missing that is there after all is not among them."""
     async with pool.connection() as connection:
         cursor = await connection.execute(
             b"""WITH asked AS (SELECT unnest(%s::text[]) COLLATE "C" AS key)
                 SELECT key FROM asked WHERE EXISTS (SELECT 1 FROM instance WHERE storage_key = key)
                     OR EXISTS (SELECT 1 FROM conflict WHERE storage_key = key)
                     OR EXISTS (SELECT 1 FROM doomed_object WHERE storage_key = key)
-                    OR EXISTS (SELECT 1 FROM lost_object WHERE storage_key = key)""",
+                    OR EXISTS (SELECT 1 FROM lost_object WHERE storage_key = key AND kind = 'damaged')""",
             (keys,),
         )
         return {row[0] for row in await cursor.fetchall()}
 
 
-async def record_lost(pool: Pool, lost: FiledObject, reason: str) -> None:
+async def doomed_keys(pool: Pool) -> set[str]:
+    """Keys of objects that were deleted, and whose files have not been removed yet."""
+    async with pool.connection() as connection:
+        cursor = await connection.execute(b"SELECT storage_key FROM doomed_object")
+        return {row[0] for row in await cursor.fetchall()}
+
+
+async def record_lost(pool: Pool, lost: FiledObject, kind: str, reason: str) -> None:
     """Take the row of an object that is missing or damaged away, and remember it: it may be sent again now."""
     async with pool.connection() as connection, connection.transaction():
         cursor = await connection.execute(
@@ -67,14 +74,16 @@ async def record_lost(pool: Pool, lost: FiledObject, reason: str) -> None:
         if row is None:
             return  # changed meanwhile
         await connection.execute(
-            b"""INSERT INTO lost_object (study_instance_uid, series_instance_uid, sop_instance_uid, storage_key, digest, reason)
-                VALUES (%s, %s, %s, %s, %s, %s) ON CONFLICT (storage_key) DO NOTHING""",
+            b"""INSERT INTO lost_object (study_instance_uid, series_instance_uid, sop_instance_uid, storage_key, digest, kind,
+                                        reason)
+                VALUES (%s, %s, %s, %s, %s, %s, %s) ON CONFLICT (storage_key) DO NOTHING""",
             (
                 lost.study_instance_uid,
                 lost.series_instance_uid,
                 lost.sop_instance_uid,
                 lost.storage_key,
                 lost.digest,
+                kind,
                 reason,
             ),
         )
@@ -83,6 +92,12 @@ async def record_lost(pool: Pool, lost: FiledObject, reason: str) -> None:
                 WHERE id = %s""",
             row,
         )
+
+
+async def forget_lost(pool: Pool, storage_key: str) -> None:
+    """A lost object has turned up again and is filed."""
+    async with pool.connection() as connection:
+        await connection.execute(b"DELETE FROM lost_object WHERE storage_key = %s", (storage_key,))
 
 
 async def corrected_studies(pool: Pool) -> list[str]:
