@@ -101,7 +101,7 @@ def send_rate(session: Session, receiver: Receiver, sending: Sending, instances:
         def send() -> None:
             folders = [files[0].parent for files in series]
             senders = [
-                client.start_store([folder], "-q", "+sd", environment=TUNED if sending.tuned else {"TCP_NODELAY": "0"})
+                client.start_store([folder], "-q", "+sd", environment=TUNED if sending.tuned else None)
                 for folder in folders
             ]
             outputs = [sender.communicate()[0] for sender in senders]
