@@ -19,7 +19,7 @@ from fileroom.archive.filing import Filed, file_stored_object
 from fileroom.archive.rebuild import OBJECTS_PREFIX
 from fileroom.archive.services import Archive
 from fileroom.archive.store_identity import require_own_store
-from fileroom.core.errors import InvalidObjectError, NotFoundError
+from fileroom.core.errors import InvalidObjectError, NotFoundError, StorageError
 from fileroom.index.upkeep import (
     FiledObject,
     count_filed_objects,
@@ -32,15 +32,18 @@ from fileroom.storage.store import StoredObject
 
 _log: Final = structlog.get_logger(__name__)
 _ROWS_AT_A_TIME: Final = 1000
+_UNREADABLE: Final = "unreadable"
 ARRIVING_FOR_S: Final = 300
 """An object without a row may still be on its way in; after five minutes it is not."""
 RECENT_DAYS: Final = 2
 """What a crash may have left is of these days."""
+UNREADABLE_IN_A_ROW_MAX: Final = 10
+"""One bad sector does not end the check; so many objects in a row mean that the store is away."""
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """Something that does not fit. `kind`: missing, damaged, orphan, unreadable. `repair`: what was done about it."""
+    """Something that does not fit. `kind`: missing, damaged, unreadable, orphan. `repair`: what was done about it."""
 
     kind: str
     storage_key: str
@@ -57,6 +60,7 @@ class VerifyReport:
     objects: int = 0
     checked_bytes: int = 0
     findings: list[Finding] = field(default_factory=list)
+    _unreadable_in_a_row: int = field(default=0, init=False)
 
 
 Progress = Callable[[int, int], None]
@@ -120,7 +124,7 @@ async def _all_filed(archive: Archive, prefix: str) -> AsyncIterator[FiledObject
 async def _fault(
     archive: Archive, filed: FiledObject, report: VerifyReport, *, checksums: bool
 ) -> tuple[str, str] | None:
-    """(kind, detail) of what is wrong with the object of a row."""
+    """(kind, detail) of what is wrong with the object of a row. Raises StorageError when the store seems to be away."""
     try:
         size = (await archive.store.stat(filed.storage_key)).size
         if size != filed.file_bytes:
@@ -134,12 +138,20 @@ async def _fault(
                 return "damaged", "its data set has changed: the SHA-256 differs from the one at its arrival"
     except NotFoundError:
         return "missing", "there is no such object in the store"
+    except StorageError as error:
+        report._unreadable_in_a_row += 1
+        if report._unreadable_in_a_row >= UNREADABLE_IN_A_ROW_MAX:
+            raise
+        return _UNREADABLE, str(error)
+    report._unreadable_in_a_row = 0
     return None
 
 
 async def _settle_fault(archive: Archive, filed: FiledObject, kind: str, detail: str, *, repair: bool) -> Finding:
     done = ""
-    if repair:
+    if repair and kind == _UNREADABLE:
+        done = "its row stays: it may be readable again later"
+    elif repair:
         await record_lost(archive.pool, filed, kind, detail)
         done = "its row was taken away and noted as lost; send the object again"
     return Finding(kind, filed.storage_key, filed.sop_instance_uid, detail, done)
@@ -173,8 +185,8 @@ async def _settle_orphan(archive: Archive, orphan: StoredObject, *, repair: bool
         return finding
     try:
         filed = await file_stored_object(archive, orphan)
-    except InvalidObjectError as error:
-        return Finding("unreadable", orphan.key, "", str(error), "it stays where it is")
+    except (InvalidObjectError, NotFoundError) as error:
+        return Finding(_UNREADABLE, orphan.key, "", str(error), "it stays where it is")
     await forget_lost(archive.pool, orphan.key)
     if filed is Filed.SURPLUS:
         await archive.store.delete(orphan.key)
