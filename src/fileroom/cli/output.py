@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import sys
+import tomllib
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any, TypeVar
 
@@ -16,7 +17,7 @@ from rich.table import Table
 
 from fileroom.app.services import open_archive, running_database
 from fileroom.archive.services import Archive
-from fileroom.core.errors import ConfigurationError, InvalidRequestError
+from fileroom.core.errors import ConfigurationError
 from fileroom.core.settings import Settings
 
 T = TypeVar("T")
@@ -26,13 +27,14 @@ def settings_or_exit() -> Settings:
     """The settings. Raises ConfigurationError that names the wrong one."""
     try:
         return Settings()
-    except (ValidationError, InvalidRequestError) as error:
-        first = error.errors()[0] if isinstance(error, ValidationError) else None
-        name = f"FILEROOM_{str(first['loc'][0]).upper()}" if first and first["loc"] else "A setting"
-        reason = first["msg"] if first else str(error)
-        raise ConfigurationError(
-            f"{name} is wrong: {reason}. See 'fileroom serve --help' and docs/settings.md."
-        ) from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = f"FILEROOM_{str(first['loc'][0]).upper()}" if first["loc"] else "A setting"
+        unknown = first["type"] == "extra_forbidden"
+        reason = "there is no such setting" if unknown else first["msg"].removeprefix("Value error, ")
+        raise ConfigurationError(f"{name} is wrong: {reason.rstrip('.')}. See docs/settings.md.") from error
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigurationError(f"fileroom.toml cannot be read: {error}. See docs/settings.md.") from error
 
 
 def with_archive(work: Callable[[Archive], Awaitable[T]]) -> T:
