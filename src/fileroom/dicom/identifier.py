@@ -1,13 +1,14 @@
 """Identifiers of queries and their answers: small data sets of text (PS3.4 C.4.1), read with pydicom, written by hand.
 
-Answers are many and simple, so they are encoded here straight from the values; sequences, which are few, by pydicom.
+Answers are many and simple, so they are encoded here straight from the values; sequences stand in them as DICOM JSON, as
+the index keeps them, or as pydicom's data sets.
 """
 
 from __future__ import annotations
 
 import io
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -16,19 +17,21 @@ from pydicom.filebase import DicomBytesIO
 from pydicom.filereader import read_dataset
 from pydicom.filewriter import write_dataset
 
-from fileroom.core.errors import InvalidRequestError
+from fileroom.core.errors import InvalidObjectError, InvalidRequestError
 from fileroom.dicom import charset, uids
+from fileroom.dicom.header_scan import declared_encoding
+from fileroom.dicom.json_model import JsonObject, ModelEncoder, encoded_to_model
 
 _LONG_LENGTH_VRS: Final = frozenset({"OB", "OD", "OF", "OL", "OV", "OW", "SQ", "SV", "UC", "UN", "UR", "UT", "UV"})
 _NUMBERS: Final = {"US": "H", "SS": "h", "UL": "I", "SL": "i", "FL": "f", "FD": "d", "UV": "Q", "SV": "q"}
 _SPECIFIC_CHARACTER_SET: Final = 0x00080005
 
-AnswerValue = str | int | None | Dataset | list[Dataset]
+AnswerValue = str | int | None | list[Dataset] | list[JsonObject]
 
 
 @dataclass(frozen=True, slots=True)
 class AnswerElement:
-    """One element of an answer: several text values stand in one string, apart by backslashes."""
+    """One element of an answer: several text values stand in one string, apart by backslashes. Items are a list."""
 
     tag: int
     vr: str
@@ -53,7 +56,7 @@ def encode_answer(elements: Iterable[AnswerElement], transfer_syntax: str, wante
     `wanted_charset` is the encoded value of the request's own (0008,0005): the peer can read that one. Where the text
     does not fit it, Latin-1 is used when that is enough, else UTF-8.
     """
-    rows = sorted(elements, key=lambda element: element.tag)
+    rows = sorted(map(_with_json_items, elements), key=lambda element: element.tag)
     syntax = uids.transfer_syntax(transfer_syntax)
     chosen = _choose_charset(rows, wanted_charset)
     parts: list[bytes] = []
@@ -66,9 +69,8 @@ def encode_answer(elements: Iterable[AnswerElement], transfer_syntax: str, wante
 
 
 def _choose_charset(rows: list[AnswerElement], wanted: bytes | None) -> charset.CharacterSet:
-    text = "".join(row.value for row in rows if isinstance(row.value, str))
-    nested = any(isinstance(row.value, Dataset | list) for row in rows)
-    if text.isascii() and not nested:
+    text = "\\".join(text for row in rows for text in _texts(row.value))
+    if text.isascii():
         return charset.DEFAULT
     candidates = [charset.character_set(wanted)] if wanted else []
     candidates.append(charset.character_set(b"ISO_IR 100"))
@@ -77,15 +79,26 @@ def _choose_charset(rows: list[AnswerElement], wanted: bytes | None) -> charset.
             charset.encode_text(text, candidate)
         except (UnicodeError, LookupError):
             continue
-        if not nested:
-            return candidate
+        return candidate
     return charset.UTF_8
+
+
+def _texts(value: object) -> Iterator[str]:
+    """Every text in a value, those inside of items too."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        for inner in value.values():
+            yield from _texts(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _texts(inner)
 
 
 def _encode_element(row: AnswerElement, syntax: uids.TransferSyntax, text_set: charset.CharacterSet) -> bytes:
     order = "<" if syntax.little_endian else ">"
-    if isinstance(row.value, Dataset | list):
-        return _encode_sequence(row, syntax)
+    if isinstance(row.value, list):
+        return _encode_sequence(row, row.value, syntax, text_set)
     value = _encode_value(row, order, text_set)
     group, element = row.tag >> 16, row.tag & 0xFFFF
     if not syntax.explicit_vr:
@@ -108,12 +121,27 @@ def _encode_value(row: AnswerElement, order: str, text_set: charset.CharacterSet
     return encoded + padding if len(encoded) % 2 else encoded
 
 
-def _encode_sequence(row: AnswerElement, syntax: uids.TransferSyntax) -> bytes:
-    holder = Dataset()
-    items = row.value if isinstance(row.value, list) else [row.value]
-    holder.add_new(row.tag, "SQ", items)
+def _encode_sequence(
+    row: AnswerElement, items: Sequence[object], syntax: uids.TransferSyntax, text_set: charset.CharacterSet
+) -> bytes:
+    encoder = ModelEncoder(None, declared_encoding(syntax.uid), text_set)
+    try:
+        return encoder.element(row.tag, {"vr": "SQ", "Value": items}, (), 0)
+    except (
+        InvalidObjectError
+    ):  # what a device wrote wrongly cannot be said rightly; the match is an answer all the same
+        return encoder.element(row.tag, {"vr": "SQ"}, (), 0)
+
+
+def _with_json_items(row: AnswerElement) -> AnswerElement:
+    """Items that are pydicom's data sets as DICOM JSON."""
+    if not isinstance(row.value, list):
+        return row
+    return AnswerElement(row.tag, "SQ", [_model(item) if isinstance(item, Dataset) else item for item in row.value])
+
+
+def _model(item: Dataset) -> JsonObject:
     buffer = DicomBytesIO()
-    buffer.is_little_endian = syntax.little_endian
-    buffer.is_implicit_VR = not syntax.explicit_vr
-    write_dataset(buffer, holder, parent_encoding="utf_8")
-    return bytes(buffer.getvalue())
+    buffer.is_implicit_VR, buffer.is_little_endian = False, True
+    write_dataset(buffer, item, parent_encoding="utf_8")  # text that names no character set is read as UTF-8 below
+    return encoded_to_model(buffer.getvalue(), uids.EXPLICIT_VR_LITTLE_ENDIAN)

@@ -17,7 +17,7 @@ from fileroom.archive.query import search
 from fileroom.core.errors import FileroomError, InvalidRequestError
 from fileroom.core.limits import QUERY_ROWS_MAX, QUERY_ROWS_PER_FETCH
 from fileroom.dicom import uids
-from fileroom.dicom.identifier import AnswerElement, decode_identifier, encode_answer
+from fileroom.dicom.identifier import AnswerElement, AnswerValue, decode_identifier, encode_answer
 from fileroom.dicom.matching import parse_matching
 from fileroom.dicom.query import InformationModel, Key, Level, Query, SequenceItem
 from fileroom.dimse.command_set import respond
@@ -159,7 +159,7 @@ def _answer_elements(call: Call, request: _Request, answer: Answer) -> list[Answ
     return elements
 
 
-def _value(call: Call, request: _Request, answer: Answer, tag: int) -> str | int | list[Dataset] | None:
+def _value(call: Call, request: _Request, answer: Answer, tag: int) -> AnswerValue:
     if tag == _LEVEL_TAG:
         return request.level_name
     if tag == _RETRIEVE_AET_TAG:
@@ -167,8 +167,6 @@ def _value(call: Call, request: _Request, answer: Answer, tag: int) -> str | int
     if tag == INSTANCE_AVAILABILITY_TAG:
         return "ONLINE"
     value: IndexValue = answer.values.get(tag)
-    if isinstance(value, list):
-        if value and isinstance(value[0], dict):
-            return [Dataset.from_json(item) for item in value]
+    if isinstance(value, list) and not (value and isinstance(value[0], dict)):
         return "\\".join(map(str, value))
     return value
