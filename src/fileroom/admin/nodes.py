@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 from dataclasses import dataclass
+from typing import Final
 
 import psycopg
 from psycopg.rows import class_row
@@ -12,6 +13,13 @@ from psycopg.rows import class_row
 from fileroom.core.errors import ConflictError, DatabaseError, InvalidRequestError, NotFoundError
 from fileroom.core.identifiers import AETitle
 from fileroom.db.pool import Pool
+from fileroom.dicom.charset import clean
+
+HELD_CALLERS_MAX: Final = 1000
+"""The latest ones are enough to approve from; a flood of invented titles must not fill the database."""
+HOST_CHARS_MAX: Final = 255
+"""RFC 1035 2.3.4."""
+_Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +44,10 @@ class HeldCaller:
 
 async def add_node(pool: Pool, node: Node) -> None:
     """Add a node. Raises InvalidRequestError, ConflictError when its name or AE title is taken."""
-    if not node.name.strip():
+    if not node.name.strip() or not node.name.isprintable():
         raise InvalidRequestError("A node needs a name, for example CT1.")
+    if not node.host.isprintable() or len(node.host.split()) != 1 or len(node.host) > HOST_CHARS_MAX:
+        raise InvalidRequestError(f"{node.host!r:.50} is no host name or address, for example 10.1.2.3.")
     if not 1 <= node.port <= 65535:
         raise InvalidRequestError(f"Port {node.port} does not exist; it must be between 1 and 65535.")
     aet = str(AETitle(node.aet))
@@ -84,16 +94,23 @@ async def may_call(pool: Pool, aet: str, host: str) -> bool:
 
     A caller that may not is noted, so that an administrator can approve it.
     """
-    if ipaddress.ip_address(host).is_loopback:
+    address = _plain_address(host)
+    if address.is_loopback:
         return True
-    node = await find_node(pool, aet=aet)
-    if node is not None and host in await _addresses(node.host):
+    title = clean(aet)
+    node = await find_node(pool, aet=title)
+    if node is not None and address in await _addresses(node.host):
         return True
     async with pool.connection() as connection:
         await connection.execute(
             b"""INSERT INTO held_caller (aet, host) VALUES (%s, %s)
                 ON CONFLICT (aet, host) DO UPDATE SET calls = held_caller.calls + 1, last_at = now()""",
-            (aet, host),
+            (title, str(address)),
+        )
+        await connection.execute(
+            b"""DELETE FROM held_caller WHERE (aet, host) IN
+                (SELECT aet, host FROM held_caller ORDER BY last_at DESC OFFSET %s)""",
+            (HELD_CALLERS_MAX,),
         )
     return False
 
@@ -103,15 +120,22 @@ async def list_held_callers(pool: Pool) -> list[HeldCaller]:
     async with pool.connection() as connection, connection.cursor(row_factory=class_row(HeldCaller)) as cursor:
         await cursor.execute(
             b"""SELECT aet, host, calls, to_char(last_at, 'YYYY-MM-DD"T"HH24:MI:SS"Z"') AS last_at
-                FROM held_caller ORDER BY held_caller.last_at DESC LIMIT 1000"""
+                FROM held_caller ORDER BY held_caller.last_at DESC LIMIT %s""",
+            (HELD_CALLERS_MAX,),
         )
         return await cursor.fetchall()
 
 
-async def _addresses(host: str) -> set[str]:
+async def _addresses(host: str) -> set[_Address]:
     """The addresses of a host name; the name itself when it is an address, nothing when it is not known."""
     try:
         found = await asyncio.get_running_loop().getaddrinfo(host, None)
     except OSError:
         return set()
-    return {str(entry[4][0]) for entry in found}
+    return {_plain_address(str(entry[4][0])) for entry in found}
+
+
+def _plain_address(host: str) -> _Address:
+    """An IPv4 caller on a socket for both kinds of IP comes as ::ffff:10.1.2.3."""
+    address = ipaddress.ip_address(host)
+    return getattr(address, "ipv4_mapped", None) or address
