@@ -38,14 +38,15 @@ class StoreSink:
         command: CommandSet,
         calling_aet: str,
     ) -> None:
+        self._archive = archive
         self._port = port
         self._context = context
         self._command = command
-        self._refusal: StatusAnswer | None = None
-        self._refusing: asyncio.Task[None] | None = None
+        self._error: FileroomError | None = None
         self._incoming: IncomingObject | None = None
         self._draining: asyncio.Task[None] | None = None
-        claim = Claim(
+        self._clearing: asyncio.Task[None] | None = None
+        self._claim = Claim(
             sop_class_uid=command.affected_sop_class_uid or "",
             sop_instance_uid=command.affected_sop_instance_uid or "",
             transfer_syntax_uid=context.transfer_syntax,
@@ -55,12 +56,10 @@ class StoreSink:
             receiving_aet=archive.settings.aet,
         )
         try:
-            self._incoming = begin(archive, claim)
+            self._incoming = begin(archive, self._claim)
         except InvalidObjectError as error:
             # The data set still follows; it is let through and the refusal is the answer to it.
-            self._refusal = store_failure(error)
-            _log.info("object_refused", peer=str(port.peer), status=f"{self._refusal.status:04X}", reason=str(error))
-            self._refusing = asyncio.create_task(refuse(archive, claim, error))
+            self._give_up(error)
 
     def write(self, data: memoryview) -> None:
         """A piece of the data set."""
@@ -78,31 +77,30 @@ class StoreSink:
 
     def finish(self) -> asyncio.Task[None] | None:
         """The data set is complete: store it, then answer."""
-        if self._incoming is None:
-            self._answer(self._refusal or SUCCESS)
-            return self._refusing
-        return asyncio.create_task(self._store(self._incoming))
+        if self._incoming is not None:
+            return asyncio.create_task(self._store(self._incoming))
+        if self._error is None:
+            raise AssertionError("finished after an abort")
+        self._refuse(self._error)
+        return self._clearing
 
     def abort(self) -> None:
         """The association died: leave nothing behind."""
         if self._draining is not None:
             self._draining.cancel()
-        if self._incoming is not None:
-            incoming, self._incoming = self._incoming, None
-            task = asyncio.create_task(incoming.abort())
-            _background.add(task)
-            task.add_done_callback(_background.discard)
+        self._clear(None)
 
     async def _store(self, incoming: IncomingObject) -> None:
         self._incoming = None  # From here on the object is stored whether or not the peer waits for the answer.
         try:
             if self._draining is not None:
                 await self._draining
+            if self._error is not None:
+                await incoming.abort()
+                raise self._error
             outcome = await incoming.finish()
         except FileroomError as error:
-            answer = store_failure(error)
-            _log.info("object_refused", peer=str(self._port.peer), status=f"{answer.status:04X}", reason=str(error))
-            self._answer(answer)
+            self._refuse(error)
             return
         self._answer(KEPT_ASIDE if outcome.kind is StoreKind.KEPT_ASIDE else SUCCESS)
 
@@ -116,13 +114,28 @@ class StoreSink:
             self._port.resume_receiving()
 
     def _give_up(self, error: FileroomError) -> None:
-        """The store failed in the middle: let the rest of the data set pass and answer with the failure."""
+        """It failed before the end: let the rest of the data set pass and answer with the failure."""
+        self._error = error
+        self._clear(error)
+
+    def _clear(self, error: FileroomError | None) -> None:
+        """Leave nothing behind but, of an object that cannot be kept, the note of it."""
         incoming, self._incoming = self._incoming, None
-        self._refusal = store_failure(error)
-        if incoming is not None:
-            task = asyncio.create_task(incoming.abort())
-            _background.add(task)
-            task.add_done_callback(_background.discard)
+
+        async def clear() -> None:
+            if incoming is not None:
+                await incoming.abort()
+            if isinstance(error, InvalidObjectError):
+                await refuse(self._archive, self._claim, error)
+
+        self._clearing = asyncio.create_task(clear())
+        _background.add(self._clearing)
+        self._clearing.add_done_callback(_background.discard)
+
+    def _refuse(self, error: FileroomError) -> None:
+        answer = store_failure(error)
+        _log.info("object_refused", peer=str(self._port.peer), status=f"{answer.status:04X}", reason=str(error))
+        self._answer(answer)
 
     def _answer(self, answer: StatusAnswer) -> None:
         response = respond(self._command, answer.status, error_comment=answer.comment or None)
