@@ -54,7 +54,9 @@ class PeerAssociation:
     async def associate(self, request: AssociateRQ) -> AssociateAC | AssociateRJ:
         """Look the caller up, then negotiate."""
         try:
-            known = await may_call(self._archive.pool, request.calling_aet, self._peer.host)
+            # Control characters in a title (PS3.5 6.2 allows none) would spoil logs, rows and file meta information.
+            printable = request.calling_aet.isprintable()
+            known = printable and await may_call(self._archive.pool, request.calling_aet, self._peer.host)
         except FileroomError as error:
             _log.warning("association_refused", peer=str(self._peer), reason=str(error))
             return LOCAL_LIMIT_EXCEEDED
