@@ -22,7 +22,7 @@ import structlog
 
 from fileroom.app.process import die_with_parent
 from fileroom.app.services import embedded_postgres, migrate_database
-from fileroom.core.errors import ConfigurationError, DatabaseError
+from fileroom.core.errors import ConfigurationError, FileroomError
 from fileroom.core.settings import Settings
 from fileroom.db.embedded import EmbeddedPostgres
 
@@ -62,30 +62,33 @@ class Supervisor:
         self._workers: list[_Worker] = []
         self._stopping = False
         self._database: EmbeddedPostgres | None = None
-        self._lock: IO[bytes] | None = None
+        self._database_delay_s = RESTART_DELAY_S
+        self._database_after = 0.0
 
     def run(self) -> None:
         """Start everything, watch, stop. Raises ConfigurationError, DatabaseError when it cannot start."""
         settings = self._settings
         require_loopback(settings.web_host)
-        self._lock = _take_lock(settings)
-        dicom = _listen(settings.host, settings.dicom_port, "DICOM", "FILEROOM_DICOM_PORT")
-        http = _listen(settings.web_host, settings.http_port, "web", "FILEROOM_HTTP_PORT")
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, self._ask_to_stop)
-        self._database = embedded_postgres(settings)
-        if self._database:
-            self._database.start()
-        try:
-            migrate_database(settings)
+        with (
+            _take_lock(settings),
+            _listen(settings.host, settings.dicom_port, "DICOM", "FILEROOM_DICOM_PORT") as dicom,
+            _listen(settings.web_host, settings.http_port, "web", "FILEROOM_HTTP_PORT") as http,
+        ):
+            for number in (signal.SIGTERM, signal.SIGINT):
+                signal.signal(number, self._ask_to_stop)
             self._add("fileroom.app.task_worker", (), 1)
             self._add("fileroom.app.association_worker", (dicom.fileno(),), settings.association_workers)
             self._add("fileroom.app.web_worker", (http.fileno(),), settings.web_workers)
-            self._watch()
-        finally:
-            self._stop_workers()
-            if self._database:
-                self._database.stop()
+            self._database = embedded_postgres(settings)
+            try:
+                if self._database:
+                    self._database.start()
+                migrate_database(settings)
+                self._watch()
+            finally:
+                self._stop_workers()
+                if self._database:
+                    self._database.stop()
 
     def _add(self, module: str, sockets: tuple[int, ...], count: int) -> None:
         for _ in range(count):
@@ -110,13 +113,17 @@ class Supervisor:
             process.wait()
 
     def _revive_database(self) -> None:
-        if self._database is None or not self._database.has_died():
+        if self._database is None or not self._database.has_died() or time.monotonic() < self._database_after:
             return
         _log.error("database_ended", action="starting it again")
         try:
             self._database.start()
-        except DatabaseError as error:
-            _log.error("database_not_started", reason=str(error))
+        except FileroomError as error:
+            self._database_delay_s = min(self._database_delay_s * 2, RESTART_DELAY_MAX_S)
+            self._database_after = time.monotonic() + self._database_delay_s
+            _log.error("database_not_started", reason=str(error), trying_again_in_s=self._database_delay_s)
+        else:
+            self._database_delay_s = RESTART_DELAY_S
 
     def _revive(self, worker: _Worker) -> None:
         now = time.monotonic()
@@ -185,6 +192,7 @@ def _take_lock(settings: Settings) -> IO[bytes]:
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
+        lock.close()
         raise ConfigurationError(
             f"Another 'fileroom serve' is running on {settings.data}. Stop it, or choose another folder by FILEROOM_DATA."
         ) from error
@@ -199,6 +207,7 @@ def _listen(host: str, port: int, what: str, setting: str) -> socket.socket:
         listening.bind((host, port))
         listening.listen(LISTEN_BACKLOG)
     except OSError as error:
+        listening.close()
         raise ConfigurationError(
             f"The {what} port {host}:{port} cannot be opened: {error.strerror}. Another program may use it; choose another "
             f"by {setting}."
