@@ -41,12 +41,18 @@ def database_url() -> Iterator[str]:
 
 
 @pytest.fixture
-async def archive(database_url: str, tmp_path: Path) -> AsyncIterator[Archive]:
-    """An empty archive: emptied tables, objects in the test's own folder."""
+def empty_database(database_url: str) -> str:
+    """The database with the schema and no rows."""
     _empty_tables(database_url)
-    writer = IndexWriter(database_url)
+    return database_url
+
+
+@pytest.fixture
+async def archive(empty_database: str, tmp_path: Path) -> AsyncIterator[Archive]:
+    """An empty archive: emptied tables, objects in the test's own folder."""
+    writer = IndexWriter(empty_database)
     await writer.start()
-    pool = await open_pool(database_url)
+    pool = await open_pool(empty_database)
     try:
         yield Archive(LocalStore(tmp_path / "store"), writer, pool, Settings(), system_now)
     finally:
@@ -63,7 +69,18 @@ def _forget_durability(database_url: str) -> None:
 
 
 def _empty_tables(database_url: str) -> None:
+    """Only those that have rows, and by DELETE: a TRUNCATE of all takes ten times as long."""
     with psycopg.connect(database_url, autocommit=True) as connection:
         rows = connection.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'public'").fetchall()
-        tables = ", ".join(name for (name,) in rows if name not in _KEPT_TABLES)
-        connection.execute(f"TRUNCATE {tables} RESTART IDENTITY".encode())
+        names = [name for (name,) in rows if name not in _KEPT_TABLES]
+        looks = " UNION ALL ".join(f"(SELECT '{name}' FROM {name} LIMIT 1)" for name in names)
+        full = [name for (name,) in connection.execute(looks.encode()).fetchall()]
+        connection.execute("SET session_replication_role = replica")  # in any order
+        for name in full:
+            connection.execute(f"DELETE FROM {name}".encode())
+        connection.execute(
+            """SELECT setval(pg_get_serial_sequence(c.relname, a.attname), 1, false)
+               FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid
+               WHERE a.attidentity <> '' AND c.relname = ANY(%s)""",
+            (full,),
+        )

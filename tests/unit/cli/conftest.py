@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import psycopg
 import pytest
 import structlog
 
@@ -65,11 +64,7 @@ def run(environment: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captu
 
 
 @pytest.fixture
-def empty_archive(environment: Path, database_url: str, monkeypatch: pytest.MonkeyPatch) -> Path:
+def empty_archive(environment: Path, empty_database: str, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Commands work on the tests' database, emptied; returns the folder for files."""
-    with psycopg.connect(database_url, autocommit=True) as connection:
-        rows = connection.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'public'").fetchall()
-        tables = [name for (name,) in rows if name not in ("alembic_version", "schema_repeatable")]
-        connection.execute(f"TRUNCATE {', '.join(tables)} RESTART IDENTITY".encode())
-    monkeypatch.setenv("FILEROOM_DATABASE_URL", database_url)
+    monkeypatch.setenv("FILEROOM_DATABASE_URL", empty_database)
     return environment
