@@ -88,6 +88,16 @@ QUERY_TIMEOUT_S: Final = 60.0
 """Nobody waits longer for a search; every search with a key that has an index ends in milliseconds."""
 
 # --- HTTP ---
+HTTP_CONNECTIONS_MAX: Final = 800
+"""Of one web worker: a hundred browsers with six each, and below the 1,024 open files that systems allow by default."""
+HTTP_HEAD_BYTES_MAX: Final = 256 * KIB
+"""Request line and headers: the longest URL and Accept header that are taken have 80 KiB together."""
+HTTP_HEAD_TIMEOUT_S: Final = 30.0
+"""How long a client may take to say what it wants; as long as a DICOM peer may (ARTIM)."""
+HTTP_BODY_TIMEOUT_S: Final = 60.0
+"""How long an upload may stand still. A laptop that falls asleep in its midst must send it again."""
+HTTP_CHECK_INTERVAL_S: Final = 5.0
+"""How often a connection is looked at for standing still; one timer each, nothing per request."""
 JSON_BODY_BYTES_MAX: Final = 64 * MIB
 """Metadata of 10,000 instances in one upload; it is held in memory."""
 STOW_OBJECTS_MAX: Final = 10_000

@@ -11,13 +11,12 @@ import asyncio
 from collections.abc import Iterable
 from typing import Any
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
-
 from fileroom.core.limits import STREAM_CHUNK_BYTES
+from fileroom.web.connection import BoundedHttpProtocol
 
 
-class GatheringHttpProtocol(HttpToolsProtocol):
-    """uvicorn's HTTP protocol, for `uvicorn.Config(http=...)`."""
+class GatheringHttpProtocol(BoundedHttpProtocol):
+    """uvicorn's HTTP protocol within our limits, for `uvicorn.Config(http=...)`."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Put the gathering transport between."""
