@@ -143,7 +143,7 @@ class LocalStore:
         name = str(folder)
         if name in self._known_folders:
             return
-        if len(self._known_folders) > 4096:  # 256 folders a day; forget the old days
+        if len(self._known_folders) > 4096:  # a folder an hour; forget the old years
             self._known_folders.clear()
         missing = [p for p in (folder, *folder.parents) if not p.exists()]
         folder.mkdir(parents=True, exist_ok=True)
