@@ -44,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     failed: list[str] = []
     options.scratch.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="fileroom-bench-", dir=options.scratch) as folder, ExitStack() as stack:
-        session = Session(Path(folder), stack, quick=options.quick, studies=options.studies)
+        session = Session(Path(folder), stack, quick=options.quick, studies=options.studies, rounds=options.rounds)
         for name in names:
             began = time.monotonic()
             print(f"{name} ...", file=sys.stderr, flush=True)
@@ -69,6 +69,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--only", action="append", choices=list(BENCHMARKS), help="only this one; may be repeated")
     parser.add_argument("--quick", action="store_true", help="few and small: whether it runs, not how fast")
+    parser.add_argument("--rounds", type=int, default=3, help="rounds of each side; the median counts (quick: one)")
     parser.add_argument("--studies", type=int, default=1_000_000, help="studies of the large index (quick: 20,000)")
     parser.add_argument(
         "--scratch", type=Path, default=Path(tempfile.gettempdir()), help="folder on the disk that shall be measured"

@@ -51,7 +51,7 @@ def _row(session: Session, size: int) -> Row:
             }
             for side in sides.values():
                 side(0)  # warm up
-            results = alternate(sides, session.amount(5, 1))
+            results = alternate(sides, session.rounds)
     return Row(
         work=f"WADO-RS frames {size}x{size} 16 bit, {CLIENTS} clients",
         unit="frames/s",

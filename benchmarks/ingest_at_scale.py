@@ -26,7 +26,7 @@ def ingest_at_scale(session: Session) -> list[Row]:
             name: lambda _round, receiver=receiver: send_rate(session, receiver, SENDING, count)
             for name, receiver in receivers.items()
         }
-        results = alternate(sides, session.amount(5, 1))
+        results = alternate(sides, session.rounds)
     return [
         Row(
             work=f"C-STORE into an index of {full}, four associations, 64x64",

@@ -46,7 +46,7 @@ def retrieve(session: Session) -> list[Row]:
             with _archives(session, files, label, environment) as (archives, sink):
                 for way, fetch in _ways(sink, study, environment).items():
                     sides = {name: partial(_rate, fetch, archive, count) for name, archive in archives.items()}
-                    results = alternate(sides, session.amount(5, 1))
+                    results = alternate(sides, session.rounds)
                     rows.append(_row(way, count, size, label, results))
     return rows
 

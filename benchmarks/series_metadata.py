@@ -51,7 +51,7 @@ def series_metadata(session: Session) -> list[Row]:
             return total
 
         sides = {OURS: ours, PEER: partial(_total, f"{orthanc.dicomweb}/{path}")}
-        totals = alternate(sides, session.amount(7, 2))
+        totals = alternate(sides, session.rounds)
     work = f"series metadata of {count:,} instances"
     return [
         Row(

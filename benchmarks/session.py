@@ -21,10 +21,11 @@ NEVER_STABLE_S: Final = 86_400.0
 class Session:
     """One run of the benchmarks. Servers entered into `stack` live until its end."""
 
-    def __init__(self, folder: Path, stack: ExitStack, *, quick: bool, studies: int) -> None:
+    def __init__(self, folder: Path, stack: ExitStack, *, quick: bool, studies: int, rounds: int) -> None:
         self.folder = folder
         self.quick = quick
         self.studies = min(studies, STUDIES_QUICK) if quick else studies
+        self.rounds = 1 if quick else rounds
         self._stack = stack
         self._numbers = itertools.count(1)
         self._large: Fileroom | None = None

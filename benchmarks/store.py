@@ -26,9 +26,9 @@ DURABILITY: Final = {
     "dcmqrscp": "write(2) only; index file by write(2)",
     "Orthanc": "file fdatasynced; SQLite index not",
 }
-ROUND_S: Final = 4.0
+ROUND_S: Final = 3.0
 """About how long one round of one side takes."""
-INSTANCES_MAX: Final = {64: 3000, 512: 800}
+INSTANCES_MAX: Final = {64: 3000, 512: 500}
 INSTANCES_MIN: Final = 40
 
 
@@ -66,7 +66,7 @@ def store(session: Session) -> list[Row]:
         for sending in sendings:
             counts = {r.name: _instances_for_a_round(session, r, sending) for r in receivers}
             sides = {r.name: _side(session, r, sending, counts[r.name]) for r in receivers}
-            results = alternate(sides, session.amount(5, 1))
+            results = alternate(sides, session.rounds)
             rows += [_row(sending, name, results) for name in results if name != OURS]
     return rows
 

@@ -110,6 +110,9 @@ class EmbeddedPostgres:
             self._process.send_signal(signal.SIGQUIT)
             self._process.wait()
         self._process = None
+        if self._socket_folder.parent != self._folder:
+            with contextlib.suppress(OSError):  # Not empty: another process has started the server again.
+                self._socket_folder.rmdir()
 
     def has_died(self) -> bool:
         """True when a server this process started has ended by itself."""
