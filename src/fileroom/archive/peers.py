@@ -164,7 +164,7 @@ def make_identifier(level: str, keys: Iterable[str]) -> Dataset:
     identifier.QueryRetrieveLevel = level
     for key in keys:
         name, _, value = key.partition("=")
-        tag = tag_for_keyword(name)
+        tag = tag_for_keyword(name) if name else None  # some tags of the dictionary have no keyword
         if tag is None:
             try:
                 tag = int(name.replace(",", ""), 16)

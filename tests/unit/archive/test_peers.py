@@ -1,0 +1,171 @@
+"""Fileroom as an SCU, in front of Fileroom."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import socket
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pydicom
+import pytest
+
+from corpus.ct import make_ct_series
+from fileroom.archive import peers
+from fileroom.archive.peers import Peer, Sent, echo, find, get, make_identifier, move, send
+from fileroom.archive.services import Archive
+from fileroom.core.errors import InvalidRequestError, PeerError
+from fileroom.core.limits import PRESENTATION_CONTEXTS_MAX
+from fileroom.dicom.query import InformationModel
+from fileroom.net.association_server import AssociationServer
+from fileroom.scp.association import PeerAssociationFactory
+from stored_objects import data_set_of, make_file, store_file
+
+STUDY_ROOT, PATIENT_ROOT = InformationModel.STUDY_ROOT, InformationModel.PATIENT_ROOT
+
+
+@pytest.fixture
+async def peer(archive: Archive) -> AsyncIterator[Peer]:
+    """The archive behind a DICOM port."""
+    listening = socket.create_server(("127.0.0.1", 0))
+    server = AssociationServer(PeerAssociationFactory(archive))
+    await server.start(listening)
+    yield Peer("127.0.0.1", listening.getsockname()[1], "FILEROOM", "TESTER")
+    await server.close(0)
+
+
+async def sent(peer: Peer, *paths: Path) -> list[Sent]:
+    return [result async for result in send(peer, paths)]
+
+
+# --- echo ---
+
+
+async def test_an_echo_takes_some_time(peer: Peer) -> None:
+    assert 0 < await echo(peer) < 10_000
+
+
+async def test_a_peer_that_refuses_or_is_not_there_is_told(peer: Peer) -> None:
+    with pytest.raises(PeerError, match="called"):
+        await echo(dataclasses.replace(peer, aet="OTHER"))
+    with pytest.raises(PeerError):
+        await echo(dataclasses.replace(peer, port=1))
+
+
+async def test_a_wrong_title_of_ours_is_told_before_anything_is_sent(peer: Peer) -> None:
+    with pytest.raises(InvalidRequestError, match="AE title"):
+        await echo(dataclasses.replace(peer, own_aet="MUCH TOO LONG A TITLE"))
+
+
+# --- send ---
+
+
+async def test_files_are_sent_as_they_are(archive: Archive, peer: Peer, tmp_path: Path) -> None:
+    paths = make_ct_series(tmp_path / "scans", 3)
+    results = await sent(peer, *paths)
+    assert [(r.path, r.status, r.reason, r.is_kept) for r in results] == [(str(p), 0, "", True) for p in paths]
+    stored = [found async for found in archive.store.objects()]
+    assert {data_set_of(await archive.store.read(s.key, 0, s.size)) for s in stored} == {
+        data_set_of(path.read_bytes()) for path in paths
+    }
+
+
+async def test_what_the_peer_says_to_each_file_is_told(peer: Peer, tmp_path: Path) -> None:
+    files = {"good": make_file(), "other": make_file(PatientName="ELSE^X"), "no study": make_file(StudyInstanceUID="")}
+    for name, content in files.items():
+        (tmp_path / name).write_bytes(content)
+    (tmp_path / "text").write_text("hello")
+    (tmp_path / "empty").write_bytes(b"")
+    paths = [tmp_path / name for name in (*files, "text", "empty", "missing")]
+    results = {Path(result.path).name: result for result in await sent(peer, *paths)}
+    assert len(results) == 6
+    assert (results["good"].status, results["good"].is_kept) == (0, True)
+    assert (results["other"].status, results["other"].is_kept) == (0xB000, True)
+    assert (results["no study"].status, results["no study"].is_kept) == (0xC000, False)
+    assert "Study Instance UID" in results["no study"].reason
+    for name in ("text", "empty", "missing"):
+        assert results[name].status is None
+        assert results[name].reason.startswith("not sent: ")
+
+
+async def test_no_file_needs_no_association(tmp_path: Path) -> None:
+    assert await sent(Peer("127.0.0.1", 1, "X", "Y")) == []
+
+
+def test_more_kinds_than_contexts_need_several_associations() -> None:
+    kinds = [peers._File(Path("x"), f"1.2.{n}", "1", "1.2.840.10008.1.2.1", 0) for n in range(300)]
+    files = [file for kind in kinds for file in (kind, kind)]
+    groups = peers._groups_by_context(files)
+    assert [file for group in groups for file in group] == files
+    assert [len({file.sop_class_uid for file in group}) for group in groups] == [128, 128, 44]
+    assert max(len({f.sop_class_uid for f in group}) for group in groups) <= PRESENTATION_CONTEXTS_MAX
+
+
+# --- find ---
+
+
+async def test_matches_are_data_sets(archive: Archive, peer: Peer) -> None:
+    await store_file(archive, make_file(SpecificCharacterSet="ISO_IR 192", PatientName="Müller^Jürgen"))
+    identifier = make_identifier("STUDY", ["PatientName=muller*", "StudyInstanceUID", "ModalitiesInStudy"])
+    [match] = [match async for match in find(peer, STUDY_ROOT, identifier)]
+    assert (str(match.PatientName), match.StudyInstanceUID, match.ModalitiesInStudy) == (
+        "Müller^Jürgen",
+        "1.2.3.1",
+        "CT",
+    )
+
+
+async def test_a_question_that_the_peer_refuses_is_an_error_with_its_reason(peer: Peer) -> None:
+    with pytest.raises(PeerError, match=r"C-FIND with status A900: .*PATIENT"):
+        [match async for match in find(peer, STUDY_ROOT, make_identifier("PATIENT", []))]
+
+
+@pytest.mark.parametrize(
+    ("key", "tag", "value"),
+    [
+        ("PatientID=123", 0x00100020, "123"),
+        ("PatientID", 0x00100020, ""),
+        ("00100020=a=b", 0x00100020, "a=b"),
+        ("0010,0020=x", 0x00100020, "x"),
+        ("Rows=", 0x00280010, ""),
+    ],
+)
+def test_keys_are_keywords_or_tags(key: str, tag: int, value: str) -> None:
+    identifier = make_identifier("STUDY", [key])
+    assert identifier.QueryRetrieveLevel == "STUDY"
+    assert str(identifier[tag].value or "") == value
+
+
+def test_a_sequence_can_be_asked_for() -> None:
+    identifier = make_identifier("SERIES", ["RequestAttributesSequence"])
+    assert list(identifier.RequestAttributesSequence) == []
+    assert b"\x40\x00\x75\x02" in peers._encode(identifier, "1.2.840.10008.1.2.1")
+
+
+@pytest.mark.parametrize("key", ["Nonsense", "", "=1", "001000200=1", "00091001=1"])
+def test_a_key_that_is_none_is_named(key: str) -> None:
+    with pytest.raises(InvalidRequestError, match=r"is no attribute|not in the data dictionary"):
+        make_identifier("STUDY", [key])
+
+
+# --- get and move ---
+
+
+async def test_objects_come_into_files(archive: Archive, peer: Peer, tmp_path: Path) -> None:
+    files = make_ct_series(None, 3)
+    for file in files:
+        await store_file(archive, file)
+    wanted = pydicom.dcmread(io.BytesIO(files[0]))
+    identifier = make_identifier("STUDY", [f"StudyInstanceUID={wanted.StudyInstanceUID}"])
+    commands = [command async for command in get(peer, STUDY_ROOT, identifier, lambda uid: tmp_path / f"{uid}.dcm")]
+    assert (commands[-1].status, commands[-1].completed_suboperations) == (0, 3)
+    received = {data_set_of(path.read_bytes()) for path in tmp_path.glob("*.dcm")}
+    assert received == {data_set_of(file) for file in files}
+
+
+async def test_a_destination_that_the_peer_does_not_know_is_an_error(archive: Archive, peer: Peer) -> None:
+    await store_file(archive, make_file())
+    identifier = make_identifier("STUDY", ["StudyInstanceUID=1.2.3.1"])
+    with pytest.raises(PeerError, match="C-MOVE with status A801"):
+        [command async for command in move(peer, PATIENT_ROOT, identifier, "NOBODY")]
