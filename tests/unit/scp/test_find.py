@@ -277,12 +277,15 @@ async def test_a_question_that_is_wrong_gets_a900_and_a_reason(
     assert port.final.error_comment
 
 
-@pytest.mark.parametrize("value", ["A\0B", "\x1b[2J", "%s", "';--", "*" * 200, "?" * 300, "\\" * 20, "=" * 50])
+HOSTILE = ("A\0B", "\x1b[2J", "%s", "';--", "*" * 200, "?" * 300, "\\" * 20, "=" * 50)
+
+
 @pytest.mark.parametrize("keyword", ["PatientName", "PatientID", "StudyInstanceUID", "ModalitiesInStudy"])
 @pytest.mark.filterwarnings("ignore")
-async def test_hostile_values_end_with_an_answer(archive: Archive, keyword: str, value: str) -> None:
+async def test_hostile_values_end_with_an_answer(archive: Archive, keyword: str) -> None:
     attribute = BY_KEYWORD[keyword]
-    await must_end(archive, text(attribute.tag, attribute.vr, value))
+    for value in HOSTILE:
+        await must_end(archive, text(attribute.tag, attribute.vr, value))
 
 
 @pytest.mark.parametrize("charset", ["", "ISO_IR 192", "ISO 2022 IR 87", "NONSENSE"])
