@@ -172,7 +172,8 @@ class IndexWriter:
             if self._connection is None:
                 await self._connect()
             try:
-                result = await asyncio.wait_for(self._execute(argument), COMMIT_TIMEOUT_S)
+                async with asyncio.timeout(COMMIT_TIMEOUT_S):
+                    result = await self._execute(argument)
             except (TimeoutError, DatabaseError, OSError) as error:
                 # Whether the transaction was committed is unknown. Nobody is told success; a repeated object is found
                 # to be there already.
