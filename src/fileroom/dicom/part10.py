@@ -21,6 +21,9 @@ _MAGIC: Final = b"DICM"
 _LONGEST_PLAUSIBLE_FIRST_VALUE: Final = 64 * 1024
 """The first element of a data set is a group length, a character set or a UID; never long."""
 
+_GROUP_LENGTH: Final = 0x00020000
+_GROUP_LENGTH_ELEMENT_BYTES: Final = 12
+"""Header and value, in explicit and in implicit VR alike."""
 _SOP_CLASS_UID: Final = 0x00020002
 _SOP_INSTANCE_UID: Final = 0x00020003
 _TRANSFER_SYNTAX_UID: Final = 0x00020010
@@ -132,7 +135,11 @@ def _start_of_elements(head: bytes) -> int:
 
 
 def _read_group_2(head: bytes, start: int) -> tuple[dict[int, bytes], int]:
-    """(raw values, offset of the data set). Group length is not trusted: the group ends where its elements do."""
+    """(raw values, offset of the data set). The group ends where its elements do, whatever its length says.
+
+    A length that ends it earlier, between two elements, is believed: what follows is a stray element of the data set,
+    which must not become the transfer syntax.
+    """
     values: dict[int, bytes] = {}
     position = start
     encoding = walk.EXPLICIT_LE
@@ -142,7 +149,14 @@ def _read_group_2(head: bytes, start: int) -> tuple[dict[int, bytes], int]:
         element = walk.element_at(head, position, len(head), encoding)
         values[element.tag] = head[element.value_start : element.value_end]
         position = element.end
+        if position == _declared_end(values, start) and _TRANSFER_SYNTAX_UID in values:
+            break
     return values, position
+
+
+def _declared_end(values: dict[int, bytes], start: int) -> int | None:
+    raw = values.get(_GROUP_LENGTH, b"")
+    return start + _GROUP_LENGTH_ELEMENT_BYTES + int.from_bytes(raw, "little") if len(raw) == 4 else None
 
 
 def _text(values: dict[int, bytes], tag: int) -> str:

@@ -87,6 +87,25 @@ def test_bare_data_set_tells_its_syntax(explicit, order, syntax):
     assert (meta.transfer_syntax, meta.guessed, meta.data_set_offset) == (syntax, True, 0)
 
 
+def test_group_2_in_the_data_set_does_not_change_the_meta():
+    meta = _build()
+    strange = encode([text(0x00020010, "UI", uids.IMPLICIT_VR_LITTLE_ENDIAN)]) + DATA_SET
+
+    found = part10.parse_file_meta(meta + strange, complete=True)
+
+    assert (found.transfer_syntax, found.data_set_offset) == (uids.EXPLICIT_VR_LITTLE_ENDIAN, len(meta))
+
+
+@pytest.mark.parametrize("length", [0, 40, 4000, 0xFFFFFFF0])
+def test_a_wrong_group_length_is_not_trusted(length):
+    meta = _build()
+    wrong = meta[:140] + length.to_bytes(4, "little") + meta[144:]
+
+    found = part10.parse_file_meta(wrong + DATA_SET, complete=True)
+
+    assert (found.transfer_syntax, found.data_set_offset) == (uids.EXPLICIT_VR_LITTLE_ENDIAN, len(meta))
+
+
 def test_acr_nema_object_is_read_as_implicit_vr():
     nodes = [Node(0x00080000, "UL", b"\x20\0\0\0"), text(0x00080010, "CS", "ACR-NEMA 2.0")]
 
