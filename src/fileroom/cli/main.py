@@ -46,7 +46,7 @@ def _root(
 
 def main() -> None:
     """Run the command line and exit."""
-    configure_logs("WARNING", "cli")
+    configure_logs("ERROR", "cli")  # what the services warn of, commands say themselves
     try:
         app()
     except RequestError as error:

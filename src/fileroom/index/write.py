@@ -12,6 +12,7 @@ objects and a thread would cost more than the transaction itself.
 from __future__ import annotations
 
 import asyncio
+import select
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
@@ -169,6 +170,8 @@ class IndexWriter:
     async def _store(self, rows: list[InstanceRow]) -> list[WriteOutcome]:
         argument = b"[" + b",".join(row.json for row in rows) + b"]"
         for attempt in range(3):
+            if self._connection is not None and _is_readable(self._connection.socket):
+                self._disconnect()  # What an idle connection has to say is, nearly always, farewell.
             if self._connection is None:
                 await self._connect()
             try:
@@ -248,6 +251,12 @@ def _open_connection(url: str) -> abc.PGconn:
 
 def _first_line(message: bytes) -> str:
     return message.decode(errors="replace").strip().partition("\n")[0]
+
+
+def _is_readable(descriptor: int) -> bool:
+    poller = select.poll()
+    poller.register(descriptor, select.POLLIN)
+    return bool(poller.poll(0))
 
 
 async def _ready(descriptor: int, *, writable: bool = False) -> None:

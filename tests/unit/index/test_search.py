@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import random
 
+import psycopg
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from fileroom.core.errors import InvalidRequestError
+from fileroom.core.errors import DatabaseError, InvalidRequestError
 from fileroom.dicom.matching import parse_matching
 from fileroom.dicom.query import Key, Level, Page, Query, SequenceItem
 from fileroom.index.attributes import BY_KEYWORD, BY_TAG, Kind
-from fileroom.index.search import build_statement, can_match
+from fileroom.index.search import build_statement, can_match, search
 from index_collection import DATES, MODALITIES, NAMES, OFFSETS, TEXTS, TIMES, Indexed, answers, tag_of
 
 QUICK = settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -364,6 +365,31 @@ def test_counts(indexed: Indexed, level: Level) -> None:
         for i in identities
     )
     assert found == expected
+
+
+@pytest.mark.parametrize("page", [None, Page(7), Page(1000)])
+async def test_answers_are_streamed_whatever_their_number(
+    indexed: Indexed, database_url: str, page: Page | None
+) -> None:
+    asked = query(Level.INSTANCE, key("Modality", "CT"), page=page, return_tags=((tag_of("Modality"),),))
+    async with await psycopg.AsyncConnection.connect(database_url, autocommit=True) as connection:
+        found = [answer async for answer in search(connection, asked)]
+        expected = answers(indexed.collection, query(Level.INSTANCE, key("Modality", "CT")))
+        assert len(found) == (min(page.limit, len(expected)) if page else len(expected)) > 0
+        assert {answer.sop_instance_uid for answer in found} <= expected
+        assert all(answer.values == {tag_of("Modality"): "CT"} for answer in found)
+        assert all(str(answer.sop_instance_uid).startswith(f"{answer.series_instance_uid}.") for answer in found)
+
+
+async def test_a_search_that_is_wrong_or_takes_too_long_is_told(indexed: Indexed, database_url: str) -> None:
+    async with await psycopg.AsyncConnection.connect(database_url, autocommit=True) as connection:
+        with pytest.raises(InvalidRequestError, match="NUL"):
+            [answer async for answer in search(connection, query(Level.STUDY, key("PatientID", "a\0b")))]
+        await connection.execute("SET statement_timeout = 20")
+        with indexed.connection.transaction():
+            indexed.connection.execute("LOCK TABLE patient IN ACCESS EXCLUSIVE MODE")
+            with pytest.raises(DatabaseError, match="took too long"):
+                [answer async for answer in search(connection, query(Level.PATIENT))]
 
 
 @pytest.mark.parametrize(("keyword", "text"), [("SeriesNumber", "x"), ("Rows", "1*"), ("SeriesNumber", "1\\y")])
