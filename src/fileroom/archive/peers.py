@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import mmap
 import time
+from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +19,7 @@ from pydicom.dataset import Dataset
 
 from fileroom.core.errors import InvalidObjectError, InvalidRequestError, PeerError
 from fileroom.core.identifiers import AETitle
-from fileroom.core.limits import PRESENTATION_CONTEXTS_MAX
+from fileroom.core.limits import BROKEN_ASSOCIATIONS_MAX, PRESENTATION_CONTEXTS_MAX
 from fileroom.dicom import uids
 from fileroom.dicom.header_scan import scan_header
 from fileroom.dicom.identifier import AnswerElement, decode_identifier, encode_answer
@@ -94,7 +95,10 @@ async def echo(peer: Peer) -> float:
 
 
 async def send(peer: Peer, paths: Sequence[Path]) -> AsyncIterator[Sent]:
-    """C-STORE of files, as they are, in as many associations as their kinds need. Raises PeerError."""
+    """C-STORE of files, as they are, in as many associations as their kinds need.
+
+    Raises PeerError when the peer cannot be had. A file that breaks the association fails alone.
+    """
     files: list[_File] = []
     for path in paths:
         try:
@@ -102,11 +106,8 @@ async def send(peer: Peer, paths: Sequence[Path]) -> AsyncIterator[Sent]:
         except (InvalidObjectError, OSError) as error:
             yield Sent(str(path), "", None, f"not sent: {error}")
     for group in _groups_by_context(files):
-        kinds = dict.fromkeys((file.sop_class_uid, file.transfer_syntax) for file in group)
-        contexts = [ProposedContext(sop_class, (syntax,)) for sop_class, syntax in kinds]
-        async with _associate(peer, contexts) as association:
-            for file in group:
-                yield await _send_file(association, file)
+        async for sent in _send_group(peer, group):
+            yield sent
 
 
 async def find(peer: Peer, model: InformationModel, identifier: Dataset) -> AsyncGenerator[Dataset, None]:
@@ -223,14 +224,36 @@ def _groups_by_context(files: list[_File]) -> list[list[_File]]:
     return groups
 
 
+async def _send_group(peer: Peer, group: Sequence[_File]) -> AsyncIterator[Sent]:
+    """Files whose kinds fit on one association. When a file breaks it, the others go on another one."""
+    kinds = dict.fromkeys((file.sop_class_uid, file.transfer_syntax) for file in group)
+    contexts = [ProposedContext(sop_class, (syntax,)) for sop_class, syntax in kinds]
+    waiting = deque(group)
+    broken = 0
+    while waiting and broken < BROKEN_ASSOCIATIONS_MAX:
+        association = None
+        try:
+            async with _associate(peer, contexts) as association:
+                while waiting and association.port.is_established:
+                    sent = await _send_file(association, waiting.popleft())
+                    broken = 0 if association.port.is_established else broken + 1
+                    yield sent
+        except PeerError:
+            if association is None:
+                if not broken:
+                    raise
+                broken += 1
+    for file in waiting:
+        reason = f"not sent: {peer.aet} broke {broken} associations one after another"
+        yield Sent(str(file.path), file.sop_instance_uid, None, reason)
+
+
 async def _send_file(association: ClientAssociation, file: _File) -> Sent:
     with file.path.open("rb") as opened, mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
         view = memoryview(mapped)[file.offset :]
         try:
             response = await association.store(file.sop_class_uid, file.sop_instance_uid, file.transfer_syntax, view)
         except PeerError as error:
-            if not association.port.is_established:
-                raise
             return Sent(str(file.path), file.sop_instance_uid, None, str(error))
         finally:
             view.release()

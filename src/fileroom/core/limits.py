@@ -38,6 +38,8 @@ COMMAND_SET_BYTES_MAX: Final = 64 * KIB
 """Real command sets have less than 1 KiB; attribute lists of N-ACTION stay under a few KiB."""
 IDENTIFIER_BYTES_MAX: Final = 4 * MIB
 """A C-FIND identifier with a UID list of 60,000; a commitment request for 40,000 instances."""
+BROKEN_ASSOCIATIONS_MAX: Final = 3
+"""Associations that a peer may break one after another before the rest is not sent. One odd object breaks one."""
 OPERATIONS_OUTSTANDING_MAX: Final = 16
 """Requests a peer may have open at once on one association (asynchronous operations window)."""
 RESPONSE_TIMEOUT_S: Final = 120.0

@@ -6,7 +6,6 @@ thing only, and refusing helps nobody. The objects themselves are sent by `scp.s
 
 from __future__ import annotations
 
-from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -16,12 +15,13 @@ from fileroom.admin.nodes import Node, find_node
 from fileroom.archive.retrieve import Selection, StoredInstance, list_instances
 from fileroom.core.errors import FileroomError, InvalidRequestError, PeerError
 from fileroom.core.identifiers import AETitle
+from fileroom.core.limits import BROKEN_ASSOCIATIONS_MAX
 from fileroom.dicom import uids
 from fileroom.dicom.identifier import AnswerElement, decode_identifier, encode_answer
 from fileroom.dicom.query import Level
 from fileroom.dimse.command_set import CommandSet, respond
 from fileroom.dimse.status import SUBOPERATIONS_WITH_FAILURES, Status
-from fileroom.net.association_client import connect
+from fileroom.net.association_client import ProposedContext, connect
 from fileroom.net.association_handler import Operation
 from fileroom.scp.call import Call
 from fileroom.scp.status import StatusAnswer, retrieve_failure
@@ -131,24 +131,54 @@ async def _move_to(
     """Send everything, on as many associations one after another as the presentation contexts need."""
     originator = (call.calling_aet, operation.command.message_id or 0)
     for plan in plan_associations(instances):
-        if progress.is_cancelled():
-            progress.stopped = True
-            return
-        try:
-            async with AsyncExitStack() as stack:
-                association = await stack.enter_async_context(
-                    connect(
-                        node.host,
-                        node.port,
-                        calling_aet=AETitle(call.archive.settings.aet),
-                        called_aet=AETitle(node.aet),
-                        contexts=plan.contexts,
-                    )
-                )
-                await send_objects(call.archive, association.port, plan.instances, progress, originator)
-        except PeerError as error:
-            _log.warning("move_association_failed", node=node.name, reason=str(error))
-            progress.give_up(plan.instances, str(error))
+        waiting, broken = plan.instances, 0
+        while waiting:
+            if progress.is_cancelled():
+                progress.stopped = True
+                return
+            fault = await _send_to(call, node, plan.contexts, waiting, progress, originator)
+            if fault is None:
+                break
+            left = progress.unsettled(waiting)
+            broken = broken + 1 if len(left) == len(waiting) else 1
+            _log.warning("move_association_failed", node=node.name, reason=fault.reason, left=len(left))
+            if not fault.was_established or broken == BROKEN_ASSOCIATIONS_MAX:
+                progress.give_up(left, fault.reason)
+            else:
+                progress.give_up(left[:1], fault.reason)  # The object that broke it fails alone.
+            waiting = progress.unsettled(waiting)
+
+
+@dataclass(frozen=True, slots=True)
+class _Fault:
+    """How an association that we opened failed."""
+
+    reason: str
+    was_established: bool
+
+
+async def _send_to(
+    call: Call,
+    node: Node,
+    contexts: tuple[ProposedContext, ...],
+    instances: list[StoredInstance],
+    progress: Progress,
+    originator: tuple[str, int],
+) -> _Fault | None:
+    """Send over one association. None when all was settled."""
+    association = None
+    try:
+        async with connect(
+            node.host,
+            node.port,
+            calling_aet=AETitle(call.archive.settings.aet),
+            called_aet=AETitle(node.aet),
+            contexts=contexts,
+        ) as association:
+            await send_objects(call.archive, association.port, instances, progress, originator)
+    except PeerError as error:
+        return _Fault(str(error), was_established=association is not None)
+    return None
 
 
 # --- responses ---

@@ -79,11 +79,14 @@ class Progress:
         self.failed_uids.append(instance.sop_instance_uid)
         self.last_failure = reason
 
+    def unsettled(self, instances: Sequence[StoredInstance]) -> list[StoredInstance]:
+        """Those of which nothing is known yet."""
+        return [instance for instance in instances if instance.sop_instance_uid not in self._settled]
+
     def give_up(self, instances: Sequence[StoredInstance], reason: str) -> None:
         """All of these that are not settled fail."""
-        for instance in instances:
-            if instance.sop_instance_uid not in self._settled:
-                self.fail(instance, reason)
+        for instance in self.unsettled(instances):
+            self.fail(instance, reason)
 
     def __enter__(self) -> Self:
         if self.total:

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import io
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pydicom
 import pytest
+from pynetdicom import AE, evt
+from pynetdicom.sop_class import CTImageStorage
 
 from corpus.ct import make_ct_series
 from fileroom.archive import peers
 from fileroom.archive.peers import Peer, Sent, echo, find, get, make_identifier, move, send
 from fileroom.archive.services import Archive
 from fileroom.core.errors import InvalidRequestError, PeerError
-from fileroom.core.limits import PRESENTATION_CONTEXTS_MAX
+from fileroom.core.limits import BROKEN_ASSOCIATIONS_MAX, PRESENTATION_CONTEXTS_MAX
 from fileroom.dicom.query import InformationModel
 from fileroom.net.association_server import AssociationServer
 from fileroom.scp.association import PeerAssociationFactory
@@ -87,6 +90,57 @@ async def test_what_the_peer_says_to_each_file_is_told(peer: Peer, tmp_path: Pat
     for name in ("text", "empty", "missing"):
         assert results[name].status is None
         assert results[name].reason.startswith("not sent: ")
+
+
+class Touchy:
+    """A peer that breaks the association at some objects; counts the associations."""
+
+    def __init__(self, breaks_at: set[str]) -> None:
+        self.breaks_at = breaks_at
+        self.kept: list[str] = []
+        self.associations = 0
+
+    def take(self, event: evt.Event) -> int:
+        uid = str(event.request.AffectedSOPInstanceUID)
+        if uid in self.breaks_at:
+            event.assoc.abort()
+        else:
+            self.kept.append(uid)
+        return 0
+
+    def count(self, _event: evt.Event) -> None:
+        self.associations += 1
+
+    @contextlib.contextmanager
+    def serving(self) -> Iterator[Peer]:
+        entity = AE(ae_title="TOUCHY")
+        entity.add_supported_context(CTImageStorage)
+        handlers = [(evt.EVT_C_STORE, self.take), (evt.EVT_ESTABLISHED, self.count)]
+        server = entity.start_server(("127.0.0.1", 0), block=False, evt_handlers=handlers)
+        yield Peer("127.0.0.1", server.server_address[1], "TOUCHY", "TESTER")
+        server.shutdown()
+
+
+async def test_a_file_that_breaks_the_association_fails_alone(tmp_path: Path) -> None:
+    paths = make_ct_series(tmp_path, 6)
+    uids = [str(pydicom.dcmread(path, stop_before_pixels=True).SOPInstanceUID) for path in paths]
+    touchy = Touchy({uids[1], uids[4]})
+    with touchy.serving() as peer:
+        results = await sent(peer, *paths)
+    assert [result.is_kept for result in results] == [True, False, True, True, False, True]
+    assert touchy.kept == [uid for uid in uids if uid not in touchy.breaks_at]
+    assert results[1].reason
+
+
+async def test_a_peer_that_breaks_every_association_is_not_asked_for_ever(tmp_path: Path) -> None:
+    paths = make_ct_series(tmp_path, 6)
+    touchy = Touchy({str(pydicom.dcmread(path, stop_before_pixels=True).SOPInstanceUID) for path in paths})
+    with touchy.serving() as peer:
+        results = await sent(peer, *paths)
+    assert [result.path for result in results] == [str(path) for path in paths]
+    assert not any(result.is_kept for result in results)
+    assert touchy.associations == BROKEN_ASSOCIATIONS_MAX
+    assert results[-1].reason.startswith("not sent: ")
 
 
 async def test_no_file_needs_no_association(tmp_path: Path) -> None:

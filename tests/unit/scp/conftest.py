@@ -37,8 +37,13 @@ class Peer:
     calling_aets: list[str] = field(default_factory=list)
     reports: list[tuple[int, Dataset]] = field(default_factory=list)
     status: Callable[[Dataset], int] = lambda _dataset: 0
+    breaks_at: frozenset[str] = frozenset()
+    """SOP Instance UIDs at which it aborts the association."""
 
     def handle_store(self, event: evt.Event) -> int:
+        if event.request.AffectedSOPInstanceUID in self.breaks_at:
+            event.assoc.abort()
+            return 0
         dataset = event.dataset
         dataset.file_meta = event.file_meta
         self.stored.append(dataset)

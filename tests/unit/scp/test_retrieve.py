@@ -279,6 +279,33 @@ async def test_move_to_a_node_that_is_down_fails_for_every_object(archive: Archi
     assert list(failed.FailedSOPInstanceUIDList) == [image.SOPInstanceUID for image in sent]
 
 
+async def test_an_object_that_breaks_the_nodes_association_fails_alone(
+    archive: Archive, dicom_port: int, start_peer: Callable[..., Peer]
+) -> None:
+    peer = start_peer()
+    await add_node(archive.pool, Node("peer", "PEER", "127.0.0.1", peer.port))
+    sent = await store_series(archive, 5)
+    peer.breaks_at = frozenset({sent[1].SOPInstanceUID, sent[4].SOPInstanceUID})
+    responses = await move(dicom_port, STUDY_MOVE, keys("STUDY", StudyInstanceUID=sent[0].StudyInstanceUID))
+    last, failed = responses[-1]
+    assert counts(last) == (0xB000, 3, 2, 0)
+    assert failed is not None
+    assert set(failed.FailedSOPInstanceUIDList) == set(peer.breaks_at)
+    assert peer.stored == [sent[0], sent[2], sent[3]]
+
+
+async def test_a_node_that_breaks_every_association_is_not_called_for_ever(
+    archive: Archive, dicom_port: int, start_peer: Callable[..., Peer]
+) -> None:
+    peer = start_peer()
+    await add_node(archive.pool, Node("peer", "PEER", "127.0.0.1", peer.port))
+    sent = await store_series(archive, 6)
+    peer.breaks_at = frozenset(image.SOPInstanceUID for image in sent)
+    responses = await move(dicom_port, STUDY_MOVE, keys("STUDY", StudyInstanceUID=sent[0].StudyInstanceUID))
+    assert counts(responses[-1][0]) == (0xA702, 0, 6, 0)
+    assert peer.stored == []
+
+
 async def test_move_reencodes_for_a_node_that_takes_implicit_only(
     archive: Archive, dicom_port: int, start_peer: Callable[..., Peer]
 ) -> None:
