@@ -206,7 +206,7 @@ class _Out:
                 break
             position = element.end
             tag = element.tag
-            if tag & 0xFFFF == 0 or tag <= 0x0002FFFF:
+            if tag & 0xFFFF == 0 or tag <= 0x0002FFFF or tag >= 0xFFFE0000:
                 if tag == 0:
                     break
                 continue

@@ -204,6 +204,11 @@ def encode_undefined_item(content: bytes, encoding: Encoding) -> bytes:
     return _mark(ITEM, UNDEFINED_LENGTH, encoding) + content + _mark(ITEM_DELIMITER, 0, encoding)
 
 
+def encode_unknown_sequence(tag: int, items: bytes, encoding: Encoding) -> bytes:
+    """Items in implicit VR as an element of VR UN and undefined length, in explicit VR (PS3.5 6.2.2, note 2)."""
+    return encode_header(tag, b"UN", UNDEFINED_LENGTH, encoding) + items + sequence_delimiter(IMPLICIT_LE)
+
+
 def sequence_delimiter(encoding: Encoding) -> bytes:
     """What ends a sequence of undefined length."""
     return _mark(SEQUENCE_DELIMITER, 0, encoding)

@@ -16,7 +16,7 @@ from pydicom.data import get_testdata_file
 from pydicom.filebase import DicomBytesIO
 from pydicom.filewriter import write_dataset
 
-from dicom_bytes import Node, data_sets, encode, header, nested, sequence, text
+from dicom_bytes import Node, data_sets, encode, header, mark, nested, sequence, text
 from dicom_models import models
 from fileroom.core.errors import InvalidObjectError
 from fileroom.dicom import json_model, uids
@@ -92,6 +92,12 @@ def test_group_lengths_and_file_meta_are_left_out():
     nodes = [text(0x00020010, "UI", "1.2"), Node(0x00080000, "UL", bytes(4)), text(0x00081030, "LO", "A")]
 
     assert list(encoded_to_model(encode(nodes), EXPLICIT)) == ["00081030"]
+
+
+def test_stray_delimiters_are_left_out():
+    data = encode([text(0x00081030, "LO", "A")]) + mark(0xE00D, 0) + encode([text(0x00100020, "LO", "B")])
+
+    assert list(encoded_to_model(data, EXPLICIT)) == ["00081030", "00100020"]
 
 
 def test_character_set_of_the_model_is_utf_8():

@@ -10,8 +10,9 @@ from hypothesis import given, settings
 from pydicom.dataset import Dataset
 from pydicom.filereader import read_dataset
 
-from dicom_bytes import Node, data_sets, encode, sequence, text
+from dicom_bytes import Node, data_sets, encode, mark, nested, sequence, text
 from fileroom.core.errors import InvalidObjectError
+from fileroom.core.limits import SEQUENCE_DEPTH_MAX
 from fileroom.dicom import walk
 from fileroom.dicom.reencode import Surroundings, reencode
 from fileroom.dicom.walk import EXPLICIT_LE, IMPLICIT_LE, RanOutError
@@ -79,6 +80,31 @@ def test_private_elements_are_unknown_unless_their_creator_is_known() -> None:
 def test_group_lengths_are_left_out() -> None:
     nodes = [Node(0x00080000, "UL", b"\x0a\0\0\0"), text(0x00080060, "CS", "CT")]
     assert reencode(encode(nodes), EXPLICIT_LE, IMPLICIT_LE) == encode(nodes[1:], explicit=False)
+
+
+def test_stray_delimiters_are_left_out() -> None:
+    data = mark(0xE00D, 0) + encode([text(0x00080060, "CS", "CT")], explicit=False)
+    assert reencode(data, IMPLICIT_LE, EXPLICIT_LE) == encode([text(0x00080060, "CS", "CT")])
+
+
+@pytest.mark.parametrize("levels", [SEQUENCE_DEPTH_MAX, SEQUENCE_DEPTH_MAX + 1, 1000])
+def test_implicit_nesting_of_any_depth_becomes_explicit(levels: int) -> None:
+    data = nested(levels, explicit=False) + encode([text(0x00100010, "PN", "DOE^JANE")], explicit=False)
+    changed = reencode(data, IMPLICIT_LE, EXPLICIT_LE)
+    assert depth(changed, EXPLICIT_LE) == levels
+    assert [element.tag for element in walk.elements(changed, EXPLICIT_LE)] == [0x00081140, 0x00100010]
+
+
+def depth(data: bytes, encoding: walk.Encoding) -> int:
+    """Levels of sequences down the first element of each item."""
+    levels = 0
+    element = next(walk.elements(data, encoding))
+    while element.vr in (b"SQ", b"UN") or element.undefined_length:
+        encoding = walk.encoding_of_items(encoding, element.vr)
+        first, last, _ = next(walk.items(data, encoding, element.value_start, element.value_end))
+        element = next(walk.elements(data, encoding, first, last))
+        levels += 1
+    return levels
 
 
 def test_surroundings_reach_elements_that_follow() -> None:
