@@ -16,6 +16,8 @@ from fileroom.core.limits import MIB
 from fileroom.dicom import uids
 from fileroom.dicom.correction import correct_header
 from fileroom.index.stored import StoredInstance
+from fileroom.pixels.behind import chunks_behind
+from fileroom.pixels.frames import frame_table
 from fileroom.pixels.source import PixelSource, open_source
 from fileroom.pixels.transcode import transcode_source
 from fileroom.pixels.transcoded import data_set_chunks, header_bytes
@@ -60,4 +62,6 @@ def _encoded(source: PixelSource, syntax: str) -> Iterator[bytes]:
     if source.place is None:
         return iter([header_bytes(source.header, syntax)])
     has_table = source.bytes_total <= TABLE_OBJECT_BYTES_MAX
-    return data_set_chunks(transcode_source(source, syntax), offset_table=has_table)
+    table = frame_table(source)
+    made = transcode_source(source, syntax, table=table)
+    return data_set_chunks(made, offset_table=has_table, behind=chunks_behind(source, table, syntax))

@@ -106,9 +106,15 @@ def can_transcode(
     return Verdict(not reason, reason)
 
 
-def transcode_source(source: PixelSource, target_syntax: str, *, lossy: LossyOptions | None = None) -> Transcoded:
-    """`transcode` for a stored object."""
-    table: FrameTable = frame_table(source)
+def transcode_source(
+    source: PixelSource, target_syntax: str, *, table: FrameTable | None = None, lossy: LossyOptions | None = None
+) -> Transcoded:
+    """`transcode` for a stored object; `table` is its frame table, where that is known already.
+
+    That its last frame is there is seen before the first one leaves.
+    """
+    table = table or frame_table(source)
+    table.segments(table.count - 1)
     frames = iter_frames(table, source.read)
     return transcode(
         source.header, frames, source.transfer_syntax, target_syntax, pixel_keyword=source.pixel_keyword, lossy=lossy

@@ -11,7 +11,8 @@ import copy
 import struct
 import tempfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from itertools import chain
 from typing import IO, Final
 
 import numpy as np
@@ -32,13 +33,15 @@ _BASIC_TABLE_REACH: Final = 0xFFFFFFFF
 _DELIMITER: Final = _ITEM.pack(0xFFFE, 0xE0DD, 0)
 
 
-def data_set_chunks(made: Transcoded, *, offset_table: bool = True) -> Iterator[bytes]:
+def data_set_chunks(made: Transcoded, *, offset_table: bool = True, behind: Iterable[bytes] = ()) -> Iterator[bytes]:
     """The whole data set (no preamble, no file meta) in pieces; frames are encoded as it is taken.
+
+    `behind` are the elements behind the pixel data, encoded (`pixels.behind`).
 
     Raises InvalidObjectError when the header cannot be written in the new encoding, or while it is taken when a frame is
     corrupt or missing: then what was taken so far is no object and must be thrown away.
     """
-    chunks = _plain_chunks(made, offset_table=offset_table)
+    chunks = chain(_plain_chunks(made, offset_table=offset_table), behind)
     if uids.transfer_syntax(made.transfer_syntax).deflated:
         return _deflated(chunks)
     return chunks

@@ -389,6 +389,12 @@ def test_a_wrong_number_of_frames_is_an_error_not_a_short_object(count: int) -> 
         transcode(header(1, 1), [], uids.EXPLICIT_VR_LITTLE_ENDIAN, uids.RLE_LOSSLESS)
 
 
+def test_missing_frames_are_seen_before_anything_leaves() -> None:
+    data = native_file(header(2, 2, bits=8, NumberOfFrames="3"), b"abcdefgh")
+    with pytest.raises(InvalidObjectError, match="frame 3"):
+        transcode_source(source_of(data), uids.RLE_LOSSLESS)
+
+
 # --- how it is written ---
 
 
