@@ -23,7 +23,14 @@ from fileroom.core.errors import DatabaseError, InvalidObjectError, NotFoundErro
 from fileroom.db.pool import Pool
 from fileroom.dicom import uids
 from fileroom.dicom.part10 import build_file_meta
-from fileroom.index.instances import adopt_conflict_file, adopt_file, keep_conflict, record_refusal, withdraw_instance
+from fileroom.index.instances import (
+    adopt_conflict_file,
+    adopt_file,
+    keep_conflict,
+    record_refusal,
+    vouch_for_instance,
+    withdraw_instance,
+)
 from fileroom.index.rows import StoredFacts, build_row
 from fileroom.index.write import AlreadyThere, InstanceRow, UnconfirmedCommitError, WriteOutcome
 from fileroom.storage.store import new_object_key
@@ -187,8 +194,9 @@ class IncomingObject:
 
     async def _withdraw(self, outcome: WriteOutcome) -> None:
         """The rows were committed, but the object is not safe: take them back before anybody is told anything."""
-        if not isinstance(outcome, AlreadyThere):
-            await withdraw_instance(self._archive.pool, self._writer.key)
+        inserted = not isinstance(outcome, AlreadyThere)
+        if inserted and not await withdraw_instance(self._archive.pool, self._writer.key):
+            return  # The same object came again meanwhile, and its own flush of this file succeeded.
         await self._writer.abort()
 
     async def _settle_known_uid(self, facts: StoredFacts, known: AlreadyThere) -> tuple[StoreKind, str]:
@@ -208,6 +216,8 @@ class IncomingObject:
         """This content has a row already: one file is enough, and it must be a whole one."""
         archive = self._archive
         if await self._is_intact(known):
+            if known.is_young:
+                await self._vouch_for(known)
             await archive.store.delete(facts.storage_key)
             return kind, known.storage_key
         # The row stands but its file is lost or cut (a crash, a disk): what has just arrived takes its place.
@@ -217,6 +227,17 @@ class IncomingObject:
         _log.warning("lost_object_replaced", storage_key=known.storage_key, replaced_by=facts.storage_key)
         await archive.store.delete(known.storage_key)
         return StoreKind.STORED, facts.storage_key
+
+    async def _vouch_for(self, known: AlreadyThere) -> None:
+        """The same content came twice at nearly the same time, and the first one's flush may still be under way, or fail.
+
+        Whoever is told that it is there must be able to count on it: we flush it too, and the row says so, so that it
+        is not withdrawn any more.
+        """
+        await self._archive.store.flush(known.storage_key)
+        if not await vouch_for_instance(self._archive.pool, known.storage_key):
+            await self._archive.store.delete(self._writer.key)
+            raise DatabaseError("The object's first copy could not be kept, in this very moment. Send it again.")
 
     async def _is_intact(self, known: AlreadyThere) -> bool:
         try:

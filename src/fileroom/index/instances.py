@@ -59,11 +59,16 @@ async def adopt_file(pool: Pool, facts: StoredFacts) -> bool:
     )
 
 
+async def vouch_for_instance(pool: Pool, storage_key: str) -> bool:
+    """Note that the object is safe, whatever becomes of its first sender's flush. False: the row is gone."""
+    return await _change(pool, "UPDATE instance SET vouched = true WHERE storage_key = %s", storage_key)
+
+
 async def withdraw_instance(pool: Pool, storage_key: str) -> bool:
-    """Take back the row of an object that could not be made safe."""
+    """Take back the row of an object that could not be made safe. False: somebody else has made it safe meanwhile."""
     return await _change(
         pool,
-        """WITH gone AS (DELETE FROM instance WHERE storage_key = %s RETURNING series)
+        """WITH gone AS (DELETE FROM instance WHERE storage_key = %s AND NOT vouched RETURNING series)
            UPDATE series SET instance_count = instance_count - 1, changed_at = now(), documented = false
            FROM gone WHERE series.id = gone.series""",
         storage_key,

@@ -30,6 +30,8 @@ BATCH_ROWS_MAX: Final = 64
 WAITING_ROWS_MAX: Final = 4096
 """More senders than this waiting for the database means it is gone; further objects are refused at once."""
 COMMIT_TIMEOUT_S: Final = 30.0
+YOUNG_FOR_S: Final = 60
+"""Longer than any flush takes."""
 STOP_TIMEOUT_S: Final = COMMIT_TIMEOUT_S
 CONNECT_TIMEOUT_S: Final = 5
 _SERIALIZATION_FAILURES: Final = frozenset({b"40001", b"40P01"})
@@ -82,6 +84,8 @@ class AlreadyThere:
     storage_key: str
     file_bytes: int
     digest: bytes
+    is_young: bool = False
+    """Written within the last minute: its sender's own flush may still be under way, and may fail."""
 
 
 WriteOutcome = Inserted | AlreadyThere
@@ -240,7 +244,9 @@ def _open_connection(url: str) -> abc.PGconn:
         message = _first_line(connection.error_message)
         connection.finish()
         raise DatabaseError(f"The database does not answer: {message}. Check FILEROOM_DATABASE_URL and the server.")
-    result = connection.prepare(_STATEMENT, b"SELECT outcome, storage_key, file_bytes, digest FROM store_instances($1)")
+    result = connection.prepare(
+        _STATEMENT, b"SELECT outcome, storage_key, file_bytes, digest, young FROM store_instances($1)"
+    )
     if result.status != ExecStatus.COMMAND_OK:
         message = _first_line(result.error_message)
         connection.finish()
@@ -284,7 +290,7 @@ def _outcome(result: abc.PGresult, index: int) -> WriteOutcome:
     if result.get_value(index, 0) == b"inserted":
         return Inserted()
     key, size, digest = (result.get_value(index, column) or b"" for column in (1, 2, 3))
-    return AlreadyThere(key.decode(), int(size), bytes.fromhex(digest.decode()))
+    return AlreadyThere(key.decode(), int(size), bytes.fromhex(digest.decode()), result.get_value(index, 4) == b"t")
 
 
 # --- the database function ---
@@ -354,7 +360,7 @@ def _store_instances_sql() -> str:
     values = ", ".join(_INSTANCE_VALUES.get(name, f"i.{name}") for name, _ in instance)
     return f"""
 CREATE OR REPLACE FUNCTION store_instances(batch jsonb)
-RETURNS TABLE (outcome text, storage_key text, file_bytes bigint, digest text) LANGUAGE plpgsql AS $$
+RETURNS TABLE (outcome text, storage_key text, file_bytes bigint, digest text, young boolean) LANGUAGE plpgsql AS $$
 #variable_conflict use_column
 DECLARE
     entry jsonb;
@@ -374,7 +380,8 @@ BEGIN
                 ON CONFLICT (sop_instance_uid) DO NOTHING
                 RETURNING id INTO the_instance;
             EXIT WHEN the_instance IS NOT NULL;
-            RETURN QUERY SELECT 'there', i.storage_key, i.file_bytes, encode(i.digest, 'hex')
+            RETURN QUERY SELECT 'there', i.storage_key, i.file_bytes, encode(i.digest, 'hex'),
+                    i.received_at > now() - interval '{YOUNG_FOR_S} seconds'
                 FROM instance i WHERE i.sop_instance_uid = entry->'instance'->>'sop_instance_uid';
             EXIT WHEN FOUND;  -- else it was deleted just now: insert again
         END LOOP;
@@ -384,7 +391,7 @@ BEGIN
             UPDATE study SET sop_classes = array_append(sop_classes, entry->'instance'->>'sop_class_uid')
                 WHERE id = (SELECT study FROM series WHERE id = the_series)
                 AND NOT sop_classes @> ARRAY[entry->'instance'->>'sop_class_uid'];
-            RETURN QUERY SELECT 'inserted', NULL::text, NULL::bigint, NULL::text;
+            RETURN QUERY SELECT 'inserted', NULL::text, NULL::bigint, NULL::text, NULL::boolean;
         END IF;
     END LOOP;
 END $$;

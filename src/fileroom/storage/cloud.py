@@ -69,6 +69,10 @@ class CloudStore:
             found = await obstore.head_async(self.engine, key)
         return StoredObject(key, found["size"], found["last_modified"])
 
+    async def flush(self, key: str) -> None:
+        """What can be seen here is complete, and the store has promised to keep it."""
+        await self.stat(key)
+
     async def delete(self, key: str) -> None:
         """Delete the object."""
         with contextlib.suppress(NotFoundError), translated(key, "delete"):

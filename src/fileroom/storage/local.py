@@ -94,6 +94,10 @@ class LocalStore:
         with _translated(key, "read"):
             return _stored_object(key, os.stat(self.path(key)))
 
+    async def flush(self, key: str) -> None:
+        """Flush the file."""
+        await self._in_thread(self._flush_file, key)
+
     async def delete(self, key: str) -> None:
         """Unlink the file."""
         with _translated(key, "delete"), contextlib.suppress(FileNotFoundError):
@@ -157,6 +161,14 @@ class LocalStore:
 
     async def _in_thread(self, function: Callable[[*Arguments], Result], *arguments: *Arguments) -> Result:
         return await asyncio.get_running_loop().run_in_executor(self._threads, function, *arguments)
+
+    def _flush_file(self, key: str) -> None:
+        with _translated(key, "write"):
+            descriptor = os.open(self.path(key), os.O_RDONLY)
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
 
     def _scan_folder(self, folder: Path) -> tuple[list[Path], list[StoredObject]]:
         below: list[Path] = []

@@ -67,6 +67,9 @@ class ObjectStore(Protocol):
     async def stat(self, key: str) -> StoredObject:
         """What the store knows of the object. Raises NotFoundError, StorageError."""
 
+    async def flush(self, key: str) -> None:
+        """Make sure that the object survives a power failure, whoever wrote it. Raises NotFoundError, StorageError."""
+
     async def delete(self, key: str) -> None:
         """Remove the object; that it is not there is no error."""
 

@@ -286,6 +286,24 @@ async def test_nobody_is_told_before_the_flush_is_done(failing: Archive) -> None
     assert (await storing).kind is StoreKind.STORED
 
 
+async def test_a_copy_that_was_answered_outlives_the_failure_of_the_first_ones_flush(failing: Archive) -> None:
+    assert isinstance(failing.store, FailingStore)
+    failing.store.before_flush = asyncio.Event()
+    first = asyncio.create_task(store_file(failing, make_file()))
+    async with asyncio.timeout(10):
+        while not await rows(failing):
+            pass
+    gate, failing.store.before_flush = failing.store.before_flush, None
+    second = await store_file(failing, make_file())
+    assert second.kind is StoreKind.ALREADY_THERE
+    failing.store.flush_error = StorageError("The disk is broken.")
+    gate.set()
+    with pytest.raises(StorageError):
+        await first
+    assert await rows(failing) == [(UID, second.storage_key)]
+    assert await files(failing) == [second.storage_key]
+
+
 # --- the database fails ---
 
 

@@ -28,7 +28,7 @@ HOUSEKEEPING = {
     Level.PATIENT: {"id", "identity", "created_at"},
     Level.STUDY: {"id", "patient", "modalities", "sop_classes", "received_at"},
     Level.SERIES: {"id", "study", "instance_count", "changed_at", "documented", "document_key"},
-    Level.INSTANCE: {"id", "series", *(name for name, _ in STORED_COLUMNS)},
+    Level.INSTANCE: {"id", "series", "vouched", *(name for name, _ in STORED_COLUMNS)},
 }
 """Columns that hold no attribute."""
 

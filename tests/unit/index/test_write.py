@@ -115,12 +115,12 @@ async def test_the_same_series_uid_in_two_studies_is_two_series(archive: Archive
 async def test_a_known_uid_is_told_with_what_is_there(writer: IndexWriter) -> None:
     await writer.write(row("1", "1", "1", digest="0b", file_bytes=77))
     again = await writer.write(row("1", "1", "1", digest="0c", storage_key="objects/other"))
-    assert again == AlreadyThere("objects/1.1.1", 77, b"\x0b")
+    assert again == AlreadyThere("objects/1.1.1", 77, b"\x0b", is_young=True)
 
 
 async def test_of_the_same_uid_in_one_batch_the_first_stays(archive: Archive, writer: IndexWriter) -> None:
     rows = [row("1", "1", "1", digest=f"0{n}", storage_key=f"objects/{n}") for n in range(3)]
-    there = AlreadyThere("objects/0", 10, b"\x00")
+    there = AlreadyThere("objects/0", 10, b"\x00", is_young=True)
     assert await write_all(writer, [*rows, row("1", "1", "2")]) == [Inserted(), there, there, Inserted()]
     assert await ask(archive, "SELECT instance_count FROM series") == [(2,)]
 

@@ -155,6 +155,8 @@ CREATE TABLE instance (
     pixel_offset bigint,
     -- SHA-256 of the data set as received.
     digest bytea NOT NULL,
+    -- A second sender of the same object was told that it is safe: the first one's failure must not take it away.
+    vouched boolean NOT NULL DEFAULT false,
     received_at timestamptz NOT NULL DEFAULT now(),
     received_by text NOT NULL,
     sender text NOT NULL DEFAULT ''
