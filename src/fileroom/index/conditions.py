@@ -333,7 +333,8 @@ def moment_function_sql() -> str:
     Parts of the time that are missing count as zero, a missing or wrong offset too.
     """
     return r"""
-CREATE OR REPLACE FUNCTION dicom_moment(day text, clock text, zone text) RETURNS text LANGUAGE plpgsql IMMUTABLE AS $$
+DROP FUNCTION IF EXISTS dicom_moment(text, text, text);
+CREATE FUNCTION dicom_moment(day text, clock text, zone text) RETURNS text LANGUAGE plpgsql IMMUTABLE AS $$
 DECLARE
     digits text := rpad(coalesce(substring(clock from '^\d+'), ''), 6, '0');
     moment timestamp;

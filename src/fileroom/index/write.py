@@ -297,7 +297,10 @@ def _outcome(result: abc.PGresult, index: int) -> WriteOutcome:
 
 
 def store_function_sql() -> str:
-    """The text of `store_instances(jsonb)` and of `ensure_series`, for the schema's repeatables."""
+    """The text of `store_instances(jsonb)` and of `ensure_series`, for the schema's repeatables.
+
+    Dropped first, as REPLACE cannot change what a function returns or how its arguments are called.
+    """
     return f"{_ensure_series_sql()}\n{_store_instances_sql()}"
 
 
@@ -314,7 +317,8 @@ def _ensure_series_sql() -> str:
     patient, study, series = (columns_at(level) for level in (Level.PATIENT, Level.STUDY, Level.SERIES))
     fill = ", ".join(f"{name} = coalesce(study.{name}, s.{name})" for name, _ in study)
     return f"""
-CREATE OR REPLACE FUNCTION ensure_series(entry jsonb) RETURNS bigint LANGUAGE plpgsql AS $$
+DROP FUNCTION IF EXISTS ensure_series(jsonb);
+CREATE FUNCTION ensure_series(entry jsonb) RETURNS bigint LANGUAGE plpgsql AS $$
 DECLARE
     the_patient bigint;
     the_study bigint;
@@ -359,7 +363,8 @@ def _store_instances_sql() -> str:
     instance = (*columns_at(Level.INSTANCE), *STORED_COLUMNS)
     values = ", ".join(_INSTANCE_VALUES.get(name, f"i.{name}") for name, _ in instance)
     return f"""
-CREATE OR REPLACE FUNCTION store_instances(batch jsonb)
+DROP FUNCTION IF EXISTS store_instances(jsonb);
+CREATE FUNCTION store_instances(batch jsonb)
 RETURNS TABLE (outcome text, storage_key text, file_bytes bigint, digest text, young boolean) LANGUAGE plpgsql AS $$
 #variable_conflict use_column
 DECLARE

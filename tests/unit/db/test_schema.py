@@ -48,6 +48,15 @@ def test_functions_are_replaced_when_their_text_changes(new_database: NewDatabas
     assert ask(url, "SELECT count(*) FROM schema_repeatable") == [(1,)]
 
 
+def test_a_function_of_an_earlier_version_gives_way_whatever_it_returned(new_database: NewDatabase) -> None:
+    url = new_database("earlier")
+    migrate(url)
+    for function in ("store_instances(x jsonb)", "ensure_series(x jsonb)", "dicom_moment(x text, y text, z text)"):
+        ask(url, f"CREATE FUNCTION {function} RETURNS TABLE (a int) LANGUAGE sql AS 'SELECT 1'")
+    migrate(url, repeatables())
+    assert ask(url, "SELECT count(*) FROM store_instances('[]')") == [(0,)]
+
+
 def test_processes_that_start_together_migrate_once(new_database: NewDatabase) -> None:
     url = new_database("together")
     program = "import sys; from fileroom.db.schema import migrate; migrate(sys.argv[1], ['SELECT 1'])"
