@@ -14,7 +14,7 @@ from typing import BinaryIO
 from fileroom.archive.dicomdir import make_file_set
 from fileroom.archive.retrieve import Selection, StoredInstance, find_instances, open_object
 from fileroom.archive.services import Archive
-from fileroom.core.errors import ConflictError, NotFoundError
+from fileroom.core.errors import ConflictError, InvalidObjectError, NotFoundError, TooLargeError, UnsupportedError
 from fileroom.dicom import uids
 
 Progress = Callable[[int, int], None]
@@ -118,10 +118,14 @@ def _names(instances: list[StoredInstance]) -> list[tuple[str, StoredInstance]]:
 async def _write(
     archive: Archive, instance: StoredInstance, file: BinaryIO | object, transfer_syntax: str | None = None
 ) -> int:
-    opened = await open_object(archive, instance, transfer_syntax, part10=True)
     written = 0
-    async for piece in opened.chunks:
-        written += await asyncio.to_thread(file.write, piece)  # type: ignore[union-attr]  # ZIP members have no type of their own
+    try:
+        opened = await open_object(archive, instance, transfer_syntax, part10=True)
+        async for piece in opened.chunks:
+            written += await asyncio.to_thread(file.write, piece)  # type: ignore[union-attr]  # ZIP members have no type of their own
+    except (InvalidObjectError, UnsupportedError, TooLargeError) as error:
+        hint = " Export as a folder or a ZIP file, which take every object as it is stored." if transfer_syntax else ""
+        raise type(error)(f"Object {instance.sop_instance_uid} cannot be exported: {error}.{hint}") from error
     return written
 
 

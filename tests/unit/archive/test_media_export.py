@@ -17,7 +17,7 @@ from fileroom.archive.correct import Corrections, add_corrections
 from fileroom.archive.media_export import export_folder, export_media, export_zip
 from fileroom.archive.media_import import import_paths
 from fileroom.archive.services import Archive
-from fileroom.core.errors import ConflictError, NotFoundError
+from fileroom.core.errors import ConflictError, InvalidObjectError, NotFoundError
 from fileroom.dicom import uids
 from fileroom.dicom.correction import AttributeCorrection
 from fileroom.index.stored import Selection
@@ -210,6 +210,13 @@ async def test_an_empty_folder_will_do(archive: Archive, tmp_path: Path) -> None
         target = tmp_path / export.__name__
         target.mkdir()
         assert (await export(archive, STUDY, target)).objects == 4
+
+
+async def test_an_object_that_a_medium_cannot_have_is_named(archive: Archive, tmp_path: Path) -> None:
+    await store_file(archive, make_file(uids.EXPLICIT_VR_BIG_ENDIAN, pixels=b"few!"))
+    with pytest.raises(InvalidObjectError, match=r"1\.2\.3\.1\.1\.1 cannot be exported: .*folder or a ZIP"):
+        await export_media(archive, STUDY, tmp_path / "cd")
+    assert (await export_zip(archive, STUDY, tmp_path / "out.zip")).objects == 1
 
 
 async def test_a_broken_export_leaves_no_half_zip_file(archive: Archive, tmp_path: Path) -> None:
