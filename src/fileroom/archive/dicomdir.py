@@ -12,10 +12,13 @@ from typing import Final
 
 import pydicom
 from pydicom.dataset import Dataset
+from pydicom.filebase import DicomBytesIO
 from pydicom.fileset import FileSet
+from pydicom.filewriter import write_dataset
 
 from fileroom.core.errors import UnsupportedError
 from fileroom.core.limits import MIB
+from fileroom.pixels.header_values import BROKEN
 
 _DICOMDIR: Final = "DICOMDIR"
 _DATES: Final = ("StudyDate", "SeriesDate", "AcquisitionDate", "ContentDate", "InstanceCreationDate")
@@ -81,14 +84,31 @@ def _file_set() -> Iterator[FileSet]:
 def _add_record(file_set: FileSet, path: Path) -> str:
     """The SOP Instance UID of the file, whose header is now in the file-set."""
     header = pydicom.dcmread(path, stop_before_pixels=True, defer_size=MIB)
-    _make_up(header)
+    uid = str(header.SOPInstanceUID)
     try:
+        _make_up(header)
         file_set.add(header)
-    except (ValueError, NotImplementedError) as error:
+    except (RecursionError, *BROKEN):
+        _add_what_can_be_written(file_set, header, uid)
+    return uid
+
+
+def _add_what_can_be_written(file_set: FileSet, header: Dataset, uid: str) -> None:
+    """One broken attribute must not keep an object from the medium: it is only missing in the directory."""
+    for tag in list(header.keys()):
+        try:
+            stream = DicomBytesIO()
+            stream.is_implicit_VR, stream.is_little_endian = False, True
+            write_dataset(stream, Dataset({tag: header[tag]}))
+        except (RecursionError, *BROKEN):
+            del header[tag]
+    try:
+        _make_up(header)
+        file_set.add(header)
+    except (RecursionError, *BROKEN) as error:
         raise UnsupportedError(
-            f"Object {header.SOPInstanceUID} cannot stand in a DICOMDIR: {error} Export it as a folder or a ZIP file."
+            f"Object {uid} cannot stand in a DICOMDIR: {error} Export it as a folder or a ZIP file."
         ) from error
-    return str(header.SOPInstanceUID)
 
 
 def _make_up(header: Dataset) -> None:

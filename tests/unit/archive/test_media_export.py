@@ -174,6 +174,16 @@ async def test_names_in_the_directory_are_readable(archive: Archive, tmp_path: P
     assert str(patient.PatientName) == name
 
 
+async def test_a_broken_attribute_is_missing_only_in_the_directory(archive: Archive, tmp_path: Path) -> None:
+    broken = b"\x08\x00\x64\x00OB\x00\x00\x04\x00\x00\x00DV  "  # Conversion Type is CS
+    element = b"\x08\x00\x60\x00CS"
+    file = make_file(**COMPLETE)
+    await store_file(archive, file.replace(element, broken + element))
+    await export_media(archive, STUDY, tmp_path / "cd")
+    [path] = read_medium(tmp_path / "cd").values()
+    assert broken in path.read_bytes()
+
+
 async def test_a_medium_carries_explicit_little_endian(archive: Archive, tmp_path: Path) -> None:
     file = make_file(uids.IMPLICIT_VR_LITTLE_ENDIAN, **COMPLETE)
     await store_file(archive, file)
