@@ -5,16 +5,20 @@ Records need attributes that many objects lack. What is missing is made up in th
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
 import pydicom
+from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
 from pydicom.filebase import DicomBytesIO
+from pydicom.filereader import read_file_meta_info
 from pydicom.fileset import FileSet
 from pydicom.filewriter import write_dataset
+from pydicom.tag import BaseTag
 
 from fileroom.core.errors import UnsupportedError
 from fileroom.core.limits import MIB
@@ -61,7 +65,9 @@ def make_file_set(folder: Path, paths: Iterable[Path]) -> None:
 
     `paths` must be on the file system of `folder`. Raises UnsupportedError.
     """
-    with _file_set() as file_set:
+    # What pydicom says about odd values names patients.
+    with warnings.catch_warnings(), _file_set() as file_set:
+        warnings.simplefilter("ignore")
         objects = {_add_record(file_set, path): path for path in paths}
         file_set.write(folder)  # headers only; the files themselves follow
         unfinished = folder / f"{_DICOMDIR}.part"
@@ -83,7 +89,10 @@ def _file_set() -> Iterator[FileSet]:
 
 def _add_record(file_set: FileSet, path: Path) -> str:
     """The SOP Instance UID of the file, whose header is now in the file-set."""
-    header = pydicom.dcmread(path, stop_before_pixels=True, defer_size=MIB)
+    try:
+        header = pydicom.dcmread(path, stop_before_pixels=True, defer_size=MIB)
+    except (RecursionError, OSError) as error:  # pydicom's words for sequences too deep, and for lost delimiters
+        raise _unfit(str(read_file_meta_info(path).MediaStorageSOPInstanceUID), error) from error
     uid = str(header.SOPInstanceUID)
     try:
         _make_up(header)
@@ -96,19 +105,29 @@ def _add_record(file_set: FileSet, path: Path) -> str:
 def _add_what_can_be_written(file_set: FileSet, header: Dataset, uid: str) -> None:
     """One broken attribute must not keep an object from the medium: it is only missing in the directory."""
     for tag in list(header.keys()):
-        try:
-            stream = DicomBytesIO()
-            stream.is_implicit_VR, stream.is_little_endian = False, True
-            write_dataset(stream, Dataset({tag: header[tag]}))
-        except (RecursionError, *BROKEN):
+        if not _can_be_written(header, tag):
             del header[tag]
     try:
         _make_up(header)
         file_set.add(header)
     except (RecursionError, *BROKEN) as error:
-        raise UnsupportedError(
-            f"Object {uid} cannot stand in a DICOMDIR: {error} Export it as a folder or a ZIP file."
-        ) from error
+        raise _unfit(uid, error) from error
+
+
+def _can_be_written(header: Dataset, tag: BaseTag) -> bool:
+    stream = DicomBytesIO()
+    stream.is_implicit_VR, stream.is_little_endian = False, True
+    try:
+        element = header[tag]
+        # Made anew, for pydicom looks at what it is given more closely than at what it reads.
+        write_dataset(stream, Dataset({tag: DataElement(tag, element.VR, element.value)}))
+    except (RecursionError, *BROKEN):
+        return False
+    return str(element.VR) != "UN"  # pydicom's way to say that a value is none of its VR
+
+
+def _unfit(uid: str, error: Exception) -> UnsupportedError:
+    return UnsupportedError(f"Object {uid} cannot stand in a DICOMDIR: {error}. Export it as a folder or a ZIP file.")
 
 
 def _make_up(header: Dataset) -> None:
@@ -117,8 +136,9 @@ def _make_up(header: Dataset) -> None:
             delattr(header, keyword)
     dates = (str(header.get(keyword) or "") for keyword in _DATES)
     day = next((date for date in dates if date), _DATE_UNKNOWN)
-    # Patients without an ID must not become one patient.
-    missing = _MADE_UP | dict.fromkeys(_MADE_UP_DATES, day) | {"PatientID": f"UNKNOWN {header.StudyInstanceUID}"[:64]}
+    # Patients without an ID must not become one patient. Palettes and templates belong to no study.
+    study = header.get("StudyInstanceUID") or header.SOPInstanceUID
+    missing = _MADE_UP | dict.fromkeys(_MADE_UP_DATES, day) | {"PatientID": f"UNKNOWN {study}"[:64]}
     for keyword, value in missing.items():
         if keyword not in header or not header[keyword].VM:
             setattr(header, keyword, value)

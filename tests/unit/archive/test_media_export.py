@@ -13,11 +13,12 @@ import pydicom
 import pytest
 from pydicom.fileset import FileSet
 
+from dicom_bytes import nested
 from fileroom.archive.correct import Corrections, add_corrections
 from fileroom.archive.media_export import export_folder, export_media, export_zip
 from fileroom.archive.media_import import import_paths
 from fileroom.archive.services import Archive
-from fileroom.core.errors import ConflictError, InvalidObjectError, NotFoundError
+from fileroom.core.errors import ConflictError, InvalidObjectError, NotFoundError, UnsupportedError
 from fileroom.dicom import uids
 from fileroom.dicom.correction import AttributeCorrection
 from fileroom.index.stored import Selection
@@ -174,14 +175,38 @@ async def test_names_in_the_directory_are_readable(archive: Archive, tmp_path: P
     assert str(patient.PatientName) == name
 
 
-async def test_a_broken_attribute_is_missing_only_in_the_directory(archive: Archive, tmp_path: Path) -> None:
-    broken = b"\x08\x00\x64\x00OB\x00\x00\x04\x00\x00\x00DV  "  # Conversion Type is CS
-    element = b"\x08\x00\x60\x00CS"
+@pytest.mark.parametrize(
+    "broken",
+    [
+        b"\x08\x00\x64\x00OB\x00\x00\x04\x00\x00\x00DV  ",  # Conversion Type is CS
+        b"\x20\x00\x13\x00IS\x04\x000x1F",  # Instance Number is decimal
+    ],
+)
+async def test_a_broken_attribute_is_missing_only_in_the_directory(
+    archive: Archive, tmp_path: Path, broken: bytes
+) -> None:
     file = make_file(**COMPLETE)
-    await store_file(archive, file.replace(element, broken + element))
+    at = file.index({0x08: b"\x08\x00\x60\x00CS", 0x20: b"\x20\x00\x13\x00IS"}[broken[0]])
+    await store_file(archive, file[:at] + broken + file[at + (10 if broken[0] == 0x20 else 0) :])
     await export_media(archive, STUDY, tmp_path / "cd")
     [path] = read_medium(tmp_path / "cd").values()
     assert broken in path.read_bytes()
+
+
+async def test_an_object_that_pydicom_cannot_read_is_named(archive: Archive, tmp_path: Path) -> None:
+    file = make_file()
+    at = file.index(b"\x10\x00\x10\x00PN")
+    await store_file(archive, file[:at] + nested(1000) + file[at:])
+    with pytest.raises(UnsupportedError, match=r"1\.2\.3\.1\.1\.1 cannot stand in a DICOMDIR"):
+        await export_media(archive, STUDY, tmp_path / "cd")
+
+
+async def test_an_object_without_a_study_stands_in_the_directory(archive: Archive, tmp_path: Path) -> None:
+    palette = pydicom.dcmread(Path(pydicom.__file__).parent / "data/palettes/pet.dcm")
+    outcome = await store_file(archive, (Path(pydicom.__file__).parent / "data/palettes/pet.dcm").read_bytes())
+    assert "StudyInstanceUID" not in palette
+    await export_media(archive, Selection(sop_uids=(outcome.sop_instance_uid,)), tmp_path / "cd")
+    assert list(read_medium(tmp_path / "cd")) == [palette.SOPInstanceUID]
 
 
 async def test_a_medium_carries_explicit_little_endian(archive: Archive, tmp_path: Path) -> None:
