@@ -94,17 +94,8 @@ def _add_record(file_set: FileSet, path: Path) -> str:
     except (RecursionError, OSError) as error:  # pydicom's words for sequences too deep, and for lost delimiters
         raise _unfit(str(read_file_meta_info(path).MediaStorageSOPInstanceUID), error) from error
     uid = str(header.SOPInstanceUID)
-    try:
-        _make_up(header)
-        file_set.add(header)
-    except (RecursionError, *BROKEN):
-        _add_what_can_be_written(file_set, header, uid)
-    return uid
-
-
-def _add_what_can_be_written(file_set: FileSet, header: Dataset, uid: str) -> None:
-    """One broken attribute must not keep an object from the medium: it is only missing in the directory."""
     for tag in list(header.keys()):
+        # One broken attribute must not keep an object from the medium: it is only missing in the directory.
         if not _can_be_written(header, tag):
             del header[tag]
     try:
@@ -112,6 +103,7 @@ def _add_what_can_be_written(file_set: FileSet, header: Dataset, uid: str) -> No
         file_set.add(header)
     except (RecursionError, *BROKEN) as error:
         raise _unfit(uid, error) from error
+    return uid
 
 
 def _can_be_written(header: Dataset, tag: BaseTag) -> bool:

@@ -18,11 +18,12 @@ from fileroom.archive.correct import Corrections, add_corrections
 from fileroom.archive.media_export import export_folder, export_media, export_zip
 from fileroom.archive.media_import import import_paths
 from fileroom.archive.services import Archive
+from fileroom.archive.store import Claim, begin
 from fileroom.core.errors import ConflictError, InvalidObjectError, NotFoundError, UnsupportedError
 from fileroom.dicom import uids
 from fileroom.dicom.correction import AttributeCorrection
 from fileroom.index.stored import Selection
-from stored_objects import EXPLICIT_LE, data_set_of, make_file, store_file
+from stored_objects import CT, EXPLICIT_LE, data_set_of, make_file, store_file
 
 STUDY = Selection(study_uids=("1.2.3.1",))
 COMPLETE = {"StudyTime": "101010", "StudyID": "S1"}
@@ -196,7 +197,9 @@ async def test_a_broken_attribute_is_missing_only_in_the_directory(
 async def test_an_object_that_pydicom_cannot_read_is_named(archive: Archive, tmp_path: Path) -> None:
     file = make_file()
     at = file.index(b"\x10\x00\x10\x00PN")
-    await store_file(archive, file[:at] + nested(1000) + file[at:])
+    incoming = begin(archive, Claim(CT, "1.2.3.1.1.1", EXPLICIT_LE, "test"))
+    incoming.write(memoryview(data_set_of(file[:at] + nested(1000) + file[at:])))
+    await incoming.finish()
     with pytest.raises(UnsupportedError, match=r"1\.2\.3\.1\.1\.1 cannot stand in a DICOMDIR"):
         await export_media(archive, STUDY, tmp_path / "cd")
 
