@@ -28,7 +28,19 @@ def main(venv: Path, requirements: Path) -> None:
     if uv:
         run([uv, "pip", "install", "-q", "--python", python, "--require-hashes", "-r", requirements])
     else:
-        run([python, "-m", "pip", "install", "-q", "--disable-pip-version-check", "--require-hashes", "-r", requirements])
+        run(
+            [
+                python,
+                "-m",
+                "pip",
+                "install",
+                "-q",
+                "--disable-pip-version-check",
+                "--require-hashes",
+                "-r",
+                requirements,
+            ]
+        )
     install_in_place(venv)
 
 
