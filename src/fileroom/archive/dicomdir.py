@@ -49,6 +49,8 @@ _MADE_UP: Final = {
     "DataPointColumns": 0,
 }
 """Type 1 attributes of records (PS3.3 F.5) and what stands for them where an object has none."""
+_LAST_GROUP_OF_OTHERS: Final = 0x0004
+"""Commands, file meta information and directories have groups of their own, which no object should have."""
 _MADE_UP_DATES: Final = ("StudyDate", "ContentDate", "PresentationCreationDate", "InstanceCreationDate")
 _LEFT_OUT_WHEN_EMPTY: Final = (
     "ReferencedSeriesSequence",
@@ -107,6 +109,8 @@ def _add_record(file_set: FileSet, path: Path) -> str:
 
 
 def _can_be_written(header: Dataset, tag: BaseTag) -> bool:
+    if tag.group <= _LAST_GROUP_OF_OTHERS:
+        return False
     stream = DicomBytesIO()
     stream.is_implicit_VR, stream.is_little_endian = False, True
     try:
