@@ -9,13 +9,19 @@ import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Final
 
 from fileroom.archive.dicomdir import make_file_set
 from fileroom.archive.retrieve import Selection, StoredInstance, find_instances, open_object
 from fileroom.archive.services import Archive
 from fileroom.core.errors import ConflictError, InvalidObjectError, NotFoundError, TooLargeError, UnsupportedError
 from fileroom.dicom import uids
+from fileroom.dicom.uids import Family
+
+_NOT_ON_MEDIA: Final = frozenset(
+    {uids.IMPLICIT_VR_LITTLE_ENDIAN, uids.EXPLICIT_VR_BIG_ENDIAN, uids.DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN}
+)
+_FAMILIES_NOT_ON_MEDIA: Final = frozenset({Family.JPEG_XL, Family.DEFLATED_FRAME})
 
 Progress = Callable[[int, int], None]
 """Called with (objects done, objects in all)."""
@@ -130,9 +136,10 @@ async def _write(
 
 
 def _media_syntax(instance: StoredInstance) -> str | None:
-    """General purpose media (PS3.11 D) carry Explicit VR Little Endian or the JPEG families, never the others."""
-    odd = (uids.IMPLICIT_VR_LITTLE_ENDIAN, uids.EXPLICIT_VR_BIG_ENDIAN, uids.DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN)
-    return uids.EXPLICIT_VR_LITTLE_ENDIAN if instance.transfer_syntax_uid in odd else None
+    """General purpose media (PS3.11 D) carry Explicit VR Little Endian or the older compressions, never the others."""
+    stored = instance.transfer_syntax_uid
+    is_odd = stored in _NOT_ON_MEDIA or uids.transfer_syntax(stored).family in _FAMILIES_NOT_ON_MEDIA
+    return uids.EXPLICIT_VR_LITTLE_ENDIAN if is_odd else None
 
 
 def _require_empty(folder: Path) -> None:

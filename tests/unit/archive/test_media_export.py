@@ -17,6 +17,7 @@ from dicom_bytes import nested
 from fileroom.archive.correct import Corrections, add_corrections
 from fileroom.archive.media_export import export_folder, export_media, export_zip
 from fileroom.archive.media_import import import_paths
+from fileroom.archive.retrieve import list_instances, open_object
 from fileroom.archive.services import Archive
 from fileroom.archive.store import Claim, begin
 from fileroom.core.errors import ConflictError, InvalidObjectError, NotFoundError, UnsupportedError
@@ -220,6 +221,20 @@ async def test_a_medium_carries_explicit_little_endian(archive: Archive, tmp_pat
     [path] = read_medium(tmp_path / "cd").values()
     assert pydicom.dcmread(path).file_meta.TransferSyntaxUID == EXPLICIT_LE
     assert pydicom.dcmread(path) == pydicom.dcmread(io.BytesIO(file))
+
+
+async def test_a_medium_carries_no_jpeg_xl(archive: Archive, tmp_path: Path) -> None:
+    original = make_file(**COMPLETE)
+    outcome = await store_file(archive, original)
+    [instance] = await list_instances(archive, Selection(sop_uids=(outcome.sop_instance_uid,)))
+    opened = await open_object(archive, instance, uids.JPEG_XL_LOSSLESS, part10=True)
+    packed = b"".join([piece async for piece in opened.chunks])
+    packed = packed.replace(b"1.2.3.1.1.1\0", b"1.2.3.9.9.9\0").replace(b"1.2.3.1\0", b"1.2.3.9\0")
+    await store_file(archive, packed)
+    await export_media(archive, Selection(study_uids=("1.2.3.9",)), tmp_path / "cd")
+    [path] = read_medium(tmp_path / "cd").values()
+    assert pydicom.dcmread(path).file_meta.TransferSyntaxUID == EXPLICIT_LE
+    assert pydicom.dcmread(path).PixelData == pydicom.dcmread(io.BytesIO(original)).PixelData
 
 
 # --- refusals ---
