@@ -13,12 +13,13 @@ from __future__ import annotations
 
 import asyncio
 import select
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeVarTuple
 
+import psycopg
 import structlog
-from psycopg import pq
+from psycopg import AsyncConnection, pq
 from psycopg.pq import ConnStatus, ExecStatus, abc
 
 from fileroom.core.errors import DatabaseError
@@ -34,8 +35,12 @@ YOUNG_FOR_S: Final = 60
 """Longer than any flush takes."""
 STOP_TIMEOUT_S: Final = COMMIT_TIMEOUT_S
 CONNECT_TIMEOUT_S: Final = 5
+"""For each address of the server, libpq's own."""
+OPEN_TIMEOUT_S: Final = 20.0
+"""Until a new connection is ready for work, with looking up names and preparing the statement."""
 _SERIALIZATION_FAILURES: Final = frozenset({b"40001", b"40P01"})
 _STATEMENT: Final = b"store_instances"
+_QUERY: Final = b"SELECT outcome, storage_key, file_bytes, digest, young FROM store_instances($1)"
 
 _log = structlog.get_logger(__name__)
 
@@ -88,6 +93,7 @@ class AlreadyThere:
     """Written within the last minute: its sender's own flush may still be under way, and may fail."""
 
 
+Arguments = TypeVarTuple("Arguments")
 WriteOutcome = Inserted | AlreadyThere
 _Entry = tuple[InstanceRow, asyncio.Future[WriteOutcome]]
 
@@ -100,8 +106,9 @@ class IndexWriter:
         self._waiting: list[_Entry] = []
         self._under_way: list[_Entry] = []
         self._wake = asyncio.Event()
-        self._connection: abc.PGconn | None = None
+        self._connection: AsyncConnection | None = None
         self._task: asyncio.Task[None] | None = None
+        self._is_stopping = False
 
     async def start(self) -> None:
         """Connect and begin to work. Raises DatabaseError."""
@@ -109,7 +116,8 @@ class IndexWriter:
         self._task = asyncio.create_task(self._work(), name="index-writer")
 
     async def stop(self) -> None:
-        """Finish what is under way and what is waiting, then close. What could not be finished fails."""
+        """Finish what is under way and what is waiting, then close. What could not be finished fails, what comes now too."""
+        self._is_stopping = True
         unfinished = {future for _, future in (*self._under_way, *self._waiting) if not future.done()}
         if unfinished and self._task:
             _, unfinished = await asyncio.wait(unfinished, timeout=STOP_TIMEOUT_S)
@@ -126,6 +134,9 @@ class IndexWriter:
     def write(self, row: InstanceRow) -> asyncio.Future[WriteOutcome]:
         """A future that is done when the row is committed. It fails with DatabaseError when it is not."""
         future: asyncio.Future[WriteOutcome] = asyncio.get_running_loop().create_future()
+        if self._is_stopping:
+            future.set_exception(DatabaseError("Fileroom stops. Try again later."))
+            return future
         if len(self._waiting) >= WAITING_ROWS_MAX:
             future.set_exception(
                 DatabaseError("The database is too slow: too many objects wait for it. Try again later.")
@@ -174,16 +185,18 @@ class IndexWriter:
     async def _store(self, rows: list[InstanceRow]) -> list[WriteOutcome]:
         argument = b"[" + b",".join(row.json for row in rows) + b"]"
         for attempt in range(3):
-            if self._connection is not None and _is_readable(self._connection.socket):
+            pgconn = self._connection.pgconn if self._connection is not None else None
+            if pgconn is not None and _is_readable(pgconn.socket):
                 self._disconnect()  # What an idle connection has to say is, nearly always, farewell.
-            if self._connection is None:
-                await self._connect()
+                pgconn = None
+            if pgconn is None:
+                pgconn = await self._connect()
             try:
                 async with asyncio.timeout(COMMIT_TIMEOUT_S):
-                    result = await self._execute(argument)
-            except (TimeoutError, DatabaseError, OSError) as error:
+                    result = await self._ask(pgconn.send_query_prepared, _STATEMENT, [argument])
+            except Exception as error:
                 # Whether the transaction was committed is unknown. Nobody is told success; a repeated object is found
-                # to be there already.
+                # to be there already. Whatever it was: libpq may be in the midst of an exchange, so it starts anew.
                 self._disconnect()
                 raise UnconfirmedCommitError("The database did not confirm the commit. Try again later.") from error
             if result.status == ExecStatus.TUPLES_OK:
@@ -198,22 +211,43 @@ class IndexWriter:
 
     # --- the connection ---
 
-    async def _connect(self) -> None:
-        loop = asyncio.get_running_loop()
-        # libpq's asynchronous connect still resolves names in a blocking way: a thread it is.
-        self._connection = await loop.run_in_executor(None, _open_connection, self._url)
+    async def _connect(self) -> abc.PGconn:
+        try:
+            async with asyncio.timeout(OPEN_TIMEOUT_S):
+                # Not libpq's own connect: it blocks, and psycopg holds the interpreter's lock meanwhile, in a thread too,
+                # so that nothing at all would go on here while the server's machine is away.
+                self._connection = await AsyncConnection.connect(
+                    self._url, autocommit=True, connect_timeout=CONNECT_TIMEOUT_S
+                )
+                pgconn = self._connection.pgconn
+                pgconn.nonblocking = 1
+                result = await self._ask(pgconn.send_prepare, _STATEMENT, _QUERY)
+        except (psycopg.Error, DatabaseError, OSError, TimeoutError) as error:
+            self._disconnect()
+            reason = _first_line(str(error)) or f"no connection within {OPEN_TIMEOUT_S:g} s"
+            raise DatabaseError(
+                f"The database does not answer: {reason}. Check FILEROOM_DATABASE_URL and the server."
+            ) from error
+        if result.status != ExecStatus.COMMAND_OK:
+            self._disconnect()
+            message = _first_line(result.error_message.decode(errors="replace"))
+            raise DatabaseError(
+                f"The database lacks the function store_instances: {message}. Start 'fileroom serve' once."
+            )
+        return pgconn
 
     def _disconnect(self) -> None:
         if self._connection is not None:
-            self._connection.finish()
+            self._connection.pgconn.finish()
             self._connection = None
 
-    async def _execute(self, argument: bytes) -> abc.PGresult:
-        connection = self._connection
-        if connection is None:
+    async def _ask(self, send: Callable[[*Arguments], None], *arguments: *Arguments) -> abc.PGresult:
+        """The last result of what `send` sends. It sets no limit of time: its callers do."""
+        if self._connection is None:
             raise DatabaseError("There is no connection to the database.")
+        connection = self._connection.pgconn
         try:
-            connection.send_query_prepared(_STATEMENT, [argument])
+            send(*arguments)
             while connection.flush():
                 await _ready(connection.socket, writable=True)
             result: abc.PGresult | None = None
@@ -237,26 +271,8 @@ class _StatementError(Exception):
     """The database refused the rows themselves."""
 
 
-def _open_connection(url: str) -> abc.PGconn:
-    separator = "&" if "?" in url else "?"
-    connection = pq.PGconn.connect(f"{url}{separator}connect_timeout={CONNECT_TIMEOUT_S}".encode())
-    if connection.status != ConnStatus.OK:
-        message = _first_line(connection.error_message)
-        connection.finish()
-        raise DatabaseError(f"The database does not answer: {message}. Check FILEROOM_DATABASE_URL and the server.")
-    result = connection.prepare(
-        _STATEMENT, b"SELECT outcome, storage_key, file_bytes, digest, young FROM store_instances($1)"
-    )
-    if result.status != ExecStatus.COMMAND_OK:
-        message = _first_line(result.error_message)
-        connection.finish()
-        raise DatabaseError(f"The database lacks the function store_instances: {message}. Start 'fileroom serve' once.")
-    connection.nonblocking = 1
-    return connection
-
-
-def _first_line(message: bytes) -> str:
-    return message.decode(errors="replace").strip().partition("\n")[0]
+def _first_line(message: str) -> str:
+    return message.strip().partition("\n")[0]
 
 
 def _is_readable(descriptor: int) -> bool:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import orjson
 import psycopg
 import pytest
 
+from failing_database import FailingDatabase, Fault
 from fileroom.archive.services import Archive
 from fileroom.core.errors import DatabaseError
 from fileroom.index import write
@@ -171,7 +173,7 @@ async def test_a_connection_killed_in_the_middle_leaves_nothing_confirmed(
 ) -> None:
     await writer.write(row("1", "1", "1"))
     assert writer._connection is not None
-    killed = writer._connection.backend_pid
+    killed = writer._connection.info.backend_pid
     async with archive.pool.connection() as blocking, blocking.transaction():
         await blocking.execute("LOCK TABLE instance IN ACCESS EXCLUSIVE MODE")
         future = writer.write(row("1", "1", "2"))
@@ -180,7 +182,7 @@ async def test_a_connection_killed_in_the_middle_leaves_nothing_confirmed(
         with pytest.raises(UnconfirmedCommitError, match=r"did not confirm.*|shutting down.*"):
             await future
     assert await writer.write(row("1", "1", "3")) == Inserted()
-    assert writer._connection.backend_pid != killed
+    assert writer._connection.info.backend_pid != killed
     assert await writer.write(row("1", "1", "2")) == Inserted()
     assert await ask(archive, "SELECT instance_count FROM series") == [(3,)]
 
@@ -195,9 +197,86 @@ async def until_waiting(archive: Archive, pid: int) -> None:
 async def test_a_connection_killed_while_idle_is_not_noticed(archive: Archive, writer: IndexWriter) -> None:
     await writer.write(row("1", "1", "1"))
     assert writer._connection is not None
-    await ask(archive, "SELECT pg_terminate_backend(%s, 5000)", writer._connection.backend_pid)
+    await ask(archive, "SELECT pg_terminate_backend(%s, 5000)", writer._connection.info.backend_pid)
     assert await writer.write(row("1", "1", "2")) == Inserted()
     assert await ask(archive, "SELECT instance_count FROM series") == [(2,)]
+
+
+@pytest.fixture
+async def failing(archive: Archive, database_url: str, tmp_path: Path) -> AsyncIterator[FailingDatabase]:
+    folder = tmp_path / "socket"
+    folder.mkdir()
+    async with FailingDatabase(database_url, folder) as running:
+        yield running
+
+
+@pytest.mark.parametrize("fault", Fault)
+@pytest.mark.parametrize("piece", [1, 2, 3])
+@pytest.mark.parametrize("side", ["client", "server"])
+async def test_wherever_the_connection_breaks_or_freezes_every_wait_ends(
+    failing: FailingDatabase, monkeypatch: pytest.MonkeyPatch, side: str, piece: int, fault: Fault
+) -> None:
+    """Three pieces each way: the connection is opened, the statement prepared, the rows written."""
+    writer = IndexWriter(failing.url)
+    await writer.start()
+    rows = [row(f"{n // 3}", "1", f"{n % 3}") for n in range(6)]
+    try:
+        failing.fail(fault, side, piece)
+        failing.cut_all()
+        with monkeypatch.context() as quick:
+            quick.setattr(write, "COMMIT_TIMEOUT_S", 0.2)
+            quick.setattr(write, "OPEN_TIMEOUT_S", 0.2)
+            quick.setattr(write, "CONNECT_TIMEOUT_S", 2)
+            under_way = [writer.write(each) for each in rows[:3]]
+            await asyncio.sleep(0)
+            waiting = [writer.write(each) for each in rows[3:]]
+            ended = asyncio.gather(*under_way, *waiting, return_exceptions=True)
+            outcomes = await asyncio.wait_for(ended, 10)
+        assert all(isinstance(outcome, DatabaseError) for outcome in outcomes), outcomes
+        assert failing.has_failed
+        failing.heal()
+        again = await asyncio.wait_for(asyncio.gather(*map(writer.write, rows)), 30)
+        assert all(isinstance(outcome, Inserted | AlreadyThere) for outcome in again)
+    finally:
+        failing.heal()
+        await writer.stop()
+
+
+async def test_a_failure_that_nobody_foresaw_costs_the_connection_and_nothing_after_it(
+    writer: IndexWriter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """libpq may be left in the midst of something: what comes next must not find it so."""
+
+    async def fail(*_: Any) -> None:
+        raise psycopg.OperationalError("another command is already in progress")
+
+    await writer.write(row("1", "1", "1"))
+    monkeypatch.setattr(writer, "_ask", fail)
+    with pytest.raises(UnconfirmedCommitError):
+        await writer.write(row("1", "1", "2"))
+    monkeypatch.undo()
+    assert writer._connection is None
+    assert await writer.write(row("1", "1", "2")) == Inserted()
+
+
+async def test_who_comes_after_the_end_is_refused(database_url: str, archive: Archive) -> None:
+    writer = IndexWriter(database_url)
+    await writer.start()
+    assert writer._connection is not None
+    pid = writer._connection.info.backend_pid
+    async with archive.pool.connection() as blocking, blocking.transaction():
+        await blocking.execute("LOCK TABLE instance IN ACCESS EXCLUSIVE MODE")
+        under_way = writer.write(row("1", "1", "1"))
+        await until_waiting(archive, pid)
+        stopping = asyncio.create_task(writer.stop())
+        await asyncio.sleep(0)
+        late = writer.write(row("1", "1", "2"))
+        with pytest.raises(DatabaseError, match="stops"):
+            await asyncio.wait_for(late, 10)
+    await asyncio.wait_for(stopping, 10)
+    assert await under_way == Inserted()
+    with pytest.raises(DatabaseError, match="stops"):
+        await asyncio.wait_for(writer.write(row("1", "1", "3")), 10)
 
 
 async def test_a_commit_that_is_never_confirmed_is_not_success(
@@ -218,7 +297,7 @@ async def test_stopping_waits_for_what_is_under_way(archive: Archive, database_u
     writer = IndexWriter(database_url)
     await writer.start()
     assert writer._connection is not None
-    pid = writer._connection.backend_pid
+    pid = writer._connection.info.backend_pid
     async with archive.pool.connection() as blocking, blocking.transaction():
         await blocking.execute("LOCK TABLE instance IN ACCESS EXCLUSIVE MODE")
         futures = [writer.write(row("1", "1", "1"))]
@@ -236,7 +315,7 @@ async def test_nobody_waits_for_ever_when_stopping_does_not_help(
     writer = IndexWriter(database_url)
     await writer.start()
     assert writer._connection is not None
-    pid = writer._connection.backend_pid
+    pid = writer._connection.info.backend_pid
     async with archive.pool.connection() as blocking, blocking.transaction():
         await blocking.execute("LOCK TABLE instance IN ACCESS EXCLUSIVE MODE")
         futures = [writer.write(row("1", "1", "1"))]
@@ -287,7 +366,7 @@ async def test_a_transaction_that_lost_a_race_is_tried_again(
         assert writer._connection is not None
         await other.execute("SELECT 1 FROM series WHERE series_instance_uid = '2.1' FOR UPDATE")
         futures = [writer.write(row("1", "1", "2")), writer.write(row("2", "1", "2"))]
-        await until_waiting(archive, writer._connection.backend_pid)
+        await until_waiting(archive, writer._connection.info.backend_pid)
         try:
             await other.execute("SELECT 1 FROM series WHERE series_instance_uid = '1.1' FOR UPDATE")
         except psycopg.errors.DeadlockDetected:
