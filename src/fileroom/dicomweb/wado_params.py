@@ -13,25 +13,11 @@ from typing import Final
 
 from fileroom.core.errors import InvalidRequestError, TooLargeError
 from fileroom.core.limits import FRAME_LIST_MAX, VIEWPORT_SIDE_MAX
-from fileroom.dicomweb.parameters import comma_list, decimal, shown, unique, whole_number
+from fileroom.dicom.display import Annotation, Viewport, VoiFunction, Window
+from fileroom.dicomweb.parameters import boolean, comma_list, decimal, shown, unique, whole_number
 
 FRAME_NUMBER_MAX: Final = 2**31 - 1
 """Number of Frames has VR IS, which ends there (PS3.5 table 6.2-1)."""
-
-
-class Annotation(enum.Enum):
-    """What is burned into a rendered image."""
-
-    PATIENT = "patient"
-    TECHNIQUE = "technique"
-
-
-class VoiFunction(enum.Enum):
-    """The shape of a window (PS3.3 C.11.2.1.3)."""
-
-    LINEAR = "linear"
-    LINEAR_EXACT = "linear-exact"
-    SIGMOID = "sigmoid"
 
 
 class IccProfile(enum.Enum):
@@ -46,36 +32,14 @@ class IccProfile(enum.Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Window:
-    """A VOI window in units of the modality, after the modality LUT."""
+class Rendering:
+    """How an image shall be rendered. None is always the server's choice; `quality` runs from 1 to 100.
 
-    center: float
-    width: float
-    function: VoiFunction = VoiFunction.LINEAR
-
-
-@dataclass(frozen=True, slots=True)
-class Viewport:
-    """The size of the picture to make, in pixels, and the part of the image that it shows.
-
-    `source_x`, `source_y` are the upper left corner of that part, in pixels of the image; `source_width` and
-    `source_height` its size, None up to the edge. A negative size mirrors the picture in that direction (PS3.18
-    8.3.5.1.3).
+    `overlays`, an extension: the image's overlay planes (PS3.3 C.9.2) are burned in.
     """
 
-    width: int
-    height: int
-    source_x: float = 0.0
-    source_y: float = 0.0
-    source_width: float | None = None
-    source_height: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Rendering:
-    """How an image shall be rendered. None is always the server's choice; `quality` runs from 1 to 100."""
-
     annotations: frozenset[Annotation] = frozenset()
+    overlays: bool = False
     quality: int | None = None
     viewport: Viewport | None = None
     window: Window | None = None
@@ -100,6 +64,7 @@ def parse_rendering(parameters: Iterable[tuple[str, str]], *, thumbnail: bool = 
         del values[name]
     return Rendering(
         annotations=_annotations(values.get("annotation", ""), warnings),
+        overlays=boolean("overlays", values["overlays"]) if "overlays" in values else False,
         quality=whole_number("quality", values["quality"], 100, 1) if "quality" in values else None,
         viewport=parse_viewport(values["viewport"], thumbnail=thumbnail) if "viewport" in values else None,
         window=parse_window(values["window"]) if "window" in values else None,
@@ -129,20 +94,21 @@ def parse_window(text: str) -> Window:
     if len(parts) not in (2, 3):
         raise InvalidRequestError(f"window={shown(text)} must have the form center,width,function")
     try:
-        function = VoiFunction((parts[2] if len(parts) == 3 else "linear").lower())
-    except ValueError:
+        function = _FUNCTIONS[(parts[2] if len(parts) == 3 else "linear").lower()]
+    except KeyError:
         raise InvalidRequestError(
-            f"window={shown(text)}: the function must be one of {', '.join(one.value for one in VoiFunction)}"
+            f"window={shown(text)}: the function must be one of {', '.join(_FUNCTIONS)}"
         ) from None
     return window(decimal("window", parts[0]), decimal("window", parts[1]), function)
 
 
 def window(center: float, width: float, function: VoiFunction = VoiFunction.LINEAR) -> Window:
     """A window whose width its function can have (PS3.3 C.11.2.1.2 and C.11.2.1.3)."""
-    if width < 1 and (function is VoiFunction.LINEAR or width <= 0):
+    made = Window(center, width, function)
+    if not made.is_valid:
         least = "at least 1" if function is VoiFunction.LINEAR else "above 0"
         raise InvalidRequestError(f"window width {width:g} must be {least} for the function {function.value}")
-    return Window(center, width, function)
+    return made
 
 
 def parse_frame_list(text: str) -> tuple[int, ...]:
@@ -159,9 +125,11 @@ def parse_frame_list(text: str) -> tuple[int, ...]:
 
 
 _RENDERING_PARAMETERS: Final = frozenset(
-    {"accept", "charset", "annotation", "quality", "viewport", "window", "iccprofile"}
+    {"accept", "charset", "annotation", "overlays", "quality", "viewport", "window", "iccprofile"}
 )
 _THUMBNAIL_PARAMETERS: Final = frozenset({"accept", "charset", "viewport"})
+_FUNCTIONS: Final = {function.value.lower().replace("_", "-"): function for function in VoiFunction}
+"""As a URL writes them: linear, linear-exact, sigmoid."""
 
 
 def _annotations(text: str, warnings: list[str]) -> frozenset[Annotation]:

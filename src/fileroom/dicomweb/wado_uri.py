@@ -10,9 +10,10 @@ from typing import Final
 from fileroom.core.errors import InvalidRequestError, UnsupportedError
 from fileroom.core.identifiers import UID
 from fileroom.core.limits import VIEWPORT_SIDE_MAX
+from fileroom.dicom.display import Window
 from fileroom.dicomweb.media_types import AcceptedType, parse_accept
 from fileroom.dicomweb.parameters import comma_list, decimal, shown, unique, whole_number
-from fileroom.dicomweb.wado_params import FRAME_NUMBER_MAX, Rendering, Window, parse_rendering, window
+from fileroom.dicomweb.wado_params import FRAME_NUMBER_MAX, Rendering, parse_rendering, window
 
 _DICOM: Final = "application/dicom"
 
@@ -34,7 +35,7 @@ class WadoUriRequest:
     `accepted` goes to `media_types.choose` with single-part offers; it is empty where the request names no contentType:
     then images are rendered as image/jpeg and other objects sent as application/dicom, unless the Accept header says
     otherwise (PS3.18 9.4, 9.5). `rows` and `columns` are the greatest size of the rendered image, in pixels.
-    `rendering` carries annotations, quality and window.
+    `rendering` carries annotations, overlays, quality and window.
     """
 
     study: UID
@@ -97,6 +98,7 @@ _KNOWN: Final = _CONTRADICT_PRESENTATION | {
     "charset",
     "anonymize",
     "annotation",
+    "overlays",
     "rows",
     "columns",
     "frameNumber",
@@ -164,7 +166,7 @@ def _region(text: str) -> Region:
 
 
 def _rendering(values: dict[str, str]) -> Rendering:
-    renamed = {"annotation": "annotation", "imageQuality": "quality"}
+    renamed = {"annotation": "annotation", "overlays": "overlays", "imageQuality": "quality"}
     rendering = parse_rendering((renamed[name], value) for name, value in values.items() if name in renamed)
     return replace(rendering, window=_window(values))
 

@@ -12,9 +12,9 @@ from pydicom.dataset import Dataset
 
 from fileroom.core.errors import InvalidRequestError, TooLargeError
 from fileroom.core.limits import RENDER_PIXELS_MAX
+from fileroom.dicom.display import Viewport
 from fileroom.pixels.header_values import numbers
 from fileroom.pixels.presentation import PresentationState
-from fileroom.pixels.request import Viewport
 
 Picture = NDArray[np.uint8]
 """(rows, columns) gray or (rows, columns, 3) RGB, 8 bit."""

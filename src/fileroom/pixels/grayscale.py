@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 
 from fileroom.core.limits import LUT_ENTRIES_MAX
+from fileroom.dicom.display import VoiFunction, Window
 from fileroom.pixels.functional_groups import frame_group
 from fileroom.pixels.header_values import first_item, number, numbers, text, value_of
 from fileroom.pixels.image_pixel import ImagePixel
-from fileroom.pixels.request import VoiFunction, Window
 
 Array = NDArray[Any]
 Step = Callable[[Array], Array]

@@ -8,13 +8,10 @@ from hypothesis import strategies as st
 
 from fileroom.core.errors import InvalidRequestError, RequestError, TooLargeError
 from fileroom.core.limits import FRAME_LIST_MAX
+from fileroom.dicom.display import Annotation, Viewport, VoiFunction, Window
 from fileroom.dicomweb.wado_params import (
-    Annotation,
     IccProfile,
     Rendering,
-    Viewport,
-    VoiFunction,
-    Window,
     parse_frame_list,
     parse_rendering,
     parse_viewport,
@@ -30,6 +27,7 @@ def test_all_parameters_are_read() -> None:
     assert parse_rendering(
         [
             ("annotation", "patient,technique"),
+            ("overlays", "true"),
             ("quality", "80"),
             ("viewport", "512,256,10,20.5,-100,"),
             ("window", "40,400,LINEAR-EXACT"),
@@ -38,6 +36,7 @@ def test_all_parameters_are_read() -> None:
         ]
     ) == Rendering(
         frozenset({Annotation.PATIENT, Annotation.TECHNIQUE}),
+        True,
         80,
         Viewport(512, 256, 10, 20.5, -100, None),
         Window(40, 400, VoiFunction.LINEAR_EXACT),
@@ -81,7 +80,8 @@ def test_malformed_window_is_refused(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "parameter", [("quality", "0"), ("quality", "101"), ("quality", "high"), ("iccprofile", "cmyk")]
+    "parameter",
+    [("quality", "0"), ("quality", "101"), ("quality", "high"), ("iccprofile", "cmyk"), ("overlays", "yes")],
 )
 def test_other_bad_values_are_refused_by_name(parameter: tuple[str, str]) -> None:
     with pytest.raises(InvalidRequestError, match=parameter[0]):

@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 
 from fileroom.core.errors import InvalidRequestError, RequestError, UnsupportedError
 from fileroom.dicom import uids
+from fileroom.dicom.display import Annotation, Window
 from fileroom.dicomweb.media_types import AS_STORED, AcceptedType, Representation, choose
 from fileroom.dicomweb.offers import instance_offers
-from fileroom.dicomweb.wado_params import Annotation, Window
 from fileroom.dicomweb.wado_uri import Region, WadoUriRequest, parse_wado_uri
 
 BASE = [("requestType", "WADO"), ("studyUID", "1.2"), ("seriesUID", "1.3"), ("objectUID", "1.4")]
@@ -33,6 +33,7 @@ def test_rendering_parameters_are_read() -> None:
             ("windowWidth", "1500"),
             ("imageQuality", "75"),
             ("annotation", "patient"),
+            ("overlays", "true"),
             ("charset", "utf-8"),
             ("odd", "1"),
         ]
@@ -43,6 +44,7 @@ def test_rendering_parameters_are_read() -> None:
     assert found.rendering.window == Window(-600, 1500)
     assert found.rendering.quality == 75
     assert found.rendering.annotations == {Annotation.PATIENT}
+    assert found.rendering.overlays
     assert found.warnings == ("the parameter odd is not known; it was ignored",)
 
 

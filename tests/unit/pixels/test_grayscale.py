@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from pydicom.dataset import Dataset
 from pydicom.pixels import apply_modality_lut, apply_voi_lut
 
+from fileroom.dicom.display import VoiFunction, Window
 from fileroom.pixels.grayscale import chain_of, lut_of, padding_of, window_step
 from fileroom.pixels.image_pixel import image_pixel
-from fileroom.pixels.request import VoiFunction, Window
 from pixel_objects import bundled, decoded, header, needs_wg04, ramp, source_of, wg04_files
 
 
