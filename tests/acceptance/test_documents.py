@@ -17,6 +17,8 @@ from fileroom.demo.studies import write_demo_studies
 ROOT: Final = Path(__file__).parents[2]
 STUDY: Final = "ct-chest"
 """A demo study with images, a report and a PDF, of the patient that the examples ask for."""
+CINE_STUDY: Final = "us-echo"
+"""One with moving images."""
 SCRIPT_TIMEOUT_S: Final = 120.0
 STORED: Final = '"00081199":'
 """Referenced SOP Sequence in the answer to a Store request: something is safe."""
@@ -25,7 +27,7 @@ STORED: Final = '"00081199":'
 @pytest.fixture(scope="module")
 def demo_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("demo")
-    write_demo_studies(folder, only=[STUDY])
+    write_demo_studies(folder, only=[STUDY, CINE_STUDY])
     return folder / STUDY
 
 
@@ -38,7 +40,9 @@ def demo(fileroom_factory: FileroomFactory, demo_files: Path) -> Fileroom:
     return fileroom
 
 
-def test_the_examples_of_the_dicomweb_document_work(demo: Fileroom, tmp_path: Path) -> None:
+def test_the_examples_of_the_dicomweb_document_work(demo: Fileroom, demo_files: Path, tmp_path: Path) -> None:
+    cine = demo.command("import", demo_files.parent / CINE_STUDY)
+    assert cine.returncode == 0, cine.stderr
     text = (ROOT / "docs" / "dicomweb.md").read_text("utf-8")
     blocks = re.findall(r"^```sh\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
     before = demo.instance_count()
@@ -49,6 +53,8 @@ def test_the_examples_of_the_dicomweb_document_work(demo: Fileroom, tmp_path: Pa
     assert re.search(r"304$", result.stdout, re.MULTILINE)
     assert demo.instance_count() == before + 1
     assert (tmp_path / "image.jpg").read_bytes()[:3] == b"\xff\xd8\xff"
+    assert (tmp_path / "clip.mp4").read_bytes()[4:8] == b"ftyp"
+    assert (tmp_path / "clip.gif").read_bytes()[:3] == b"GIF"
     assert (tmp_path / "image.dcm").read_bytes()[128:132] == b"DICM"
     assert (tmp_path / "report.pdf").read_bytes()[:5] == b"%PDF-"
     assert (tmp_path / "first-bytes").stat().st_size == 100

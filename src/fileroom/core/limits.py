@@ -64,6 +64,8 @@ INLINE_BINARY_BYTES_MAX: Final = 1024
 """Binary values up to here stand in JSON and XML as base64; longer ones (LUTs, overlays, waveforms) by reference."""
 INFLATED_BYTES_MAX: Final = 64 * MIB
 """How far a deflated data set is inflated for its metadata; what would not fit is not described."""
+STORE_TIMEOUT_S: Final = 360.0
+"""Until a received object is safe or refused. A bucket may take 300 s, the commit 30 s; a disk that hangs has no limit."""
 OBJECT_MEMORY_BYTES_MAX: Final = 1 * MIB
 """Objects up to here are written in one go; larger ones stream to disk while they arrive."""
 STREAM_CHUNK_BYTES: Final = 1 * MIB
@@ -161,7 +163,19 @@ FRAGMENT_SCAN_BYTES: Final = 8 * KIB
 DEFLATED_OBJECT_BYTES_MAX: Final = 1024 * MIB
 """A deflated data set has no random access, so it is inflated in memory; more than this is refused for its pixels."""
 RENDER_FRAMES_MAX: Final = 1000
-"""Frames of one animated answer: 40 seconds at 25 per second."""
+"""Frames of one GIF: 40 seconds at 25 per second."""
+FILM_FRAMES_MAX: Final = 10_000
+"""Frames of one MP4: five minutes at 30 per second. What is longer is asked for in parts, or as it is stored."""
+FILM_PIXELS_MAX: Final = 4096 * 2304
+"""Pixels of a frame of video: level 5.2 of H.264, above what DICOM's video syntaxes allow."""
+FILM_BYTES_MAX: Final = 256 * MIB
+"""An MP4 that is made, in memory: five minutes at 7 Mbit/s."""
+FILM_TIMEOUT_S: Final = 120.0
+"""To decode and encode one film. Full HD takes 25 ms a frame, standard television 5."""
+FILM_MEMORY_BYTES_MAX: Final = 2 * 1024 * MIB
+"""Address space of the process that decodes or encodes a film; an encoder of 4096 x 2304 pixels takes half of it."""
+FILMS_AT_ONCE: Final = 2
+"""Films that one web worker makes at once; still pictures do not wait for them."""
 LUT_ENTRIES_MAX: Final = 65536
 """PS3.3 C.7.6.3.1.5 and C.11.1.1: a lookup table has at most 2 to the power of 16 entries."""
 ANIMATION_PIXELS_MAX: Final = 128 * 1024 * 1024

@@ -8,7 +8,7 @@ from __future__ import annotations
 import io
 import struct
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any, Final
 
 import imagecodecs
@@ -25,6 +25,8 @@ Picture = NDArray[np.uint8]
 _JPEG_SIDE_MAX: Final = 65500
 """What libjpeg writes; the format itself ends at 65,535."""
 _GIF_SIDE_MAX: Final = 65535
+_FRAME_TIME_MIN_MS: Final = 20
+"""Browsers slow down animations that want to be faster."""
 _ICC_PIECE_BYTES: Final = 65519
 _PNG_HEADER_BYTES: Final = 33
 """Signature and IHDR; the profile must come before the image data."""
@@ -42,20 +44,21 @@ def encode_image(picture: Picture, media_type: str, quality: int | None = None, 
     if media_type == PNG:
         return _png(picture, profile)
     if media_type == GIF:
-        return encode_animation([picture], [0])
+        return encode_animation([(picture, 0.0)])
     if media_type == JP2:
         return _jpeg_2000(picture, quality or QUALITY_DEFAULT)
     raise UnsupportedError(f"images are not rendered as {media_type}; ask for image/jpeg or image/png")
 
 
-def encode_animation(pictures: Iterable[Picture], durations_ms: Sequence[int]) -> bytes:
-    """Pictures of one size as a GIF that repeats for ever, each shown for its duration in milliseconds.
+def encode_animation(pictures: Iterable[tuple[Picture, float]]) -> bytes:
+    """Pictures of one size, each with the milliseconds it is shown, as a GIF that repeats for ever.
 
     Raises TooLargeError past ANIMATION_PIXELS_MAX for all of them.
     """
     images: list[Image.Image] = []
+    durations: list[int] = []
     pixels = 0
-    for picture in pictures:
+    for picture, shown_ms in pictures:
         pixels += picture.shape[0] * picture.shape[1]
         if pixels > ANIMATION_PIXELS_MAX or max(picture.shape[:2]) > _GIF_SIDE_MAX:
             raise TooLargeError(
@@ -63,12 +66,12 @@ def encode_animation(pictures: Iterable[Picture], durations_ms: Sequence[int]) -
                 "a smaller viewport"
             )
         image = Image.fromarray(np.ascontiguousarray(picture))
+        durations.append(max(round(shown_ms), _FRAME_TIME_MIN_MS))
         images.append(image if image.mode == "L" else image.quantize(256, Image.Quantize.FASTOCTREE))
     out = io.BytesIO()
     if len(images) == 1:
         images[0].save(out, "GIF")
     else:
-        durations = list(durations_ms[: len(images)])
         images[0].save(out, "GIF", save_all=True, append_images=images[1:], duration=durations, loop=0)
     return out.getvalue()
 

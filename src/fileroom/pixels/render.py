@@ -1,7 +1,7 @@
-"""An image as people see it (PS3.18 8.3.5, PS3.4 N.2): one frame or several as JPEG, PNG, GIF or JPEG 2000.
+"""An image or film as people see it (PS3.18 8.3.5, PS3.4 N.2): one frame or several as JPEG, PNG, GIF, JPEG 2000 or MP4.
 
 The way of a frame: decoded values -> 8 bit gray or RGB (`grayscale`, `colour`) -> shutter and overlays (`masks`) ->
-cropped, turned and scaled (`geometry`) -> a file (`image_files`). What has no pixels, and video, is the caller's business.
+cropped, turned and scaled (`geometry`) -> written on (`annotations`) -> a file (`image_files`, `film`).
 """
 
 from __future__ import annotations
@@ -14,37 +14,40 @@ from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 
 from fileroom.core.errors import InvalidObjectError, InvalidRequestError, NotFoundError, TooLargeError, UnsupportedError
-from fileroom.core.limits import RENDER_FRAMES_MAX, RENDER_PIXELS_MAX
+from fileroom.core.limits import FILM_FRAMES_MAX, FRAMES_MAX, RENDER_FRAMES_MAX, RENDER_PIXELS_MAX
+from fileroom.dicom.display import Viewport
+from fileroom.pixels.annotations import annotate
+from fileroom.pixels.cine import frame_time_of
 from fileroom.pixels.colour import palette_of
 from fileroom.pixels.decode import decode_pixels
+from fileroom.pixels.film import FilmFrame, encode_film, film_frames
 from fileroom.pixels.frames import FrameTable, frame_bytes, frame_table
 from fileroom.pixels.geometry import Picture, arrange
 from fileroom.pixels.grayscale import chain_of
-from fileroom.pixels.header_values import first_item, number, numbers, text, value_of
+from fileroom.pixels.header_values import first_item, integer, text, value_of
 from fileroom.pixels.image_files import encode_animation, encode_image
 from fileroom.pixels.image_pixel import ImagePixel, image_pixel
 from fileroom.pixels.masks import overlay_mask, shutter_of
 from fileroom.pixels.presentation import PresentationState, presentation_state
-from fileroom.pixels.request import GIF, JPEG, RenderRequest, Viewport
+from fileroom.pixels.request import GIF, JPEG, MOVING, MP4, RenderRequest
 from fileroom.pixels.source import PixelSource
 
 Array = NDArray[Any]
 
 THUMBNAIL_SIDE_PX: Final = 128
-FRAME_TIME_DEFAULT_MS: Final = 100
-FRAME_TIME_MIN_MS: Final = 20
-"""Browsers slow down animations that want to be faster."""
+_FRAMES_MAX: Final = {GIF: RENDER_FRAMES_MAX, MP4: FILM_FRAMES_MAX}
 
 
 def render_source(source: PixelSource, request: RenderRequest, table: FrameTable | None = None) -> bytes:
-    """Decode and render the asked frames of a stored object; several only as `image/gif`.
+    """Decode and render the asked frames of a stored object; several only as GIF or MP4.
 
     `table` spares finding the frames again. Raises NotFoundError for a frame that is not there, UnsupportedError for
-    video and unknown media types, InvalidRequestError, InvalidObjectError, TooLargeError.
+    unknown media types, InvalidRequestError, InvalidObjectError, TooLargeError.
     """
     request.check()
     table = table or frame_table(source)
-    _check_is_decodable(table)
+    if table.is_video:
+        return _render_film(source, table, request)
     indexes = _indexes(request, table.count)
     pixel = image_pixel(source.header, pixel_keyword=source.pixel_keyword)
     _check_pixels(pixel)
@@ -67,23 +70,27 @@ def render_frames(
     frames: Iterable[Array], indexes: Sequence[int], header: Dataset, pixel: ImagePixel, request: RenderRequest
 ) -> bytes:
     """Render decoded frames; one at a time is in memory in full depth."""
-    pictures = (picture_of(frame, header, pixel, request, index) for frame, index in zip(frames, indexes, strict=True))
-    if request.media_type == GIF and len(indexes) > 1:
-        return encode_animation(pictures, frame_times_ms(header, indexes))
-    profile = _icc_profile(header) if request.icc_profile else None
-    return encode_image(next(pictures), request.media_type, request.quality, profile)
+    frame_time = frame_time_of(header)
+    pictures = (
+        (picture_of(frame, header, pixel, request, index), frame_time(index, None))
+        for frame, index in zip(frames, indexes, strict=True)
+    )
+    return _file_of(pictures, header, request)
 
 
 def thumbnail(source: PixelSource, side_px: int = THUMBNAIL_SIDE_PX, *, media_type: str = JPEG) -> bytes:
     """The middle frame, at most `side_px` wide and high, never enlarged. Raises like `render_source`."""
     table = frame_table(source)
+    count = min(max(integer(source.header, "NumberOfFrames", 1), 1), FRAMES_MAX) if table.is_video else table.count
     request = RenderRequest(
         media_type=media_type,
-        frame_numbers=(table.count // 2 + 1,),
+        frame_numbers=(count // 2 + 1,),
         viewport=Viewport(side_px, side_px),
         icc_profile=False,
         enlarge=False,
     )
+    if table.is_video:
+        return _render_film(source, table, request, or_last=True)
     return render_source(source, request, table)
 
 
@@ -98,19 +105,42 @@ def picture_of(frame: Array, header: Dataset, pixel: ImagePixel, request: Render
         state = presentation_state(request.presentation_state, header, pixel, index)
     picture = _toned(frame, header, pixel, request, index, state)
     picture = _covered(picture, header, request, index, state)
-    return arrange(picture, header, request.viewport, state, enlarge=request.enlarge)
+    picture = arrange(picture, header, request.viewport, state, enlarge=request.enlarge)
+    return annotate(picture, header, request, index) if request.annotations else picture
 
 
-def frame_times_ms(header: Dataset, indexes: Sequence[int]) -> list[int]:
-    """How long each of the frames `indexes` is shown (PS3.3 C.7.6.5): Frame Time Vector, Frame Time, a rate, or 100 ms."""
-    vector = numbers(header, "FrameTimeVector")
-    if len(vector) > 1:
-        times = [vector[(index + 1) % len(vector)] or vector[1] for index in indexes]
-    else:
-        rate = number(header, "RecommendedDisplayFrameRate") or number(header, "CineRate")
-        fallback = 1000.0 / rate if rate and rate > 0 else float(FRAME_TIME_DEFAULT_MS)
-        times = [number(header, "FrameTime") or fallback] * len(indexes)
-    return [min(max(round(time), FRAME_TIME_MIN_MS), 65_535) for time in times]
+# --- files ---
+
+
+def _render_film(source: PixelSource, table: FrameTable, request: RenderRequest, *, or_last: bool = False) -> bytes:
+    """The same for video. The stream tells the size and the number of frames, headers of films are often wrong."""
+    frame_time = frame_time_of(source.header)
+    wanted = [number - 1 for number in request.frame_numbers]
+    if not wanted and request.media_type not in MOVING:
+        wanted = [0]
+    _check_number_of(wanted, request)
+    if any(index < 0 for index in wanted):
+        raise NotFoundError("frames count from 1")
+    frames_max = _FRAMES_MAX.get(request.media_type, 1)
+    frames = film_frames(table, source.read, wanted, frames_max=frames_max, or_last=or_last)
+
+    def rendered(frame: FilmFrame) -> tuple[Picture, float]:
+        rows, columns = frame.rgb.shape[:2]
+        pixel = ImagePixel(rows, columns, 3, bits_allocated=8, bits_stored=8, high_bit=7, photometric="RGB")
+        picture = picture_of(frame.rgb, source.header, pixel, request, frame.index)
+        return picture, frame_time(frame.index, frame.shown_ms)
+
+    return _file_of((rendered(frame) for frame in frames), source.header, request)
+
+
+def _file_of(pictures: Iterator[tuple[Picture, float]], header: Dataset, request: RenderRequest) -> bytes:
+    """Pictures, each with its milliseconds, as a file of the media type; of several only moving types take more than one."""
+    if request.media_type == MP4:
+        return encode_film(pictures, request.quality)
+    if request.media_type == GIF:
+        return encode_animation(pictures)
+    profile = _icc_profile(header) if request.icc_profile else None
+    return encode_image(next(pictures)[0], request.media_type, request.quality, profile)
 
 
 # --- tones ---
@@ -196,20 +226,20 @@ def _icc_profile(header: Dataset) -> bytes | None:
 def _indexes(request: RenderRequest, count: int) -> Sequence[int]:
     numbers_asked: Sequence[int] = request.frame_numbers
     if not numbers_asked:
-        numbers_asked = range(1, count + 1) if request.media_type == GIF else (1,)
-    if len(numbers_asked) > 1 and request.media_type != GIF:
-        raise InvalidRequestError(f"{request.media_type} holds one frame; ask for one, or for image/gif")
-    if len(numbers_asked) > RENDER_FRAMES_MAX:
-        raise TooLargeError(f"{len(numbers_asked)} frames were asked for; at most {RENDER_FRAMES_MAX} are animated")
+        numbers_asked = range(1, count + 1) if request.media_type in MOVING else (1,)
+    _check_number_of(numbers_asked, request)
     for asked in numbers_asked:
         if not 1 <= asked <= count:
             raise NotFoundError(f"frame {asked} was asked for, but the object has frames 1 to {count}")
     return [asked - 1 for asked in numbers_asked]
 
 
-def _check_is_decodable(table: FrameTable) -> None:
-    if table.is_video:
-        raise UnsupportedError("video is not rendered; ask for the stored stream")
+def _check_number_of(frames: Sequence[int], request: RenderRequest) -> None:
+    if len(frames) > 1 and request.media_type not in MOVING:
+        raise InvalidRequestError(f"{request.media_type} holds one frame; ask for one, or for image/gif or video/mp4")
+    most = _FRAMES_MAX.get(request.media_type, 1)
+    if len(frames) > most:
+        raise TooLargeError(f"{len(frames)} frames were asked for; {request.media_type} is made of at most {most}")
 
 
 def _check_pixels(pixel: ImagePixel) -> None:

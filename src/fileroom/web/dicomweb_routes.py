@@ -82,8 +82,14 @@ _RENDERING: Final = (
     Parameter("window", description="center,width,linear|linear-exact|sigmoid"),
     Parameter("quality", description="1 to 100"),
     Parameter("iccprofile", options=("no", "yes")),
+    Parameter("annotation", options=("patient", "technique"), description="Written on the image; several with commas"),
+    Parameter("overlays", options=("true", "false"), description="Burn in overlay planes; an extension"),
 )
 _IMAGES: Final = ("image/jpeg", "image/png", "image/gif")
+_RENDERED: Final = (*_IMAGES, "video/mp4")
+_RENDERED_WHOLE: Final = (*_RENDERED, "video/mpeg2", "video/H265", "application/pdf")
+"""The last three as they are stored."""
+_PARTS: Final = tuple(f'multipart/related; type="{media_type}"' for media_type in _IMAGES)
 _FRAME_TYPES: Final = (
     'multipart/related; type="application/octet-stream"',
     "application/octet-stream",
@@ -105,7 +111,9 @@ def _table(archive: Archive, renderer: Renderer) -> list[_Served]:
         _get(_FRAMES, "RetrieveFrames", frames_handler(archive, FrameLookup(archive)), _FRAME_TYPES),
         *(_get(f"{path}/metadata", "RetrieveMetadata", metadata, _METADATA) for path in (_INSTANCE, _SERIES, _STUDY)),
         _get(_INSTANCE, "RetrieveInstance", instances, (*_INSTANCES, DICOM)),
-        *(_get(f"{path}/rendered", "RetrieveRendered", rendered, _IMAGES, _RENDERING) for path in image_levels),
+        _get(f"{_FRAMES}/rendered", "RetrieveRendered", rendered, _RENDERED, _RENDERING),
+        _get(f"{_INSTANCE}/rendered", "RetrieveRendered", rendered, _RENDERED_WHOLE, _RENDERING),
+        *(_get(f"{path}/rendered", "RetrieveRendered", rendered, _PARTS, _RENDERING) for path in (_SERIES, _STUDY)),
         *(_get(f"{path}/thumbnail", "RetrieveThumbnail", thumbnail, _IMAGES, _THUMBNAIL) for path in image_levels),
         _get(f"{_INSTANCE}/bulkdata/{{path}}", "RetrieveBulkdata", bulk_data_handler(archive), _FRAME_TYPES[:2]),
         _get(f"{_INSTANCE}/pixeldata", "RetrievePixelData", pixel_data_handler(archive), _FRAME_TYPES),

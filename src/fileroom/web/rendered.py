@@ -1,7 +1,7 @@
 """WADO-RS rendered images and thumbnails at every level (PS3.18 10.4.1.1.3, 10.4.1.1.4, 8.3.5).
 
-A study or a series is rendered as one part for each of its images; its thumbnail is that of the image in its middle. Video
-is not rendered but passed on as it is, an encapsulated PDF too.
+A study or a series is rendered as one part for each of its images; its thumbnail is that of the image in its middle. A
+film of which nothing else is wanted is passed on as it is, an encapsulated PDF too.
 """
 
 from __future__ import annotations
@@ -13,22 +13,22 @@ from starlette.requests import Request
 
 from fileroom.archive import bulk_data, frames
 from fileroom.archive.render import Renderer
-from fileroom.archive.retrieve import StoredInstance
+from fileroom.archive.retrieve import FileRange, StoredInstance
 from fileroom.archive.services import Archive
 from fileroom.core.errors import NotFoundError
 from fileroom.dicom import uids
+from fileroom.dicom.display import Viewport
 from fileroom.dicomweb.media_types import Representation
 from fileroom.dicomweb.offers import THUMBNAIL_OFFERS, rendered_offers
 from fileroom.dicomweb.problems import warning_headers
 from fileroom.dicomweb.wado_params import IccProfile, Rendering, parse_frame_list, parse_rendering
-from fileroom.pixels import request as pixels_request
 from fileroom.pixels.render import THUMBNAIL_SIDE_PX
-from fileroom.pixels.request import RenderRequest
+from fileroom.pixels.request import MOVING, MP4, RenderRequest
 from fileroom.web.address import dicomweb_root
 from fileroom.web.answers import PRIVATE, Answer, Body
 from fileroom.web.conditional import entity_tag, not_modified
 from fileroom.web.endpoint import Handler
-from fileroom.web.files import file_pieces
+from fileroom.web.files import file_pieces, read_range
 from fileroom.web.instances import begun, path_instance, select_instances
 from fileroom.web.matches import retrieve_url
 from fileroom.web.negotiation import negotiate
@@ -70,7 +70,7 @@ def thumbnail_handler(archive: Archive, renderer: Renderer) -> Handler:
         if unchanged := not_modified(request, tag):
             return unchanged
         if numbers:
-            viewport = pixels_request.Viewport(side, side)
+            viewport = Viewport(side, side)
             asked = RenderRequest(chosen.media_type, numbers[:1], viewport=viewport, icc_profile=False, enlarge=False)
             body = await renderer.render(instance, asked)
         else:
@@ -89,12 +89,19 @@ async def rendered_answer(
     rendering: Rendering,
     numbers: Sequence[int],
 ) -> Answer:
-    """One instance, or some of its frames, as an image, an animation or what it is already."""
-    passed_on = await _passed_on(archive, request, instance)
-    if passed_on is not None:
-        return passed_on
-    count = len(numbers) or max(instance.number_of_frames or 1, 1)
-    chosen = negotiate(request, _image_offers(count))
+    """One instance, or some of its frames, as an image, an animation, a film or what it is already."""
+    if instance.sop_class_uid == _ENCAPSULATED_PDF:
+        return await _pdf(archive, request, instance)
+    syntax = uids.transfer_syntax(instance.transfer_syntax_uid)
+    is_as_stored = syntax.is_video and not numbers and not _changes_film(rendering)
+    if syntax.is_video:
+        chosen = negotiate(request, _film_offers(syntax.media_type if is_as_stored else None, len(numbers)))
+    else:
+        chosen = negotiate(request, _image_offers(len(numbers) or max(instance.number_of_frames or 1, 1)))
+    if is_as_stored and chosen.media_type == syntax.media_type:
+        film = await _stored_film(archive, request, instance, chosen)
+        if film is not None:
+            return film
     warnings = [*rendering.warnings, *ignored_wishes(rendering)]
     asked = render_request(rendering, chosen.media_type, numbers)
     tag = entity_tag(instance, "rendered", asked)
@@ -106,33 +113,24 @@ async def rendered_answer(
 
 def render_request(rendering: Rendering, media_type: str, numbers: Sequence[int] = ()) -> RenderRequest:
     """The wishes of a URL in the words of the pixel room."""
-    window = viewport = None
-    if rendering.window is not None:
-        function = pixels_request.VoiFunction[rendering.window.function.name]
-        window = pixels_request.Window(rendering.window.center, rendering.window.width, function)
-    if rendering.viewport is not None:
-        v = rendering.viewport
-        viewport = pixels_request.Viewport(v.width, v.height, v.source_x, v.source_y, v.source_width, v.source_height)
-    # All frames only go into an animation; a still of several is that of the first.
-    numbers = tuple(numbers) if media_type == pixels_request.GIF else tuple(numbers)[:1]
     return RenderRequest(
         media_type=media_type,
-        frame_numbers=numbers,
-        window=window,
-        viewport=viewport,
+        # All frames only go into what moves; a still of several is that of the first.
+        frame_numbers=tuple(numbers) if media_type in MOVING else tuple(numbers)[:1],
+        window=rendering.window,
+        viewport=rendering.viewport,
         quality=rendering.quality,
+        burn_overlays=rendering.overlays,
+        annotations=tuple(sorted(rendering.annotations, key=lambda annotation: annotation.value)),
         icc_profile=rendering.icc_profile is not IccProfile.NO,
     )
 
 
 def ignored_wishes(rendering: Rendering) -> list[str]:
     """Sentences for what was asked and is not done."""
-    ignored = []
-    if rendering.annotations:
-        ignored.append("annotation: names and settings are not burned into images; it was ignored")
     if rendering.icc_profile not in (None, IccProfile.NO, IccProfile.YES):
-        ignored.append("iccprofile: images keep their own color space; it was ignored")
-    return ignored
+        return ["iccprofile: images keep their own color space; it was ignored"]
+    return []
 
 
 async def _several(archive: Archive, renderer: Renderer, request: Request, rendering: Rendering) -> Answer:
@@ -154,43 +152,63 @@ async def _several(archive: Archive, renderer: Renderer, request: Request, rende
     return await begun(multipart_answer(chosen, parts(), _headers(request, warnings)))
 
 
-async def _passed_on(archive: Archive, request: Request, instance: StoredInstance) -> Answer | None:
-    """Video and PDF, which are in their rendered form already; None for anything else."""
-    syntax = uids.transfer_syntax(instance.transfer_syntax_uid)
-    if syntax.is_video:
-        chosen = negotiate(request, (Representation(syntax.media_type),))
-        tag = entity_tag(instance, "video")
-        if unchanged := not_modified(request, tag):
-            return unchanged
-        film = await frames.read_frame(archive, instance, 1, as_ranges=True)
-        body: Body = file_pieces(*film.ranges) if film.data is None else film.data
-        headers = {**_headers(request, ()), "content-type": chosen.media_type, "etag": tag}
-        return await begun(Answer(200, headers, body, film.length))
-    if instance.sop_class_uid == _ENCAPSULATED_PDF:
-        chosen = negotiate(request, (Representation(_PDF),))
-        value = await bulk_data.find_bulk_value(archive, instance, (_ENCAPSULATED_DOCUMENT,))
-        pieces = bulk_data.bulk_pieces(archive, value, 0, value.length)
-        headers = {**_headers(request, ()), "content-type": chosen.media_type, "etag": entity_tag(instance, _PDF)}
-        return await begun(Answer(200, headers, pieces, value.length))
-    return None
+async def _stored_film(
+    archive: Archive, request: Request, instance: StoredInstance, chosen: Representation
+) -> Answer | None:
+    """The stream of a video object as it is; None where it would go out as an MP4 that it is not."""
+    film = await frames.read_frame(archive, instance, 1, as_ranges=True)
+    if chosen.media_type == MP4 and not await _is_mp4(film):
+        return None  # H.264 may also be stored in a transport stream (PS3.5 8.2.7), which browsers do not play.
+    tag = entity_tag(instance, "video")
+    if unchanged := not_modified(request, tag):
+        return unchanged
+    body: Body = file_pieces(*film.ranges) if film.data is None else film.data
+    headers = {**_headers(request, ()), "content-type": chosen.media_type, "etag": tag}
+    return await begun(Answer(200, headers, body, film.length))
+
+
+async def _is_mp4(film: frames.Frame) -> bool:
+    """Does it begin with a File Type Box (ISO 14496-12 4.3)?"""
+    if film.data is not None:
+        return film.data[4:8] == b"ftyp"
+    first = film.ranges[0]
+    return (await read_range(FileRange(first.path, first.offset, min(first.length, 8))))[4:8] == b"ftyp"
+
+
+async def _pdf(archive: Archive, request: Request, instance: StoredInstance) -> Answer:
+    """An encapsulated PDF, which is in its rendered form already."""
+    chosen = negotiate(request, (Representation(_PDF),))
+    value = await bulk_data.find_bulk_value(archive, instance, (_ENCAPSULATED_DOCUMENT,))
+    pieces = bulk_data.bulk_pieces(archive, value, 0, value.length)
+    headers = {**_headers(request, ()), "content-type": chosen.media_type, "etag": entity_tag(instance, _PDF)}
+    return await begun(Answer(200, headers, pieces, value.length))
 
 
 def _image_offers(frame_count: int) -> tuple[Representation, ...]:
     """One image in every still form; of several frames an animation first, the first frame alone as second best."""
     still = rendered_offers(multi_frame=False, several=False)
+    moving = rendered_offers(multi_frame=True, several=False)
     if frame_count == 1:
-        return still
-    moving = Representation(pixels_request.GIF)
-    return (moving, *(one for one in still if one != moving))
+        return (*still, Representation(MP4))
+    return (*moving, *(one for one in still if one not in moving))
+
+
+def _film_offers(stored: str | None, frames_named: int) -> tuple[Representation, ...]:
+    """The stream as stored if it may be that, then an MP4, then images; of a single frame an image first."""
+    kinds = [MP4, *(one.media_type for one in rendered_offers(multi_frame=False, several=False))]
+    if frames_named == 1:
+        kinds = [*kinds[1:], MP4]
+    return tuple(Representation(kind) for kind in dict.fromkeys([stored, *kinds] if stored else kinds))
+
+
+def _changes_film(rendering: Rendering) -> bool:
+    """Is anything wanted that the stored stream does not show? Windows are for grayscale only."""
+    return bool(rendering.viewport or rendering.quality or rendering.annotations or rendering.overlays)
 
 
 def _images(instances: Sequence[StoredInstance]) -> list[StoredInstance]:
-    """Those with pixels that can be decoded."""
-    return [
-        instance
-        for instance in instances
-        if instance.rows and instance.columns and not uids.transfer_syntax(instance.transfer_syntax_uid).is_video
-    ]
+    """Those with pixels."""
+    return [instance for instance in instances if instance.rows and instance.columns]
 
 
 def _headers(request: Request, warnings: Sequence[str]) -> dict[str, str]:

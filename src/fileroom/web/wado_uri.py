@@ -13,11 +13,11 @@ from fileroom.archive.retrieve import StoredInstance
 from fileroom.archive.services import Archive
 from fileroom.core.errors import InvalidRequestError
 from fileroom.dicom import uids
+from fileroom.dicom.display import Viewport
 from fileroom.dicomweb.media_types import Representation, choose, parse_accept
 from fileroom.dicomweb.offers import DICOM, instance_offers
 from fileroom.dicomweb.problems import warning_headers
 from fileroom.dicomweb.wado_uri import Region, WadoUriRequest, parse_wado_uri
-from fileroom.pixels import request as pixels_request
 from fileroom.pixels.request import RenderRequest
 from fileroom.web.address import dicomweb_root
 from fileroom.web.answers import PRIVATE, Answer
@@ -29,7 +29,7 @@ from fileroom.web.rendered import ignored_wishes, render_request
 from fileroom.web.transfer_syntaxes import encodable_from
 
 _STILL: Final = (Representation("image/jpeg"), Representation("image/png"), Representation("image/jp2"))
-_ANIMATED: Final = Representation("image/gif")
+_MOVING: Final = (Representation("image/gif"), Representation("video/mp4"))
 _SIDE_WHERE_UNKNOWN_PX: Final = 16_384
 """For a viewport of which one side is not limited: the image's aspect decides."""
 
@@ -58,10 +58,10 @@ def _choose(request: Request, asked: WadoUriRequest, instance: StoredInstance) -
         for offer in instance_offers(stored, encodable_from(stored), single=True)
         if not offer.multipart and offer.media_type == DICOM
     ]
-    is_image = bool(instance.rows) and not uids.transfer_syntax(instance.transfer_syntax_uid).is_video
-    images = (*_STILL, _ANIMATED) if is_image else ()
+    images = (*_STILL, *_MOVING) if instance.rows else ()
+    is_film = uids.transfer_syntax(instance.transfer_syntax_uid).is_video
     accepted = asked.accepted or parse_accept(request.headers.get("accept"))
-    offered = (*images, *dicom)
+    offered = (*dicom, *images) if is_film else (*images, *dicom)
     chosen = choose(accepted, offered)
     if chosen is None:
         raise not_acceptable(offered)
@@ -98,13 +98,13 @@ async def _with_presentation(archive: Archive, asked: WadoUriRequest, wanted: Re
     return replace(wanted, presentation_state=await retrieve.read_header(archive, state))
 
 
-def _viewport(asked: WadoUriRequest, instance: StoredInstance) -> pixels_request.Viewport | None:
+def _viewport(asked: WadoUriRequest, instance: StoredInstance) -> Viewport | None:
     """Greatest size and region; None where neither is asked for."""
     if asked.rows is None and asked.columns is None and asked.region is None:
         return None
     region = asked.region or Region(0.0, 0.0, 1.0, 1.0)
     rows, columns = instance.rows or 1, instance.columns or 1
-    return pixels_request.Viewport(
+    return Viewport(
         width=asked.columns or _SIDE_WHERE_UNKNOWN_PX,
         height=asked.rows or _SIDE_WHERE_UNKNOWN_PX,
         source_x=region.left * columns,

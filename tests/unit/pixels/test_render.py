@@ -20,9 +20,11 @@ from fileroom.core.errors import (
     UnsupportedError,
 )
 from fileroom.dicom import uids
-from fileroom.pixels.render import frame_times_ms, render, render_source, thumbnail
-from fileroom.pixels.request import GIF, JP2, JPEG, MEDIA_TYPES, PNG, RenderRequest, Viewport, Window
-from pixel_objects import bundled, color_header, decoded, encapsulated_file, header, native_file, ramp, source_of
+from fileroom.dicom.display import Viewport, Window
+from fileroom.pixels.cine import frame_time_of
+from fileroom.pixels.render import render, render_source, thumbnail
+from fileroom.pixels.request import GIF, JP2, JPEG, PNG, RenderRequest
+from pixel_objects import bundled, color_header, decoded, header, native_file, ramp, source_of
 
 
 def picture(file: bytes) -> np.ndarray:
@@ -40,7 +42,7 @@ PLAIN = header(6, 8, bits=8)
 # --- files ---
 
 
-@pytest.mark.parametrize("media_type", MEDIA_TYPES)
+@pytest.mark.parametrize("media_type", [JPEG, PNG, GIF, JP2])
 @pytest.mark.parametrize("color", [False, True])
 def test_every_media_type_shows_the_picture(media_type: str, color: bool) -> None:
     gray = ramp(60, 80, 0, 255, np.uint8)
@@ -339,14 +341,18 @@ def test_chosen_frames_are_shown_in_the_order_asked() -> None:
     ("more", "times"),
     [
         ({}, [100, 100, 100]),
-        ({"FrameTime": "33.3"}, [33, 33, 33]),
-        ({"FrameTime": "1"}, [20, 20, 20]),
+        ({"FrameTime": "33.3"}, [33.3, 33.3, 33.3]),
+        ({"FrameTime": "1"}, [1, 1, 1]),
+        ({"FrameTime": "0"}, [100, 100, 100]),
+        ({"FrameTime": "1e9"}, [65535, 65535, 65535]),
+        ({"RecommendedDisplayFrameRate": 25, "CineRate": "10"}, [40, 40, 40]),
         ({"CineRate": "10"}, [100, 100, 100]),
         ({"FrameTimeVector": ["0", "50", "70"]}, [50, 70, 50]),
     ],
 )
-def test_frame_times(more: dict[str, object], times: list[int]) -> None:
-    assert frame_times_ms(header(1, 1, **more), range(3)) == times
+def test_frame_times(more: dict[str, object], times: list[float]) -> None:
+    frame_time = frame_time_of(header(1, 1, **more))
+    assert [frame_time(index) for index in range(3)] == times
 
 
 def test_several_frames_need_an_animated_type() -> None:
@@ -377,12 +383,6 @@ def test_a_frame_that_is_not_there_is_not_found(asked: int) -> None:
 def test_impossible_requests_are_refused(change: dict[str, object], error: type[Exception]) -> None:
     with pytest.raises(error):
         render(GRADIENT, PLAIN, dataclasses.replace(RenderRequest(), **change))  # type: ignore[arg-type]
-
-
-def test_video_is_refused() -> None:
-    data = encapsulated_file(header(4, 4), [b"mpeg"], syntax="1.2.840.10008.1.2.4.102")
-    with pytest.raises(UnsupportedError, match="video"):
-        render_source(source_of(data), RenderRequest())
 
 
 def test_a_palette_image_without_palette_is_refused() -> None:

@@ -11,7 +11,8 @@ import pytest
 from PIL import Image
 
 from fileroom.archive.services import Archive
-from web_objects import Bundled, store_bundled
+from stored_objects import store_file
+from web_objects import ROOT, Bundled, store_bundled
 from web_requests import split_parts
 
 
@@ -68,20 +69,59 @@ async def test_a_multi_frame_image_moves_or_shows_one_frame(client: httpx.AsyncC
 
 
 async def test_what_is_not_done_is_told(client: httpx.AsyncClient, ct: Bundled) -> None:
-    answer = await client.get(f"{ct.instance}/rendered", params={"annotation": "patient", "colour": "red"})
+    answer = await client.get(f"{ct.instance}/rendered", params={"iccprofile": "srgb", "colour": "red"})
     assert answer.status_code == 200
-    assert "annotation" in answer.headers["warning"]
+    assert "iccprofile" in answer.headers["warning"]
     assert "colour" in answer.headers["warning"]
 
 
 @pytest.mark.parametrize(
     "query",
     ["window=1", "window=a,b,linear", "window=1,0,linear", "viewport=0,0", "viewport=99999,1", "viewport=1,2,3",
-     "quality=0", "quality=101", "iccprofile=blue", "window=1,2,linear&window=3,4,linear", "window=1e999,1,linear"],
+     "quality=0", "quality=101", "iccprofile=blue", "overlays=1",
+     "window=1,2,linear&window=3,4,linear", "window=1e999,1,linear"],
 )  # fmt: skip
 async def test_impossible_wishes_are_refused(client: httpx.AsyncClient, ct: Bundled, query: str) -> None:
     answer = await client.get(f"{ct.instance}/rendered?{query}")
     assert answer.status_code == 400, answer.text
+
+
+@pytest.mark.parametrize("where", ["rendered", "wado"])
+async def test_overlays_and_annotations_are_burned_in_on_request(
+    client: httpx.AsyncClient, archive: Archive, where: str
+) -> None:
+    plain = pydicom.dcmread(io.BytesIO((await store_bundled(archive, "MR_small.dcm")).file))
+    plain.SOPInstanceUID = plain.file_meta.MediaStorageSOPInstanceUID = "1.2.3.77"
+    plain.add_new(0x60000010, "US", 64)
+    plain.add_new(0x60000011, "US", 64)
+    plain.add_new(0x60000040, "CS", "G")
+    plain.add_new(0x60000050, "SS", [1, 1])
+    plain.add_new(0x60000100, "US", 1)
+    plain.add_new(0x60000102, "US", 0)
+    plain.add_new(0x60003000, "OW", b"\xff" * 32 + bytes(480))
+    out = io.BytesIO()
+    plain.save_as(out)
+    await store_file(archive, out.getvalue())
+    names = plain.StudyInstanceUID, plain.SeriesInstanceUID, plain.SOPInstanceUID
+    path = "{}/studies/{}/series/{}/instances/{}/rendered".format(ROOT, *names) if where == "rendered" else "/wado"
+    keys = zip(("studyUID", "seriesUID", "objectUID"), names, strict=True)
+    base = {"requestType": "WADO", "contentType": "image/png", **dict(keys)} if where == "wado" else {}
+
+    async def shown(**more: str) -> np.ndarray:
+        params = {**base, **more}
+        answer = await client.get(path, params=params, headers={"accept": "image/png"})
+        assert "warning" not in answer.headers
+        return np.asarray(picture(answer)).astype(int)
+
+    without = await shown(overlays="false")
+    assert (await shown(overlays="true"))[:4].min() == 255
+    assert without[:4].min() < 255
+    patient, technique = await shown(annotation="patient"), await shown(annotation="technique")
+    assert (patient[:32] != without[:32]).any()
+    assert (technique[32:] != without[32:]).any()
+    both = await shown(annotation="patient,technique")
+    assert (both != patient).any()
+    assert (both != technique).any()
 
 
 def wado(stored: Bundled, **more: str) -> dict[str, str]:
