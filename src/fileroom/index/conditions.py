@@ -161,9 +161,9 @@ def _any_other_group(others: str, group: str, *, wild: bool) -> Condition:
     if not wild:
         return somewhere
     one = _group("other", group, wild=True)
-    exact = Condition(
-        f"EXISTS (SELECT 1 FROM unnest(string_to_array({others}, '=')) AS other WHERE {one.text})", one.parameters
-    )
+    # Without the outer `=`, beside which there is no group that a pattern for empty ones could match.
+    groups = f"string_to_array(substr({others}, 2, length({others}) - 2), '=')"
+    exact = Condition(f"EXISTS (SELECT 1 FROM unnest({groups}) AS other WHERE {one.text})", one.parameters)
     return Condition.all_of([somewhere, exact])
 
 
