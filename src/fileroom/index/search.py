@@ -62,6 +62,12 @@ _IDENTITY: Final = {
     Level.INSTANCE: "i.id, s.study_instance_uid, e.series_instance_uid, i.sop_instance_uid",
 }
 _IDENTITY_COLUMNS: Final = 4
+_FROM_PAGE: Final = {
+    Level.PATIENT: "JOIN patient p ON p.id = page.id",
+    Level.STUDY: "JOIN study s ON s.id = page.id",
+    Level.SERIES: "JOIN series e ON e.id = page.id JOIN study s ON s.id = e.study",
+    Level.INSTANCE: "JOIN instance i ON i.id = page.id JOIN series e ON e.id = i.series JOIN study s ON s.id = e.study",
+}
 _ORDER: Final = {
     Level.PATIENT: "p.patient_name_key, p.id",
     Level.STUDY: "s.study_date DESC NULLS LAST, s.study_time DESC NULLS LAST, s.id DESC",
@@ -124,17 +130,21 @@ async def search(connection: AsyncConnection[Any], query: Query) -> AsyncGenerat
 def build_statement(query: Query) -> Statement:
     """The one statement that answers `query`."""
     attributes = _returned(query)
-    columns = [_IDENTITY[query.level], *(_expression(attribute, query.level) for attribute in attributes)]
+    columns = ", ".join([_IDENTITY[query.level], *(_expression(attribute, query.level) for attribute in attributes)])
     condition = _where(query)
-    limit = query.page.limit if query.page else QUERY_ROWS_MAX + 1
-    text = f"SELECT {', '.join(columns)} FROM {_FROM[query.level]}"
+    chosen = f"FROM {_FROM[query.level]}"
     if condition.text:
-        text += f" WHERE {condition.text}"
-    if query.newest_first or query.page:
-        text += f" ORDER BY {_ORDER[query.level]}"
-    text += f" LIMIT {int(limit)}"
+        chosen += f" WHERE {condition.text}"
+    order = f" ORDER BY {_ORDER[query.level]}" if query.newest_first or query.page else ""
+    chosen += order
+    chosen += f" LIMIT {int(query.page.limit if query.page else QUERY_ROWS_MAX + 1)}"
     if query.page and query.page.offset:
-        text += f" OFFSET {int(query.page.offset)}"
+        # PostgreSQL computes the columns of the rows that OFFSET passes over, counts of series and instances too. So a
+        # page far down is first chosen by its keys alone.
+        keys = f"SELECT {ALIASES[query.level]}.id {chosen} OFFSET {int(query.page.offset)}"
+        text = f"SELECT {columns} FROM ({keys}) AS page {_FROM_PAGE[query.level]}{order}"
+    else:
+        text = f"SELECT {columns} {chosen}"
     return Statement(text, condition.parameters, attributes)
 
 

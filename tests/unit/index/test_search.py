@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Iterator
+from typing import Any
 
 import psycopg
 import pytest
@@ -169,6 +171,7 @@ def test_several_keys_together(indexed: Indexed, keys: list[Key | None], level: 
 @pytest.mark.parametrize(
     ("keyword", "text"),
     [
+        ("PatientName", "^*"),  # an empty first component, or no name; not the end of every name with groups
         ("PatientName", "doe^jane"),
         ("PatientName", "DOE^*"),
         ("PatientName", "MULLER*"),
@@ -277,6 +280,34 @@ def test_pages_give_everything_once_and_in_order(indexed: Indexed, level: Level)
     assert [identity for page in pages for identity in page] == everything
     assert indexed.search(query(level, page=Page(10, 10**9))) == []
     assert indexed.search(query(level, page=Page(0))) == []
+
+
+@pytest.mark.parametrize("level", Level)
+def test_a_page_far_down_holds_what_the_whole_answer_holds_there(indexed: Indexed, level: Level) -> None:
+    def rows(page: Page, *keys: Key | None) -> list[tuple[object, ...]]:
+        statement = build_statement(query(level, *keys, page=page, return_tags=None))
+        return indexed.connection.execute(statement.text.encode(), statement.parameters).fetchall()
+
+    for keys in ((), (key("PatientName", "*e*"), key("StudyDate", "19000101-"))):
+        everything = rows(Page(10_000), *keys)
+        assert len(everything) > 60
+        assert rows(Page(17, 41), *keys) == everything[41:58]
+
+
+@pytest.mark.parametrize("level", [Level.PATIENT, Level.STUDY, Level.SERIES, Level.INSTANCE])
+def test_counts_are_not_computed_for_rows_that_a_page_passes_over(indexed: Indexed, level: Level) -> None:
+    statement = build_statement(query(level, page=Page(5, 40), return_tags=None))
+    explain = b"EXPLAIN (ANALYZE, TIMING OFF, FORMAT JSON) " + statement.text.encode()
+    [(plan,)] = indexed.connection.execute(explain, statement.parameters).fetchall()
+    loops = [node["Actual Loops"] for node in nodes(plan[0]["Plan"]) if node.get("Parent Relationship") == "SubPlan"]
+    assert loops
+    assert set(loops) == {5}
+
+
+def nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    yield plan
+    for below in plan.get("Plans", ()):
+        yield from nodes(below)
 
 
 def test_the_newest_studies_come_first(indexed: Indexed) -> None:
