@@ -1,7 +1,8 @@
 """`fileroom verify`: does every row have its object, whole and unchanged, and every object its row?
 
-With repair, an object without a row is filed; the row of an object that is missing or damaged is taken away and
-remembered as lost, so that a copy can be sent again. Nothing is deleted but a second copy of what is filed already.
+Rows are those of instances and those of conflicts, whose objects are kept aside. With repair, an object without a row is
+filed; the row of an object that is missing or damaged is taken away and remembered as lost, so that a copy can be sent
+again. Nothing is deleted but a second copy of what is filed already.
 The same check, without checksums and for the last days only, runs at every start.
 """
 
@@ -15,18 +16,23 @@ from typing import Final
 
 import structlog
 
-from fileroom.archive.filing import Filed, file_stored_object
+from fileroom.archive.filing import FILE_META_BYTES_MAX, Filed, file_stored_object
 from fileroom.archive.rebuild import OBJECTS_PREFIX
 from fileroom.archive.services import Archive
 from fileroom.archive.store_identity import require_own_store
 from fileroom.core.errors import InvalidObjectError, NotFoundError, StorageError
+from fileroom.dicom.part10 import parse_file_meta
 from fileroom.index.upkeep import (
     FiledObject,
+    KeptAside,
     count_filed_objects,
+    count_kept_aside,
     filed_objects,
     forget_lost,
+    kept_aside,
     known_keys,
     record_lost,
+    record_lost_conflict,
 )
 from fileroom.storage.store import StoredObject
 
@@ -54,9 +60,10 @@ class Finding:
 
 @dataclass(slots=True)
 class VerifyReport:
-    """What was compared, and what did not fit."""
+    """What was compared, and what did not fit. `rows` are those of instances; conflicts stand for themselves."""
 
     rows: int = 0
+    conflicts: int = 0
     objects: int = 0
     checked_bytes: int = 0
     findings: list[Finding] = field(default_factory=list)
@@ -80,16 +87,19 @@ async def verify(
     Raises StorageError (also when the store is not the one that the rows speak of), DatabaseError.
     """
     report = VerifyReport()
-    total = await count_filed_objects(archive.pool) if progress else 0
+    total = await count_filed_objects(archive.pool) + await count_kept_aside(archive.pool) if progress else 0
     await require_own_store(archive)
     for prefix in prefixes:
-        async for filed in _all_filed(archive, prefix):
-            report.rows += 1
-            fault = await _fault(archive, filed, report, checksums=checksums)
+        async for row in _all_rows(archive, prefix):
+            if isinstance(row, KeptAside):
+                report.conflicts += 1
+            else:
+                report.rows += 1
+            fault = await _fault(archive, row, report, checksums=checksums)
             if fault is not None:
-                _note(report, await _settle_fault(archive, filed, *fault, repair=repair))
+                _note(report, await _settle_fault(archive, row, *fault, repair=repair))
             if progress is not None:
-                progress(report.rows, total)
+                progress(report.rows + report.conflicts, total)
         async for orphan in _orphans(archive, prefix, report):
             _note(report, await _settle_orphan(archive, orphan, repair=repair))
     return report
@@ -113,31 +123,35 @@ async def recover(archive: Archive) -> VerifyReport:
 # --- rows without their object ---
 
 
-async def _all_filed(archive: Archive, prefix: str) -> AsyncIterator[FiledObject]:
-    last = 0
-    while rows := await filed_objects(archive.pool, last, _ROWS_AT_A_TIME, prefix):
-        for row in rows:
-            yield row
-        last = rows[-1].id
+_Row = FiledObject | KeptAside
 
 
-async def _fault(
-    archive: Archive, filed: FiledObject, report: VerifyReport, *, checksums: bool
-) -> tuple[str, str] | None:
+async def _all_rows(archive: Archive, prefix: str) -> AsyncIterator[_Row]:
+    for read in (filed_objects, kept_aside):
+        last = 0
+        while rows := await read(archive.pool, last, _ROWS_AT_A_TIME, prefix):
+            for row in rows:
+                yield row
+            last = rows[-1].id
+
+
+async def _fault(archive: Archive, row: _Row, report: VerifyReport, *, checksums: bool) -> tuple[str, str] | None:
     """(kind, detail) of what is wrong with the object of a row. Raises StorageError when the store seems to be away."""
     try:
-        size = (await archive.store.stat(filed.storage_key)).size
-        if size != filed.file_bytes:
-            return "damaged", f"it has {size} bytes instead of {filed.file_bytes}"
+        size = (await archive.store.stat(row.storage_key)).size
+        if size != row.file_bytes:
+            return "damaged", f"it has {size} bytes instead of {row.file_bytes}"
         if checksums:
             digest = hashlib.sha256()
-            async for piece in archive.store.stream(filed.storage_key, filed.dataset_offset):
+            async for piece in archive.store.stream(row.storage_key, await _dataset_offset(archive, row)):
                 digest.update(piece)
                 report.checked_bytes += len(piece)
-            if digest.digest() != filed.digest:
+            if digest.digest() != row.digest:
                 return "damaged", "its data set has changed: the SHA-256 differs from the one at its arrival"
     except NotFoundError:
         return "missing", "there is no such object in the store"
+    except InvalidObjectError as error:
+        return "damaged", f"its file meta information has changed: {error}"
     except StorageError as error:
         report._unreadable_in_a_row += 1
         if report._unreadable_in_a_row >= UNREADABLE_IN_A_ROW_MAX:
@@ -147,14 +161,27 @@ async def _fault(
     return None
 
 
-async def _settle_fault(archive: Archive, filed: FiledObject, kind: str, detail: str, *, repair: bool) -> Finding:
+async def _dataset_offset(archive: Archive, row: _Row) -> int:
+    """Where the data set begins. The rows of conflicts do not say it, their files do."""
+    if isinstance(row, FiledObject):
+        return row.dataset_offset
+    head = await archive.store.read(row.storage_key, 0, FILE_META_BYTES_MAX)
+    return parse_file_meta(head, complete=True).data_set_offset
+
+
+async def _settle_fault(archive: Archive, row: _Row, kind: str, detail: str, *, repair: bool) -> Finding:
     done = ""
     if repair and kind == _UNREADABLE:
         done = "its row stays: it may be readable again later"
     elif repair:
-        await record_lost(archive.pool, filed, kind, detail)
+        if isinstance(row, KeptAside):
+            await record_lost_conflict(archive.pool, row, kind, detail)
+        else:
+            await record_lost(archive.pool, row, kind, detail)
         done = "its row was taken away and noted as lost; send the object again"
-    return Finding(kind, filed.storage_key, filed.sop_instance_uid, detail, done)
+    if isinstance(row, KeptAside):
+        detail = f"kept aside as a conflict: {detail}"
+    return Finding(kind, row.storage_key, row.sop_instance_uid, detail, done)
 
 
 # --- objects without their row ---

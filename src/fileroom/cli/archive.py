@@ -137,7 +137,10 @@ def _show_import(report: ImportReport) -> None:
 
 
 def _show_verify(report: VerifyReport) -> None:
-    typer.echo(f"{report.rows} rows and {report.objects} objects compared, {report.checked_bytes / 1e6:.1f} MB read.")
+    typer.echo(
+        f"{report.rows} rows, {report.conflicts} conflicts and {report.objects} objects compared, "
+        f"{report.checked_bytes / 1e6:.1f} MB read."
+    )
     for finding in report.findings:
         line = f"{finding.kind}: {finding.storage_key} {finding.sop_instance_uid}: {finding.detail}"
         typer.echo(line + (f"; {finding.repair}" if finding.repair else ""), err=True)

@@ -23,6 +23,17 @@ class FiledObject:
     digest: bytes
 
 
+@dataclass(frozen=True, slots=True)
+class KeptAside:
+    """The row of a conflict as far as its object goes."""
+
+    id: int
+    sop_instance_uid: str
+    storage_key: str
+    file_bytes: int
+    digest: bytes
+
+
 async def filed_objects(pool: Pool, after_id: int, limit: int, key_prefix: str = "") -> list[FiledObject]:
     """The next rows by id; with `key_prefix` only those whose object lies there."""
     async with pool.connection() as connection, connection.cursor(row_factory=class_row(FiledObject)) as cursor:
@@ -40,6 +51,24 @@ async def count_filed_objects(pool: Pool) -> int:
     """How many instances there are rows of."""
     async with pool.connection() as connection:
         row = await (await connection.execute(b"SELECT count(*) FROM instance")).fetchone()
+        return int(row[0]) if row else 0
+
+
+async def kept_aside(pool: Pool, after_id: int, limit: int, key_prefix: str = "") -> list[KeptAside]:
+    """The next conflicts by id; with `key_prefix` only those whose object lies there."""
+    async with pool.connection() as connection, connection.cursor(row_factory=class_row(KeptAside)) as cursor:
+        await cursor.execute(
+            b"""SELECT id, sop_instance_uid, storage_key, file_bytes, digest FROM conflict
+                WHERE id > %s AND starts_with(storage_key, %s) ORDER BY id LIMIT %s""",
+            (after_id, key_prefix, limit),
+        )
+        return await cursor.fetchall()
+
+
+async def count_kept_aside(pool: Pool) -> int:
+    """How many conflicts there are rows of."""
+    async with pool.connection() as connection:
+        row = await (await connection.execute(b"SELECT count(*) FROM conflict")).fetchone()
         return int(row[0]) if row else 0
 
 
@@ -91,6 +120,22 @@ async def record_lost(pool: Pool, lost: FiledObject, kind: str, reason: str) -> 
             b"""UPDATE series SET instance_count = instance_count - 1, changed_at = now(), documented = false
                 WHERE id = %s""",
             row,
+        )
+
+
+async def record_lost_conflict(pool: Pool, lost: KeptAside, kind: str, reason: str) -> None:
+    """Take the row of a conflict whose object is missing or damaged away, and remember it: it may be sent again now.
+
+    A conflict belongs to no study or series, so theirs stay empty.
+    """
+    async with pool.connection() as connection:
+        await connection.execute(
+            b"""WITH gone AS (DELETE FROM conflict WHERE id = %s AND storage_key = %s RETURNING *)
+                INSERT INTO lost_object (study_instance_uid, series_instance_uid, sop_instance_uid, storage_key, digest, kind,
+                                         reason)
+                SELECT '', '', sop_instance_uid, storage_key, digest, %s, %s FROM gone
+                ON CONFLICT (storage_key) DO NOTHING""",
+            (lost.id, lost.storage_key, kind, reason),
         )
 
 

@@ -16,7 +16,7 @@ from fileroom.archive.store_identity import require_own_store
 from fileroom.archive.verify import ARRIVING_FOR_S, Finding, recover, verify
 from fileroom.core.errors import StorageError
 from fileroom.core.limits import MIB
-from stored_objects import make_file, store_file
+from stored_objects import data_set_of, make_file, store_file
 
 
 @pytest.fixture
@@ -60,14 +60,24 @@ async def orphan(archive: Archive, number: int, **attributes: Any) -> StoreOutco
     return outcome
 
 
+async def keep_aside(archive: Archive, number: int) -> Path:
+    """Other content under the UID of object `number`: kept aside as a conflict. Returns its file."""
+    outcome = await store_file(archive, one(number, PatientName="ELSE^SOMEBODY"))
+    assert outcome.kind is StoreKind.KEPT_ASIDE
+    path = archive.store.path(outcome.storage_key)
+    assert path is not None
+    return path
+
+
 # --- everything fits ---
 
 
 async def test_a_sound_archive_has_no_findings(filled: Archive) -> None:
     await store_file(filled, one(1, PatientName="ELSE^SOMEBODY"))  # kept aside
     report = await verify(filled)
-    assert (report.rows, report.objects, report.findings) == (3, 4, [])
-    assert report.checked_bytes > 0
+    assert (report.rows, report.conflicts, report.objects, report.findings) == (3, 1, 4, [])
+    files = [*(one(number) for number in (1, 2, 3)), one(1, PatientName="ELSE^SOMEBODY")]
+    assert report.checked_bytes == sum(len(data_set_of(file)) for file in files)
     quick = await verify(filled, checksums=False)
     assert (quick.rows, quick.checked_bytes, quick.findings) == (3, 0, [])
 
@@ -80,6 +90,13 @@ async def test_progress_is_told_row_by_row(filled: Archive) -> None:
     steps: list[tuple[int, int]] = []
     await verify(filled, progress=lambda done, total: steps.append((done, total)))
     assert steps == [(1, 3), (2, 3), (3, 3)]
+
+
+async def test_progress_counts_what_is_kept_aside_too(filled: Archive) -> None:
+    await keep_aside(filled, 1)
+    steps: list[tuple[int, int]] = []
+    await verify(filled, progress=lambda done, total: steps.append((done, total)))
+    assert steps == [(1, 4), (2, 4), (3, 4), (4, 4)]
 
 
 # --- rows without their object ---
@@ -187,6 +204,72 @@ async def test_an_unmounted_disk_costs_no_row(filled: Archive, tmp_path: Path) -
         with pytest.raises(StorageError, match="mounted"):
             await check
     assert await ask(filled, "SELECT count(*) FROM instance") == [(3,)]
+
+
+# --- conflicts: kept aside, and looked at all the same ---
+
+
+@pytest.mark.parametrize(
+    ("how", "kind", "detail"),
+    [
+        ("missing", "missing", "no such object"),
+        ("truncated", "damaged", "instead of"),
+        ("changed", "damaged", "SHA-256 differs"),
+        ("no meta", "damaged", "file meta information has changed"),
+    ],
+)
+async def test_a_damaged_object_kept_aside_is_told_and_can_be_sent_again(
+    filled: Archive, how: str, kind: str, detail: str
+) -> None:
+    path = await keep_aside(filled, 2)
+    if how == "no meta":
+        path.write_bytes(bytes(path.stat().st_size))
+    await damage(path, how)
+    report = await verify(filled)
+    [finding] = report.findings
+    assert (finding.kind, finding.sop_instance_uid, finding.repair) == (kind, "1.2.3.1.1.2", "")
+    assert finding.detail.startswith("kept aside as a conflict: ")
+    assert detail in finding.detail
+    assert await ask(filled, "SELECT count(*) FROM conflict") == [(1,)]
+    report = await verify(filled, repair=True)
+    assert "send the object again" in report.findings[0].repair
+    assert await ask(filled, "SELECT sop_instance_uid, kind FROM lost_object") == [("1.2.3.1.1.2", kind)]
+    assert await ask(filled, "SELECT count(*) FROM conflict") == [(0,)]
+    assert await ask(filled, "SELECT count(*) FROM instance") == [(3,)]
+    assert (await verify(filled, repair=True)).findings == []
+    await keep_aside(filled, 2)
+    assert (await verify(filled)).findings == []
+
+
+async def test_a_quick_look_sees_the_size_of_what_is_kept_aside(filled: Archive) -> None:
+    await damage(await keep_aside(filled, 1), "changed")
+    await damage(await keep_aside(filled, 2), "truncated")
+    assert told((await verify(filled, checksums=False)).findings) == [("damaged", "1.2.3.1.1.2")]
+
+
+async def test_an_object_kept_aside_whose_row_is_gone_is_an_orphan_and_kept_aside_again(filled: Archive) -> None:
+    path = await keep_aside(filled, 2)
+    await ask(filled, "DELETE FROM conflict RETURNING 1")
+    report = await verify(filled, repair=True)
+    assert [(f.kind, f.repair) for f in report.findings] == [("orphan", "filed (conflict)")]
+    assert (await verify(filled)).findings == []
+    assert path.exists()
+
+
+async def test_a_missing_object_kept_aside_that_turns_up_again_is_kept_aside(filled: Archive, tmp_path: Path) -> None:
+    path = await keep_aside(filled, 2)
+    away = path.rename(tmp_path / "away")
+    await verify(filled, repair=True)
+    away.rename(path)
+    report = await verify(filled, repair=True)
+    assert [finding.repair for finding in report.findings] == ["filed (conflict)"]
+    assert await ask(filled, "SELECT count(*) FROM lost_object") == [(0,)]
+
+
+async def test_recovering_looks_at_what_is_kept_aside(filled: Archive) -> None:
+    await damage(await keep_aside(filled, 2), "missing")
+    assert told((await recover(filled)).findings) == [("missing", "1.2.3.1.1.2")]
+    assert await ask(filled, "SELECT count(*) FROM conflict") == [(0,)]
 
 
 # --- objects without their row ---
