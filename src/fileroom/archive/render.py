@@ -16,7 +16,7 @@ from fileroom.archive import retrieve
 from fileroom.archive.random_access import open_reader
 from fileroom.archive.retrieve import StoredInstance
 from fileroom.archive.services import Archive
-from fileroom.core.limits import FILMS_AT_ONCE
+from fileroom.core.limits import FILMS_MAX
 from fileroom.pixels import render as pixels_render
 from fileroom.pixels.frames import frame_table
 from fileroom.pixels.request import MOVING, RenderRequest
@@ -34,7 +34,7 @@ class Renderer:
     def __init__(self, archive: Archive) -> None:
         self._archive = archive
         self._turns = asyncio.Semaphore(RENDERS_AT_ONCE)
-        self._film_turns = asyncio.Semaphore(FILMS_AT_ONCE)
+        self._film_turns = asyncio.Semaphore(FILMS_MAX)
 
     async def render(self, instance: StoredInstance, request: RenderRequest) -> bytes:
         """The asked frames as one file; several only as `image/gif` and `video/mp4`.

@@ -174,7 +174,7 @@ FILM_TIMEOUT_S: Final = 120.0
 """To decode and encode one film. Full HD takes 25 ms a frame, standard television 5."""
 FILM_MEMORY_BYTES_MAX: Final = 2 * 1024 * MIB
 """Address space of the process that decodes or encodes a film; an encoder of 4096 x 2304 pixels takes half of it."""
-FILMS_AT_ONCE: Final = 2
+FILMS_MAX: Final = 2
 """Films that one web worker makes at once; still pictures do not wait for them."""
 LUT_ENTRIES_MAX: Final = 65536
 """PS3.3 C.7.6.3.1.5 and C.11.1.1: a lookup table has at most 2 to the power of 16 entries."""
