@@ -33,6 +33,7 @@ _PART: Final = ".part"
 _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
+Argument = TypeVar("Argument")
 Arguments = TypeVarTuple("Arguments")
 Result = TypeVar("Result")
 
@@ -208,6 +209,7 @@ class LocalWriter:
         self._buffered_bytes = 0
         self._descriptor = -1
         self._writing: asyncio.Future[None] | None = None
+        self._finishing: asyncio.Future[None] | None = None
         self._in_flight_bytes = 0
         self._unflushed_bytes = 0
 
@@ -247,15 +249,17 @@ class LocalWriter:
             await self._wait_for_thread()
             if self._buffered_bytes:
                 self._start_writing()
-        await asyncio.get_running_loop().run_in_executor(self._threads, self._finish, streamed)
+        self._finishing = self._begin_in_thread(self._finish, streamed)
+        await asyncio.shield(self._finishing)  # Whoever stops waiting: the thread alone closes the file.
 
     async def abort(self) -> None:
         """Close and remove whatever is there."""
         self._buffer.clear()
         self._buffered_bytes = 0
-        if self._writing is not None:
-            with contextlib.suppress(StorageError):
-                await self._wait_for_thread()
+        for work in (self._writing, self._finishing):
+            if work is not None:
+                with contextlib.suppress(StorageError):
+                    await asyncio.shield(work)
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1
@@ -268,10 +272,13 @@ class LocalWriter:
         if self._writing is not None and self._writing.done() and self._writing.exception() is not None:
             return  # There is a hole already: writing behind it would only hide it. `flush` raises the first error.
         self._in_flight_bytes = sum(map(len, pieces))
-        loop = asyncio.get_running_loop()
-        self._writing = loop.run_in_executor(self._threads, self._write_in_thread, pieces)
+        self._writing = self._begin_in_thread(self._write_in_thread, pieces)
+
+    def _begin_in_thread(self, work: Callable[[Argument], None], argument: Argument) -> asyncio.Future[None]:
+        future = asyncio.get_running_loop().run_in_executor(self._threads, work, argument)
         # An error is raised by the next wait; retrieving it here keeps an aborted writer from warning about it.
-        self._writing.add_done_callback(lambda future: future.cancelled() or future.exception())
+        future.add_done_callback(lambda done: done.cancelled() or done.exception())
+        return future
 
     async def _wait_for_thread(self) -> None:
         if self._writing is not None:

@@ -6,6 +6,8 @@ import asyncio
 import datetime as dt
 import errno
 import os
+import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ import pytest
 
 from fileroom.core.errors import NotFoundError, StorageError, StorageFullError
 from fileroom.core.limits import MIB, OBJECT_MEMORY_BYTES_MAX
+from fileroom.storage import local
 from fileroom.storage.local import LocalStore
 
 KEY = "objects/2026/11/22/a7/one.dcm"
@@ -38,6 +41,12 @@ async def put(store: LocalStore, key: str, data: bytes) -> None:
     writer.write(data)
     writer.seal()
     await writer.flush()
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(10):
+        while not condition():
+            await asyncio.sleep(0)
 
 
 class FullDisk:
@@ -216,6 +225,48 @@ async def test_aborting_while_the_thread_writes_leaves_nothing(store: LocalStore
     writer.write(b"x" * LARGE)
     await writer.abort()
     assert files(folder) == []
+
+
+@pytest.mark.parametrize("size", [100, LARGE])
+@pytest.mark.parametrize("threads", [1, 2])
+async def test_a_flush_that_nobody_waits_for_any_more_closes_its_file_once(
+    folder: Path, size: int, threads: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A second close would hit whatever has the number by then: another file, or somebody's connection."""
+    monkeypatch.setattr(local, "FLUSH_THREADS_MAX", threads)
+    store = LocalStore(folder)
+    await put(store, f"{KEY}.other", b"x")  # makes the folder
+    writer = store.begin(KEY)
+    writer.write(b"x" * size)
+    writer.seal()
+    closed: list[int] = []
+    go = threading.Event()
+    real_sync, real_close = os.fsync, os.close
+
+    def sync(descriptor: int) -> None:
+        go.wait(10)
+        real_sync(descriptor)
+
+    def close(descriptor: int) -> None:
+        closed.append(descriptor)
+        real_close(descriptor)
+
+    monkeypatch.setattr(os, "fsync", sync)
+    monkeypatch.setattr(os, "close", close)
+    first = store._threads.submit(go.wait, 10)  # of one thread, this is the only one: the flush has not begun
+    flushing = asyncio.create_task(writer.flush())
+    await until(lambda: writer._finishing is not None)
+    flushing.cancel()
+    await asyncio.wait([flushing])
+    aborting = asyncio.create_task(writer.abort())
+    await asyncio.sleep(0)
+    assert closed == []
+    flushed = writer._descriptor
+    go.set()
+    await aborting
+    assert first.result()
+    assert closed == [flushed]
+    assert files(folder) == [f"{KEY}.other"]
 
 
 # --- memory ---
