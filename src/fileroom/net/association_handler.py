@@ -85,7 +85,7 @@ class DataSink(Protocol):
     def finish(self) -> Awaitable[None] | None:
         """The last piece has come. The sink sends the C-STORE-RSP through the port, now or later.
 
-        An awaitable is run as a task; None is quicker.
+        An awaitable is run as a task, to its end even if the association ends before; None is quicker.
         """
 
     def abort(self) -> None:

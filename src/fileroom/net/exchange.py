@@ -67,7 +67,8 @@ class MessageExchange(UpperLayerConnection):
         self._open: set[int] = set()
         self._cancelled: set[int] = set()
         self._over_limit = False
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Future[None]] = set()
+        self._storing: set[asyncio.Future[None]] = set()
         self._requests: dict[int, _PendingRequest] = {}
         self._last_message_id = 0
         self._invocations = asyncio.Semaphore(1)
@@ -307,16 +308,20 @@ class MessageExchange(UpperLayerConnection):
             raise RuntimeError(f"the handler of {operation.command.command_field.name} sent no final response")
 
     def _run(self, awaitable: Awaitable[None] | None) -> None:
+        """Let a sink do what is left. Unlike a `handle` call it is not cancelled when the association ends."""
         if awaitable is not None:
-            self._start_task(_awaited(awaitable))
+            work = asyncio.ensure_future(awaitable)
+            self._storing.add(work)
+            work.add_done_callback(self._task_done)
 
     def _start_task(self, work: Coroutine[Any, Any, None]) -> None:
         task = self._loop.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._task_done)
 
-    def _task_done(self, task: asyncio.Task[None]) -> None:
+    def _task_done(self, task: asyncio.Future[None]) -> None:
         self._tasks.discard(task)
+        self._storing.discard(task)
         if not task.cancelled():
             error = task.exception()
             if isinstance(error, Exception) and (self._end is None or not isinstance(error, PeerError)):
@@ -357,10 +362,6 @@ class MessageExchange(UpperLayerConnection):
                 self.handler.association_ended(end)
         except Exception as error:  # noqa: BLE001 - the boundary of one association
             self._handler_failed(error)
-
-
-async def _awaited(awaitable: Awaitable[None]) -> None:
-    await awaitable
 
 
 class _OperationCollector(DataSetBuffer):

@@ -210,6 +210,30 @@ async def test_a_peer_that_dies_inside_an_object_aborts_the_sink(served, raw) ->
     assert (served.handlers[0].stored, served.handlers[0].aborted_sinks) == ([], 1)
 
 
+async def test_what_has_wholly_come_is_stored_although_the_peer_dies(served, raw) -> None:
+    """A store that is cancelled in its last moment could leave half of it behind."""
+    go, stored = asyncio.Event(), asyncio.Event()
+
+    class Sink(RecordingSink):
+        async def finish(self) -> None:
+            await go.wait()
+            super().finish()
+            stored.set()
+
+    class Handler(RecordingHandler):
+        def open_store_sink(self, context, command):
+            return Sink(self, context, command)
+
+    peer = await raw(await served.start(Handler))
+    await peer.associate()
+    await peer.send(encode_message(3, STORE, b"abcdef", 16384))
+    await peer.close()
+    assert await end_of(served) is EndKind.CONNECTION_LOST
+    go.set()
+    await asyncio.wait_for(stored.wait(), 5)
+    assert (served.handlers[0].stored, served.handlers[0].aborted_sinks) == ([("1.2.3", b"abcdef")], 0)
+
+
 class Flooding(RecordingHandler):
     """Answers a C-FIND until nobody reads any more."""
 
