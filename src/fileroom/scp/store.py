@@ -1,7 +1,7 @@
 """Storage SCP (PS3.4 Annex B): a C-STORE's data set goes into the archive while it arrives; the answer comes last.
 
 The path of an object: `net.connection` reads, `StoreSink.write` passes each piece to `archive.store`, and when that has
-flushed and committed, `StoreSink` sends the C-STORE-RSP.
+flushed and committed, `StoreSink` sends the C-STORE-RSP. A store that hangs is answered too, after STORE_TIMEOUT_S.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ import structlog
 
 from fileroom.archive.services import Archive
 from fileroom.archive.store import Claim, IncomingObject, StoreKind, begin, refuse
-from fileroom.core.errors import FileroomError, InvalidObjectError
-from fileroom.core.limits import MIB
+from fileroom.core.errors import FileroomError, InvalidObjectError, StorageError
+from fileroom.core.limits import MIB, STORE_TIMEOUT_S
 from fileroom.dimse.command_set import CommandSet, respond
 from fileroom.net.association_handler import AssociationPort
 from fileroom.scp.status import SUCCESS, StatusAnswer, store_failure
@@ -46,6 +46,8 @@ class StoreSink:
         self._incoming: IncomingObject | None = None
         self._draining: asyncio.Task[None] | None = None
         self._clearing: asyncio.Task[None] | None = None
+        self._overdue: asyncio.TimerHandle | None = None
+        self._is_answered = False
         self._claim = Claim(
             sop_class_uid=command.affected_sop_class_uid or "",
             sop_instance_uid=command.affected_sop_instance_uid or "",
@@ -78,6 +80,8 @@ class StoreSink:
     def finish(self) -> asyncio.Task[None] | None:
         """The data set is complete: store it, then answer."""
         if self._incoming is not None:
+            # A timer, not a cancellation: that would wait for the very thing that hangs.
+            self._overdue = asyncio.get_running_loop().call_later(STORE_TIMEOUT_S, self._refuse_overdue)
             return asyncio.create_task(self._store(self._incoming))
         if self._error is None:
             raise AssertionError("finished after an abort")
@@ -106,7 +110,10 @@ class StoreSink:
 
     async def _drain(self, incoming: IncomingObject) -> None:
         try:
-            await incoming.drain()
+            async with asyncio.timeout(STORE_TIMEOUT_S):
+                await incoming.drain()
+        except TimeoutError:
+            self._give_up(_overdue_error())
         except FileroomError as error:
             self._give_up(error)
         finally:
@@ -132,14 +139,28 @@ class StoreSink:
         _background.add(self._clearing)
         self._clearing.add_done_callback(_background.discard)
 
+    def _refuse_overdue(self) -> None:
+        self._refuse(_overdue_error())
+
     def _refuse(self, error: FileroomError) -> None:
         answer = store_failure(error)
         _log.info("object_refused", peer=str(self._port.peer), status=f"{answer.status:04X}", reason=str(error))
         self._answer(answer)
 
     def _answer(self, answer: StatusAnswer) -> None:
+        if self._is_answered:
+            return  # as overdue; if it was stored after all, the sender's next attempt finds it there
+        self._is_answered = True
+        if self._overdue is not None:
+            self._overdue.cancel()
         response = respond(self._command, answer.status, error_comment=answer.comment or None)
         self._port.send_response(self._context.id, response)
+
+
+def _overdue_error() -> StorageError:
+    return StorageError(
+        f"The object was not safe within {STORE_TIMEOUT_S:g} s. Check disk and database, then send it again."
+    )
 
 
 _background: set[asyncio.Task[None]] = set()

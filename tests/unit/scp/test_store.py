@@ -258,6 +258,71 @@ async def test_a_store_that_fails_while_the_last_piece_is_drained_is_a700(
     assert await ask(archive, "SELECT count(*) FROM instance") == [(0,)]
 
 
+class HangingWriter(FailingWriter):
+    """A store's writer that does not come back from one step until it is let."""
+
+    def __init__(self, writer: Any, step: str, go: asyncio.Event) -> None:
+        super().__init__(writer, step, StorageError(""))
+        self._go = go
+
+    def __getattr__(self, name: str) -> Any:
+        if name != self._step:
+            return getattr(self._writer, name)
+
+        async def hang() -> None:
+            await self._go.wait()
+            await getattr(self._writer, name)()
+
+        return hang
+
+
+@pytest.mark.parametrize(("step", "mebibytes"), [("flush", 0), ("flush", 6), ("drain", 6)])
+async def test_a_store_that_hangs_is_answered_all_the_same_and_once(
+    archive: Archive, step: str, mebibytes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    go = asyncio.Event()
+    real = archive.store.begin
+    monkeypatch.setattr(archive.store, "begin", lambda key: HangingWriter(real(key), step, go))
+    monkeypatch.setattr(store_module, "STORE_TIMEOUT_S", 0.05)
+    port = FakePort()
+    file = make_file(pixels=bytes(mebibytes * MIB or 8))
+    sink = open_sink(archive, port)
+    sink.write(memoryview(data_set_of(file)))
+    stored = sink.finish()
+    await until(lambda: bool(port.sent))
+    assert port.statuses == [Status.OUT_OF_RESOURCES]
+    assert "not safe within" in (port.final.error_comment or "")
+    go.set()
+    assert stored is not None
+    await stored
+    await until(lambda: not store_module._background)
+    assert len(port.sent) == 1
+    assert port.paused == 0
+    monkeypatch.undo()
+    assert (await send(archive, file)).statuses == [Status.SUCCESS]
+    assert len(files(archive)) == 1
+
+
+async def test_a_drain_that_hangs_in_the_midst_lets_the_rest_pass_and_is_answered(
+    archive: Archive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    go = asyncio.Event()
+    real = archive.store.begin
+    monkeypatch.setattr(archive.store, "begin", lambda key: HangingWriter(real(key), "drain", go))
+    monkeypatch.setattr(store_module, "STORE_TIMEOUT_S", 0.05)
+    port = FakePort()
+    sink = open_sink(archive, port)
+    data = memoryview(data_set_of(make_file(pixels=bytes(6 * MIB))))
+    sink.write(data[: 5 * MIB])
+    assert port.paused == 1
+    await until(lambda: port.paused == 0)
+    sink.write(data[5 * MIB :])
+    await finish(sink)
+    assert port.statuses == [Status.OUT_OF_RESOURCES]
+    await until(lambda: not store_module._background)
+    assert files(archive) == []
+
+
 async def test_a_database_that_fails_is_a700(archive: Archive, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(_row: Any) -> asyncio.Future[Any]:
         future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
