@@ -1,13 +1,15 @@
 """The directory of a medium (PS3.3 Annex F, PS3.10 8.6): DICOMDIR records of files, made by pydicom.
 
-Records need attributes that many objects lack. What is missing is made up in the directory, never in the object.
+Records need attributes that many objects lack. What is missing is made up in the directory, never in the object. An object
+that no record can be made of is left out of the file-set, and named.
 """
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -15,12 +17,10 @@ import pydicom
 from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
 from pydicom.filebase import DicomBytesIO
-from pydicom.filereader import read_file_meta_info
 from pydicom.fileset import FileSet
 from pydicom.filewriter import write_dataset
 from pydicom.tag import BaseTag
 
-from fileroom.core.errors import UnsupportedError
 from fileroom.core.limits import MIB
 from fileroom.pixels.header_values import BROKEN
 
@@ -62,21 +62,42 @@ _LEFT_OUT_WHEN_EMPTY: Final = (
 )
 
 
-def make_file_set(folder: Path, paths: Iterable[Path]) -> None:
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """An object that a medium cannot have, and why."""
+
+    sop_instance_uid: str
+    reason: str
+
+
+def make_file_set(folder: Path, objects: Mapping[Path, str]) -> list[LeftOut]:
     """Move the files to where a medium has them below `folder`, and write its DICOMDIR last.
 
-    `paths` must be on the file system of `folder`. Raises UnsupportedError.
+    `objects` are files, on the file system of `folder`, and their SOP Instance UIDs. Returns those that cannot stand in a
+    DICOMDIR; their files stay where they are. When none can, nothing is written.
     """
+    left_out: list[LeftOut] = []
+    added: dict[str, Path] = {}
     # What pydicom says about odd values names patients.
     with warnings.catch_warnings(), _file_set() as file_set:
         warnings.simplefilter("ignore")
-        objects = {_add_record(file_set, path): path for path in paths}
+        for path, uid in objects.items():
+            try:
+                added[_add_record(file_set, path)] = path
+            except (RecursionError, OSError, *BROKEN) as error:  # pydicom's words for what it cannot read or write
+                if isinstance(error, OSError) and error.errno is not None:
+                    raise  # The disk's own word: it is full, or away.
+                _take_out(file_set, uid)
+                left_out.append(LeftOut(uid, f"it cannot stand in a DICOMDIR: {error}"))
+        if not added:
+            return left_out
         file_set.write(folder)  # headers only; the files themselves follow
         unfinished = folder / f"{_DICOMDIR}.part"
         (folder / _DICOMDIR).rename(unfinished)
         for instance in file_set:
-            objects[instance.SOPInstanceUID].replace(instance.path)
+            added[instance.SOPInstanceUID].replace(instance.path)
         unfinished.rename(folder / _DICOMDIR)
+    return left_out
 
 
 @contextmanager
@@ -91,21 +112,21 @@ def _file_set() -> Iterator[FileSet]:
 
 def _add_record(file_set: FileSet, path: Path) -> str:
     """The SOP Instance UID of the file, whose header is now in the file-set."""
-    try:
-        header = pydicom.dcmread(path, stop_before_pixels=True, defer_size=MIB)
-    except (RecursionError, OSError) as error:  # pydicom's words for sequences too deep, and for lost delimiters
-        raise _unfit(str(read_file_meta_info(path).MediaStorageSOPInstanceUID), error) from error
+    header = pydicom.dcmread(path, stop_before_pixels=True, defer_size=MIB)
     uid = str(header.SOPInstanceUID)
     for tag in list(header.keys()):
         # One broken attribute must not keep an object from the medium: it is only missing in the directory.
         if not _can_be_written(header, tag):
             del header[tag]
-    try:
-        _make_up(header)
-        file_set.add(header)
-    except (RecursionError, *BROKEN) as error:
-        raise _unfit(uid, error) from error
+    _make_up(header)
+    file_set.add(header)
     return uid
+
+
+def _take_out(file_set: FileSet, uid: str) -> None:
+    """An object may have failed after its record was made: it must not stand there without its file."""
+    for instance in [instance for instance in file_set if instance.SOPInstanceUID == uid]:
+        file_set.remove(instance)
 
 
 def _can_be_written(header: Dataset, tag: BaseTag) -> bool:
@@ -120,10 +141,6 @@ def _can_be_written(header: Dataset, tag: BaseTag) -> bool:
     except (RecursionError, *BROKEN):
         return False
     return str(element.VR) != "UN"  # pydicom's way to say that a value is none of its VR
-
-
-def _unfit(uid: str, error: Exception) -> UnsupportedError:
-    return UnsupportedError(f"Object {uid} cannot stand in a DICOMDIR: {error}. Export it as a folder or a ZIP file.")
 
 
 def _make_up(header: Dataset) -> None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Final
 
-from fileroom.archive.dicomdir import make_file_set
+from fileroom.archive.dicomdir import LeftOut, make_file_set
 from fileroom.archive.retrieve import Selection, StoredInstance, find_instances, open_object
 from fileroom.archive.services import Archive
 from fileroom.core.errors import ConflictError, InvalidObjectError, NotFoundError, TooLargeError, UnsupportedError
@@ -23,16 +23,20 @@ _NOT_ON_MEDIA: Final = frozenset(
 )
 _FAMILIES_NOT_ON_MEDIA: Final = frozenset({Family.JPEG_XL, Family.DEFLATED_FRAME})
 
+_UNFIT: Final = (InvalidObjectError, UnsupportedError, TooLargeError)
+"""What an object's own content may stand in the way with; everything else is a fault of store or target."""
+
 Progress = Callable[[int, int], None]
 """Called with (objects done, objects in all)."""
 
 
 @dataclass(frozen=True, slots=True)
 class ExportReport:
-    """What was written."""
+    """What was written, and what could not be."""
 
     objects: int
     bytes: int
+    left_out: tuple[LeftOut, ...] = ()
 
 
 async def export_folder(
@@ -81,23 +85,28 @@ async def export_media(
 ) -> ExportReport:
     """Write a file-set with its DICOMDIR. Objects are given uncompressed where a medium asks for it: Explicit LE.
 
-    Raises NotFoundError, ConflictError, and UnsupportedError for an object that no directory record can be made of.
+    An object that a medium cannot have is left out, and the report names it. Raises NotFoundError, ConflictError.
     """
     instances = await _found(archive, selection)
     _make_empty(folder)
+    left_out: list[LeftOut] = []
+    uids_of: dict[Path, str] = {}
+    sizes: dict[str, int] = {}
     with tempfile.TemporaryDirectory(prefix=".fileroom-export-", dir=folder) as temporary:
-        paths: list[Path] = []
-        written = 0
         for done, (name, instance) in enumerate(_names(instances), 1):
-            path = Path(temporary) / name
+            uid, path = instance.sop_instance_uid, Path(temporary) / name
             path.parent.mkdir(parents=True, exist_ok=True)
-            with path.open("wb") as file:
-                written += await _write(archive, instance, file, _media_syntax(instance))
-            paths.append(path)
+            try:
+                with path.open("wb") as file:
+                    sizes[uid] = await _copy(archive, instance, file, _media_syntax(instance))
+                uids_of[path] = uid
+            except _UNFIT as error:
+                left_out.append(LeftOut(uid, f"it cannot be brought into the form of a medium: {error}"))
             if progress is not None:
                 progress(done, len(instances))
-        await asyncio.to_thread(make_file_set, folder, paths)
-    return ExportReport(len(instances), written)
+        left_out += await asyncio.to_thread(make_file_set, folder, uids_of)
+    written = sizes.keys() - {one.sop_instance_uid for one in left_out}
+    return ExportReport(len(written), sum(sizes[uid] for uid in written), tuple(left_out))
 
 
 async def _found(archive: Archive, selection: Selection) -> list[StoredInstance]:
@@ -121,17 +130,20 @@ def _names(instances: list[StoredInstance]) -> list[tuple[str, StoredInstance]]:
     return named
 
 
-async def _write(
-    archive: Archive, instance: StoredInstance, file: BinaryIO | object, transfer_syntax: str | None = None
+async def _write(archive: Archive, instance: StoredInstance, file: BinaryIO | object) -> int:
+    try:
+        return await _copy(archive, instance, file, None)
+    except _UNFIT as error:
+        raise type(error)(f"Object {instance.sop_instance_uid} cannot be exported: {error}") from error
+
+
+async def _copy(
+    archive: Archive, instance: StoredInstance, file: BinaryIO | object, transfer_syntax: str | None
 ) -> int:
     written = 0
-    try:
-        opened = await open_object(archive, instance, transfer_syntax, part10=True)
-        async for piece in opened.chunks:
-            written += await asyncio.to_thread(file.write, piece)  # type: ignore[union-attr]  # ZIP members have no type of their own
-    except (InvalidObjectError, UnsupportedError, TooLargeError) as error:
-        hint = " Export as a folder or a ZIP file, which take every object as it is stored." if transfer_syntax else ""
-        raise type(error)(f"Object {instance.sop_instance_uid} cannot be exported: {error}.{hint}") from error
+    opened = await open_object(archive, instance, transfer_syntax, part10=True)
+    async for piece in opened.chunks:
+        written += await asyncio.to_thread(file.write, piece)  # type: ignore[union-attr]  # ZIP members have no type of their own
     return written
 
 

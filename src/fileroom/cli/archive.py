@@ -60,7 +60,7 @@ def export_command(
     series: Annotated[list[str] | None, typer.Option("--series", help="Series Instance UID.")] = None,
     media: Annotated[bool, typer.Option("--dicomdir", help="Write a medium with a DICOMDIR.")] = False,
 ) -> None:
-    """Export what is selected as a folder, a ZIP file or a medium.
+    """Export what is selected as a folder, a ZIP file or a medium. Exits with 1 if a medium could not have some objects.
 
     Example: `fileroom export /tmp/for-surgery.zip --study 1.2.840...`
     """
@@ -71,6 +71,11 @@ def export_command(
     with _bar("Exporting") as bar:
         report = with_archive(lambda archive: export(archive, selection, target, progress=bar))
     typer.echo(f"Exported {report.objects} objects ({report.bytes / 1e6:.1f} MB) to {target}.")
+    for left_out in report.left_out:
+        typer.echo(f"left out: {left_out.sop_instance_uid}: {left_out.reason}", err=True)
+    if report.left_out:
+        typer.echo("Export as a folder or a ZIP file takes every object as it is stored.", err=True)
+        raise typer.Exit(1)
 
 
 def rebuild_command(

@@ -70,6 +70,18 @@ def test_export_writes_what_is_selected(run: Run, empty_archive: Path, target: s
     assert run("export", empty_archive / target, "--patient", "P1", *options).code == 2
 
 
+def test_a_medium_that_lacks_an_object_ends_with_1_and_names_it(run: Run, empty_archive: Path) -> None:
+    good, bad = make_file(), make_file("1.2.840.10008.1.2.2", SOPInstanceUID="1.2.3.1.1.9", pixels=b"few!")
+    for name, content in (("good.dcm", good), ("bad.dcm", bad)):
+        (empty_archive / name).write_bytes(content)
+        run("import", empty_archive / name)
+    outcome = run("export", empty_archive / "cd", "--study", "1.2.3.1", "--dicomdir")
+    assert outcome.code == 1
+    assert outcome.out.startswith("Exported 1 objects")
+    assert outcome.err.startswith("left out: 1.2.3.1.1.9: ")
+    assert (empty_archive / "cd" / "DICOMDIR").exists()
+
+
 def test_export_of_everything_must_be_meant(run: Run, empty_archive: Path) -> None:
     outcome = run("export", empty_archive / "out")
     assert outcome.code == 2
