@@ -106,6 +106,8 @@ class Supervisor:
             time.sleep(WATCH_INTERVAL_S)
             once = [process for process in once if process.poll() is None]
             self._revive_database()
+            if self._database:
+                self._database.keep_log_small()
             for worker in self._workers:
                 self._revive(worker)
         for process in once:

@@ -30,10 +30,13 @@ from typing import Final
 import psycopg
 
 from fileroom.core.errors import ConfigurationError, DatabaseError
+from fileroom.core.limits import MIB
 
 START_TIMEOUT_S: Final = 60.0
 """Crash recovery after a kill replays at most `max_wal_size`; a minute is plenty on any disk."""
 STOP_TIMEOUT_S: Final = 60.0
+LOG_BYTES_MAX: Final = 10 * MIB
+"""A quiet server writes a few KiB a day; this holds weeks of a troubled one. As much again is kept as `postgres.log.1`."""
 SOCKET_PATH_CHARS_MAX: Final = 90
 """sun_path holds 107 characters; PostgreSQL adds `/.s.PGSQL.5432`."""
 
@@ -118,6 +121,21 @@ class EmbeddedPostgres:
         """True when a server this process started has ended by itself."""
         return self._process is not None and self._process.poll() is not None
 
+    def keep_log_small(self) -> None:
+        """When the log has grown past LOG_BYTES_MAX, move its last part to `postgres.log.1` and begin it anew.
+
+        The server may go on writing: it appends, so what follows stands at the new beginning. A log that cannot be moved
+        is cut all the same: it must not fill the disk that the database needs.
+        """
+        with contextlib.suppress(OSError):
+            if self._log.stat().st_size <= LOG_BYTES_MAX:
+                return
+            with self._log.open("r+b") as log:
+                log.seek(-LOG_BYTES_MAX, os.SEEK_END)
+                with contextlib.suppress(OSError):
+                    self._log.with_name(self._log.name + ".1").write_bytes(log.read())
+                log.truncate(0)
+
     # --- steps ---
 
     def _answers(self) -> bool:
@@ -174,6 +192,7 @@ class EmbeddedPostgres:
         command: list[str | Path] = [self._programs / "postgres", "-D", self._data]
         for name, value in settings.items():
             command += ["-c", f"{name}={value}"]
+        self.keep_log_small()
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
                 command, preexec_fn=prepare, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True

@@ -78,6 +78,7 @@ class Database:
 
     def __init__(self) -> None:
         self.starts = 0
+        self.looks_at_log = 0
         self.stops = 0
         self.dead = False
         self.failure: Exception | None = None
@@ -87,6 +88,9 @@ class Database:
         if self.failure is not None:
             raise self.failure
         self.dead = False
+
+    def keep_log_small(self) -> None:
+        self.looks_at_log += 1
 
     def stop(self) -> None:
         self.stops += 1
@@ -207,6 +211,11 @@ def test_a_worker_that_will_not_stop_is_killed(house: House) -> None:
 
 
 # --- the database ---
+
+
+def test_the_log_of_the_database_is_kept_small_as_long_as_it_runs(house: House) -> None:
+    house.run(60)
+    assert house.database.looks_at_log > 50
 
 
 def test_a_database_that_died_is_started_again(house: House) -> None:

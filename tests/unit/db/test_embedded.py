@@ -107,6 +107,55 @@ def test_a_pid_file_without_sense_does_not_matter(tmp_path: Path, content: str) 
     assert not (tmp_path / "postmaster.pid").exists()
 
 
+# --- its log ---
+
+
+def test_the_log_of_a_running_server_is_kept_small_and_goes_on(
+    server: EmbeddedPostgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def write(text: str) -> None:
+        value(server, f"DO $$ BEGIN RAISE LOG '{text}'; END $$")
+
+    server._log.with_name("postgres.log.1").unlink(missing_ok=True)
+    monkeypatch.setattr(embedded, "LOG_BYTES_MAX", server._log.stat().st_size + 500)
+    server.keep_log_small()
+    assert not server._log.with_name("postgres.log.1").exists()
+    for number in range(100):
+        write(f"line {number:03}")
+    server.keep_log_small()
+    before = server._log.with_name("postgres.log.1").read_text()
+    assert "LOG:  line 099\n" in before
+    assert len(before) == embedded.LOG_BYTES_MAX
+    assert "line" not in server._log.read_text()
+    write("after")
+    text = server._log.read_text()
+    assert "LOG:  after\n" in text
+    assert "\0" not in text, "no hole where the old lines were"
+    assert server._log.stat().st_size < embedded.LOG_BYTES_MAX
+
+
+def test_a_log_that_has_grown_is_cut_before_the_server_starts(server_folder: Path) -> None:
+    server = EmbeddedPostgres(server_folder / "grown")
+    server._folder.mkdir()
+    server._log.write_bytes(b"x" * 3 * embedded.LOG_BYTES_MAX)
+    server._programs = fake_programs(
+        server_folder / "bin4", initdb='mkdir "$2"; touch "$2/PG_VERSION"', postgres="echo FATAL: bad lock; exit 1"
+    )
+    with pytest.raises(DatabaseError, match="bad lock"):
+        server.start()
+    assert server._log.read_text() == "FATAL: bad lock\n"
+    assert server._log.with_name("postgres.log.1").stat().st_size == embedded.LOG_BYTES_MAX
+
+
+def test_a_log_that_cannot_be_moved_is_cut_all_the_same(tmp_path: Path) -> None:
+    server = EmbeddedPostgres(tmp_path)
+    server.keep_log_small()  # there is none yet
+    server._log.write_bytes(b"x" * (embedded.LOG_BYTES_MAX + 1))
+    server._log.with_name("postgres.log.1").mkdir()
+    server.keep_log_small()
+    assert server._log.stat().st_size == 0
+
+
 # --- where it listens ---
 
 
