@@ -15,29 +15,24 @@ from acceptance.programs.dicomweb import retrieve
 from acceptance.programs.fileroom import Fileroom
 from acceptance.programs.postgres import Postgres15
 from acceptance.programs.processes import children, wait_until
-from acceptance.programs.pynetdicom_peer import Answer, send_exactly
+from acceptance.programs.raw_scu import StoreAnswer, send_exactly
 
 OUT_OF_RESOURCES = 0xA700
 RED_TIMEOUT_S = 30.0
 RECOVERY_TIMEOUT_S = 60.0
 
 
-def _send(room: Fileroom, files: list[Path]) -> list[Answer]:
-    """The answers; all without a status when the association itself is refused."""
-    try:
-        return send_exactly(room.dicom_port, files)
-    except AssertionError as error:
-        return [Answer("", None, str(error))] * len(files)
-
-
-def _assert_refused(answers: list[Answer]) -> None:
+def _assert_refused(answers: list[StoreAnswer]) -> None:
     for answer in answers:
         assert answer.status is None or answer.status & 0xFF00 == OUT_OF_RESOURCES, answer
 
 
 def _assert_works(room: Fileroom, files: list[Path]) -> None:
     wait_until(
-        lambda: {answer.status for answer in _send(room, files)} == {0}, RECOVERY_TIMEOUT_S, "a store", room.log_tail
+        lambda: {answer.status for answer in send_exactly(room.dicom_port, files)} == {0},
+        RECOVERY_TIMEOUT_S,
+        "a store",
+        room.log_tail,
     )
     sent = by_instance(files)
     received = retrieve(room.dicomweb, f"studies/{study_uid(files[0])}")
@@ -53,7 +48,7 @@ def test_a_stopped_database_turns_readiness_red_and_comes_back(
     postgres15.stop()
     wait_until(lambda: not room.is_ready(), RED_TIMEOUT_S, "a red /readyz", room.log_tail)
     assert httpx.get(f"{room.url}/healthz", timeout=10).status_code == 200, "alive all the same"
-    _assert_refused(_send(room, second))
+    _assert_refused(send_exactly(room.dicom_port, second))
     answer = httpx.get(f"{room.dicomweb}/studies", timeout=60)
     assert answer.status_code == 503, answer.text[:300]
 
@@ -75,7 +70,7 @@ def test_a_hanging_database_does_not_confirm_and_comes_back(
         os.kill(pid, signal.SIGSTOP)
     try:
         wait_until(lambda: not room.is_ready(), RED_TIMEOUT_S, "a red /readyz", room.log_tail)
-        _assert_refused(_send(room, second))
+        _assert_refused(send_exactly(room.dicom_port, second))
     finally:
         for pid in frozen:
             os.kill(pid, signal.SIGCONT)
@@ -101,7 +96,7 @@ def test_objects_of_a_gone_database_are_filed_or_gone_afterwards(
     _assert_works(room, ct_series(1))
     postgres15.stop()
     wait_until(lambda: not room.is_ready(), RED_TIMEOUT_S, "a red /readyz", room.log_tail)
-    _assert_refused(_send(room, ct_series(5)))
+    _assert_refused(send_exactly(room.dicom_port, ct_series(5)))
     postgres15.start()
     room.stop()
     room.age_files(days=1)  # Young files may still be on their way in; nobody waits for these.

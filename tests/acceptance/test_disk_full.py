@@ -13,7 +13,7 @@ from acceptance.conftest import FileroomFactory, SeriesFactory
 from acceptance.dicom_files import by_instance
 from acceptance.programs.fileroom import Fileroom
 from acceptance.programs.processes import wait_until
-from acceptance.programs.pynetdicom_peer import send_exactly
+from acceptance.programs.raw_scu import send_exactly
 from corpus.ct import make_big_multiframe
 
 MIB = 1024 * 1024

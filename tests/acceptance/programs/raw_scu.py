@@ -5,14 +5,15 @@ It checks nothing and fits nothing: UIDs, data sets and PDUs go out as given.
 
 from __future__ import annotations
 
-import contextlib
 import socket
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from types import TracebackType
 from typing import Final
 
+from acceptance.dicom_files import read_part10
 from acceptance.programs.processes import LOOPBACK
 
 TIMEOUT_S: Final = 60.0
@@ -69,18 +70,23 @@ class RawAssociation:
         self.release()
 
     def release(self) -> None:
-        """End the association in order, or in any way if the peer does not play along."""
-        with contextlib.suppress(OSError, AssociationEndedError):
+        """End the association in order, or in any way if the peer does not play along. TimeoutError if it is silent."""
+        try:
             self.send_bytes(pdu(A_RELEASE_RQ, b"\0\0\0\0"))
             self.read_pdu()
-        self._socket.close()
+        except TimeoutError:
+            raise
+        except (OSError, AssociationEndedError):
+            pass
+        finally:
+            self._socket.close()
 
     def close(self) -> None:
         """Go without a word, as a machine that loses its power."""
         self._socket.close()
 
     def store(self, sop_class_uid: str, sop_instance_uid: str, transfer_syntax_uid: str, dataset: bytes) -> StoreAnswer:
-        """One C-STORE. UIDs are sent in Latin-1, padded with NUL."""
+        """One C-STORE. UIDs are sent in Latin-1, padded with NUL. Raises TimeoutError when the peer is silent."""
         context_id = self._context_ids[sop_class_uid, transfer_syntax_uid]
         if context_id not in self.accepted:
             return StoreAnswer(None, "the presentation context was not accepted")
@@ -92,6 +98,9 @@ class RawAssociation:
                 piece = dataset[start : start + PDV_BYTES_MAX]
                 self.send_bytes(pdata(context_id, piece, command=False, last=start + PDV_BYTES_MAX >= len(dataset)))
             return self._read_answer()
+        except TimeoutError:
+            self._socket.close()
+            raise
         except (OSError, AssociationEndedError) as error:
             self.has_ended = True
             return StoreAnswer(None, str(error))
@@ -121,6 +130,23 @@ class RawAssociation:
                 raise AssociationEndedError("the peer closed the connection")
             pieces += piece
         return bytes(pieces)
+
+
+def send_exactly(port: int, paths: Sequence[Path]) -> list[StoreAnswer]:
+    """C-STORE each file with the very bytes of its data set over one association. All without a status if it is refused.
+
+    Raises TimeoutError when the server is silent, which no answer, refusal or abort of it may look like.
+    """
+    parts = [read_part10(path) for path in paths]
+    contexts = dict.fromkeys((part.sop_class_uid, part.transfer_syntax_uid) for part in parts)
+    try:
+        with RawAssociation(port, list(contexts)) as association:
+            return [
+                association.store(part.sop_class_uid, part.sop_instance_uid, part.transfer_syntax_uid, part.dataset)
+                for part in parts
+            ]
+    except (AssociationEndedError, ConnectionResetError) as error:
+        return [StoreAnswer(None, str(error))] * len(parts)
 
 
 def associate_request(
