@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -14,6 +15,7 @@ from benchmarks.population import populate
 from corpus.ct import make_ct_series
 
 STUDIES_QUICK: Final = 20_000
+SENDERS_FOLDER: Final = Path("/dev/shm")
 NEVER_STABLE_S: Final = 86_400.0
 """Documents of finished series are background work; in a benchmark of receivers it would run in the peer's turn."""
 
@@ -42,8 +44,14 @@ class Session:
 
     @contextmanager
     def ct_files(self, sets: int, count: int, size: int) -> Iterator[list[list[Path]]]:
-        """`sets` CT series that nobody has seen, for as many senders; removed afterwards."""
-        folder = self.new_folder("ct")
+        """`sets` CT series that nobody has seen, for as many senders; removed afterwards.
+
+        They lie in memory where there is such a folder: files removed from the measured disk make the next ones dear to
+        create there for a minute (ext4 passes over inodes that were freed just now), for us and for the peers.
+        """
+        folder = Path(
+            tempfile.mkdtemp(prefix="fileroom-ct-", dir=SENDERS_FOLDER if SENDERS_FOLDER.is_dir() else self.folder)
+        )
         try:
             yield [make_ct_series(folder / str(n), count, size, next(self._numbers)) for n in range(sets)]
         finally:
