@@ -1,0 +1,139 @@
+"""Who acts, what they may do, and whose studies they may see.
+
+Every process acts as somebody: a person with a session or token, a node on an association, or Fileroom itself. The edges
+(web, scp) find out who it is and do the work inside `acting_as(access)`; commands and background work call
+`set_process_access(SYSTEM)` once at their start. Services ask `current_access()`, so that a rule holds on every way in.
+
+It fails closed: where nobody has said who acts, nothing is permitted.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import enum
+from collections.abc import Iterator
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from typing import Final
+
+from fileroom.core.errors import NotAllowedError
+
+
+class Permission(enum.StrEnum):
+    """One thing that a role may allow. The value is its name in settings, tokens and documents."""
+
+    STUDY_SEARCH = "study.search"
+    """Find studies and see their lists and attributes."""
+    STUDY_VIEW = "study.view"
+    """See images and reports."""
+    STUDY_EXPORT = "study.export"
+    """Take copies away: download, media, sending to a node."""
+    STUDY_STORE = "study.store"
+    """Bring objects in: C-STORE, STOW-RS, import."""
+    STUDY_CORRECT = "study.correct"
+    STUDY_DELETE = "study.delete"
+    STUDY_BREAK_GLASS = "study.break-glass"
+    """See, with a reason and for a time, what the row scope hides."""
+    NODE_READ = "node.read"
+    NODE_MANAGE = "node.manage"
+    LEDGER_READ = "ledger.read"
+    """See associations and deliveries."""
+    SYSTEM_READ = "system.read"
+    """Dashboard, storage, queues, metrics."""
+    SETTINGS_READ = "settings.read"
+    SETTINGS_MANAGE = "settings.manage"
+    USER_MANAGE = "user.manage"
+    AUDIT_READ = "audit.read"
+
+
+@dataclass(frozen=True, slots=True)
+class RowScope:
+    """Which studies somebody may see: those that fit every list that is given (and, within a list, any entry)."""
+
+    institutions: tuple[str, ...] = ()
+    """Institution Name (0008,0080) of a series, without regard to case."""
+    modalities: tuple[str, ...] = ()
+    """Modality (0008,0060) of a series."""
+    referring_physicians: tuple[str, ...] = ()
+    """Referring Physician's Name (0008,0090), in the normal form of names."""
+    patient_ids: tuple[str, ...] = ()
+    own_uploads: bool = False
+    """Only what the person has brought in."""
+
+    @property
+    def is_everything(self) -> bool:
+        """No restriction at all."""
+        return self == EVERYTHING
+
+
+EVERYTHING: Final = RowScope()
+
+
+class ActorKind(enum.StrEnum):
+    """What kind of somebody acts."""
+
+    PERSON = "person"
+    TOKEN = "token"  # noqa: S105 - a kind of actor
+    NODE = "node"
+    SYSTEM = "system"
+    NOBODY = "nobody"
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """Somebody who acts. `name` is a login, a token's name or `AET@address`."""
+
+    kind: ActorKind
+    name: str
+    permissions: frozenset[Permission] = field(default_factory=frozenset)
+    rows: RowScope = EVERYTHING
+    address: str = ""
+    """Where the request came from, for the audit trail."""
+    account_id: int | None = None
+
+    def allows(self, permission: Permission) -> bool:
+        """Whether it is permitted."""
+        return permission in self.permissions
+
+    def require(self, permission: Permission) -> None:
+        """Raises NotAllowedError."""
+        if permission not in self.permissions:
+            raise NotAllowedError(
+                f"{self.name or 'Nobody'} has no permission {permission.value}. An administrator can give a role that has it."
+            )
+
+
+NOBODY: Final = Access(ActorKind.NOBODY, "")
+SYSTEM: Final = Access(ActorKind.SYSTEM, "system", frozenset(Permission))
+"""Fileroom's own work, and commands on the server itself: whoever may run them can read the files anyway."""
+
+_current: ContextVar[Access] = ContextVar("fileroom_access")
+_of_the_process: Access = NOBODY
+
+
+def current_access() -> Access:
+    """Who acts now; NOBODY where nobody has said so."""
+    return _current.get(_of_the_process)
+
+
+def require(permission: Permission) -> Access:
+    """Who acts now, if that is permitted to them. Raises NotAllowedError."""
+    access = current_access()
+    access.require(permission)
+    return access
+
+
+@contextlib.contextmanager
+def acting_as(access: Access) -> Iterator[None]:
+    """Do what is inside, and the tasks started there, in somebody's name."""
+    token = _current.set(access)
+    try:
+        yield
+    finally:
+        _current.reset(token)
+
+
+def set_process_access(access: Access) -> None:
+    """In whose name this process works where nothing else is said: SYSTEM in commands and background work."""
+    global _of_the_process
+    _of_the_process = access

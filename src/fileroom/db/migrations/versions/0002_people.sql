@@ -1,0 +1,2 @@
+-- People: accounts, roles, sessions, tokens.
+SELECT 1;

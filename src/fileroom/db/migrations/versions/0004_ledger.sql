@@ -1,0 +1,2 @@
+-- The association ledger.
+SELECT 1;

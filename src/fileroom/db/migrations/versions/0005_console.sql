@@ -1,0 +1,2 @@
+-- What the console keeps: saved filters, choices, the settings' history.
+SELECT 1;
