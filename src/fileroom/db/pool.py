@@ -17,6 +17,14 @@ from fileroom.core.limits import QUERY_TIMEOUT_S
 POOL_CONNECTIONS_MAX: Final = 16
 """Per process. Searches beyond it wait their turn: more at once only makes all of them slow on a shared server."""
 POOL_WAIT_TIMEOUT_S: Final = 10.0
+LOST_PEER_S: Final = 30
+"""A database whose machine is gone sends no farewell: the system's own probes notice it within about this time."""
+_KEEP_ALIVE: Final = {
+    "keepalives_idle": LOST_PEER_S // 3,
+    "keepalives_interval": LOST_PEER_S // 6,
+    "keepalives_count": 4,
+    "tcp_user_timeout": LOST_PEER_S * 1000,  # libpq takes it in milliseconds
+}
 _CONNECTION_LOST: Final = ("08", "57P", "53300")
 """SQLSTATEs: connection exceptions, the server shuts down or starts up, it has too many connections."""
 
@@ -45,6 +53,7 @@ async def open_pool(database_url: str) -> Pool:
     """Open a pool. It connects in the background and again by itself after the database was away."""
     pool = Pool(
         database_url,
+        kwargs=dict(_KEEP_ALIVE),
         min_size=1,
         max_size=POOL_CONNECTIONS_MAX,
         timeout=POOL_WAIT_TIMEOUT_S,
