@@ -69,6 +69,9 @@ async def open_pool(database_url: str) -> Pool:
 async def _configure(connection: AsyncConnection[Any]) -> None:
     await connection.set_autocommit(True)
     # A search that nobody waits for any more must not run for ever, whatever its shape.
+    # Searches differ too much in what they match: a plan made for any value, which PostgreSQL turns to after some repeats of
+    # a prepared statement, read a day's 78 studies of a million in 17 ms instead of 2.
+    await connection.execute(b"SET plan_cache_mode = force_custom_plan")
     await connection.execute(f"SET statement_timeout = {int(QUERY_TIMEOUT_S * 1000)}".encode())
 
 
