@@ -78,7 +78,7 @@ class Supervisor:
                 signal.signal(number, self._ask_to_stop)
             self._add("fileroom.app.task_worker", (), 1)
             self._add("fileroom.app.association_worker", (dicom.fileno(),), settings.association_workers)
-            self._add("fileroom.app.web_worker", (http.fileno(),), settings.web_workers)
+            self._add("fileroom.app.web_worker", (http.fileno(),), settings.web_processes)
             self._database = embedded_postgres(settings)
             try:
                 if self._database:

@@ -10,6 +10,8 @@
     │   ├── InvalidObjectError   the object given cannot be kept
     │   ├── NotFoundError        there is no such thing
     │   ├── NotAllowedError      the caller has no right to it
+    │   ├── NotAuthenticatedError  nobody has shown who they are, or what they showed is wrong
+    │   ├── TooManyAttemptsError   too many failed logins; wait
     │   ├── ConflictError        it contradicts what is already there
     │   ├── UnsupportedError     a known thing that Fileroom does not do
     │   └── TooLargeError        it is past a limit
@@ -63,6 +65,18 @@ class NotFoundError(RequestError):
 
 class NotAllowedError(RequestError):
     """The caller has no right to it."""
+
+
+class NotAuthenticatedError(RequestError):
+    """Nobody has shown who they are, or what they showed is wrong or no longer good."""
+
+
+class TooManyAttemptsError(RequestError):
+    """Too many failed logins. `retry_after_s`: seconds until the next attempt is looked at."""
+
+    def __init__(self, message: str, retry_after_s: int) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
 
 
 class ConflictError(RequestError):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
@@ -32,7 +32,7 @@ class Settings(BaseSettings):
     http_port: Port = Field(8080, description="Port of the web pages, DICOMweb and the administration API.")
     http_host: str = Field(
         "",
-        description="Address of the web port where it differs from host. Without accounts only a loopback address is served.",
+        description="Address of the web port where it differs from host. Beyond loopback everybody must log in.",
     )
     hl7_port: Port = Field(2575, description="MLLP port for HL7.")
     database_url: SecretStr = Field(
@@ -45,11 +45,21 @@ class Settings(BaseSettings):
     workers: int = Field(
         0, ge=0, le=64, description="Association workers (processes). 0: as many as there are processor cores."
     )
-    web_workers: int = Field(1, ge=1, le=64, description="Web workers (processes).")
+    web_workers: int = Field(
+        0, ge=0, le=64, description="Web workers (processes). 0: as many as there are processor cores."
+    )
     admin_password: SecretStr = Field(
         SecretStr(""),
         description="First start only: password of the first account 'admin'. Empty: made and printed once.",
     )
+    web_login: Literal["beyond-loopback", "always"] = Field(
+        "beyond-loopback",
+        description="Who must log in to the web port: always, or beyond-loopback: everybody but this machine's own users, as long as "
+        "the port listens on a loopback address only.",
+    )
+    password_chars_min: int = Field(12, ge=8, le=64, description="Shortest password (characters) of an account.")
+    session_idle_minutes: int = Field(60, ge=1, le=1440, description="Minutes without a request after which a session ends.")
+    session_hours: int = Field(12, ge=1, le=168, description="Hours after which a session ends in any case.")
     accept_unknown_sop_classes: bool = Field(
         True, description="Store objects of unknown and private SOP classes too, as they came."
     )
@@ -106,3 +116,8 @@ class Settings(BaseSettings):
     def association_workers(self) -> int:
         """How many association workers to run."""
         return self.workers or os.cpu_count() or 1
+
+    @property
+    def web_processes(self) -> int:
+        """How many web workers to run."""
+        return self.web_workers or os.cpu_count() or 1

@@ -18,11 +18,13 @@ from fileroom.core.errors import (
     InvalidObjectError,
     InvalidRequestError,
     NotAllowedError,
+    NotAuthenticatedError,
     NotFoundError,
     RequestError,
     ServiceError,
     StorageFullError,
     TooLargeError,
+    TooManyAttemptsError,
     UnsupportedError,
 )
 from fileroom.dicomweb.byte_ranges import UnsatisfiableRangeError
@@ -31,6 +33,8 @@ from fileroom.web.answers import NO_STORE, Answer
 
 RETRY_AFTER_S: Final = 10
 """The database and the store come back within seconds or not soon; asking more often helps nobody."""
+CHALLENGE: Final = 'Bearer realm="Fileroom"'
+"""RFC 9110 11.6.1. Basic is taken too, but not asked for: browsers would open a window of their own."""
 
 _log = structlog.get_logger(__name__)
 
@@ -56,6 +60,8 @@ _RULES: Final = (
     _Rule(InvalidRequestError, HTTPStatus.BAD_REQUEST),
     _Rule(InvalidObjectError, HTTPStatus.CONFLICT),
     _Rule(NotFoundError, HTTPStatus.NOT_FOUND),
+    _Rule(NotAuthenticatedError, HTTPStatus.UNAUTHORIZED),
+    _Rule(TooManyAttemptsError, HTTPStatus.TOO_MANY_REQUESTS),
     _Rule(NotAllowedError, HTTPStatus.FORBIDDEN),
     _Rule(ConflictError, HTTPStatus.CONFLICT),
     _Rule(TooLargeError, HTTPStatus.REQUEST_ENTITY_TOO_LARGE),
@@ -74,6 +80,10 @@ def error_answer(error: Exception, route: str) -> Answer:
             answer = problem(rule.status, str(error))
             if isinstance(error, UnsatisfiableRangeError):
                 answer = answer.with_headers({"content-range": f"bytes */{error.total}"})
+            if isinstance(error, NotAuthenticatedError):
+                answer = answer.with_headers({"www-authenticate": CHALLENGE})
+            if isinstance(error, TooManyAttemptsError):
+                answer = answer.with_headers({"retry-after": str(error.retry_after_s)})
             if isinstance(error, ServiceError):
                 _log.warning("request_not_served", route=route, error_type=type(error).__name__, reason=str(error))
                 answer = answer.with_headers({"retry-after": str(RETRY_AFTER_S)})
