@@ -27,7 +27,9 @@ CLASS_INSTANCE_CONFLICT: Final = 0x0119
 GIVE_UP_AFTER: Final = dt.timedelta(hours=24)
 """A requester that has not taken the result for a day asks again, or never will."""
 SAME_ASSOCIATION_S: Final = 10.0
-"""How long the association that asked has the first right to deliver the result."""
+"""How long the association that asked has the first right to deliver the result. It gives the right up when it ends."""
+FIRST_RETRY_S: Final = 5.0
+"""A requester that releases its association and only then begins to listen is met by the second attempt."""
 _ITEMS_PER_STATEMENT: Final = 2000
 _STATS_AT_ONCE: Final = 32
 
@@ -142,11 +144,18 @@ async def not_delivered(archive: Archive, request: CommitmentRequest, reason: st
                finished_at = CASE WHEN requested_at < now() - %s THEN now() END
            WHERE id = %s AND state = 'pending' RETURNING id""",
         reason[:1000],
-        retry_delay(request.attempts) if request.attempts else 0.0,
+        _pause(request.attempts),
         GIVE_UP_AFTER,
         GIVE_UP_AFTER,
         request.id,
     )
+
+
+def _pause(attempts: int) -> float:
+    """Seconds to the next attempt: none after the association that asked, then a few, then minutes."""
+    if attempts == 0:
+        return 0.0
+    return FIRST_RETRY_S if attempts == 1 else retry_delay(attempts - 1)
 
 
 # --- the index and the store ---

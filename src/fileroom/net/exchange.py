@@ -353,7 +353,8 @@ class MessageExchange(UpperLayerConnection):
         for request in self._requests.values():
             request.fail(self._error_of_end(end))
         for task in self._tasks:
-            task.cancel()
+            # Not at once: a response that came in the same bytes as the release is taken first.
+            self._loop.call_soon(task.cancel)
         self._open.clear()
         try:
             if target is not None:

@@ -6,6 +6,7 @@ requester's AE title, where role selection makes us the SCP (PS3.4 J.3.3).
 
 from __future__ import annotations
 
+import asyncio
 from typing import Final
 
 import structlog
@@ -61,12 +62,22 @@ async def request_commitment(call: Call, operation: Operation) -> None:
         return
     answer = respond(command, Status.SUCCESS, action_type_id=command.action_type_id)
     port.send_response(operation.context.id, answer)
-    # If the association ends meanwhile, this task ends with it: the row becomes due by itself a moment later.
     claimed = CommitmentRequest(request.transaction_uid, request.requester, request.host, request.items, row_id)
+    is_told = False
     try:
         await _report(call.archive, port, claimed)
+        is_told = True
+        await commitment.delivered(call.archive, claimed.id)
     except FileroomError as error:
         await commitment.not_delivered(call.archive, claimed, str(error))
+    except asyncio.CancelledError:
+        # The association has ended, as many requesters do at once, and this task with it. What it held is given free for
+        # the task worker now; were we killed here, the row would become due by itself after SAME_ASSOCIATION_S.
+        if is_told:
+            await commitment.delivered(call.archive, claimed.id)
+        else:
+            await commitment.not_delivered(call.archive, claimed, "the association that asked has ended")
+        raise
 
 
 async def deliver_due(archive: Archive) -> int:
@@ -89,6 +100,7 @@ async def deliver_due(archive: Archive) -> int:
             contexts=[_CONTEXT],
         ) as association:
             await _report(archive, association.port, request)
+        await commitment.delivered(archive, request.id)
     except FileroomError as error:
         _log.info("commitment_not_delivered", requester=request.requester, attempts=request.attempts, reason=str(error))
         await commitment.not_delivered(archive, request, str(error))
@@ -140,7 +152,6 @@ async def _report(archive: Archive, port: AssociationPort, request: CommitmentRe
     response = await port.send_request(context.id, command, encode_result(archive, result, context.transfer_syntax))
     if category(response.status) not in (StatusCategory.SUCCESS, StatusCategory.WARNING):
         raise PeerError(f"{port.peer} answered the result of a storage commitment with {describe(response.status)}")
-    await commitment.delivered(archive, request.id)
     _log.info("commitment_delivered", requester=request.requester, items=len(request.items), failed=len(result.failed))
 
 

@@ -276,6 +276,31 @@ async def test_work_for_a_peer_that_has_gone_is_cancelled(served, raw) -> None:
     await asyncio.wait_for(cancelled.wait(), 5)
 
 
+async def test_a_response_that_comes_together_with_the_release_is_not_lost(served, raw) -> None:
+    answered = asyncio.get_running_loop().create_future()
+
+    class Handler(RecordingHandler):
+        async def handle(self, operation) -> None:
+            self.answer(operation, 0)
+            request = CommandSet(CommandField.C_ECHO_RQ, affected_sop_class_uid=VERIFICATION)
+            try:
+                answered.set_result((await self.port.send_request(1, request)).status)
+            except BaseException as error:
+                answered.set_exception(RuntimeError(type(error).__name__))
+                raise
+
+    peer = await raw(await served.start(Handler))
+    await peer.associate()
+    await peer.send(encode_message(1, echo(7), None, 16384))
+    for _ in range(2):  # the response, and the request of theirs
+        await peer.receive()
+    request = CommandSet(CommandField.C_ECHO_RQ, 1, affected_sop_class_uid=VERIFICATION)
+    response = encode_message(1, encode_command(respond(request, 0)), None, 16384)
+    await peer.send(response + encode(ReleaseRQ()))
+    assert await end_of(served) is EndKind.RELEASED
+    assert await asyncio.wait_for(answered, 5) == 0
+
+
 async def test_sending_after_the_end_raises_for_requests_and_is_dropped_for_responses(served, raw) -> None:
     peer = await raw(await served.start())
     await peer.associate()

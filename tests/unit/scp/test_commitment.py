@@ -13,6 +13,7 @@ from pynetdicom import AE, evt
 from pynetdicom.sop_class import StorageCommitmentPushModel, StorageCommitmentPushModelInstance
 
 from fileroom.admin.nodes import Node, add_node
+from fileroom.archive import commitment
 from fileroom.archive.services import Archive
 from fileroom.scp.commitment import deliver_due
 from stored_objects import CT, make_file, store_file
@@ -124,15 +125,58 @@ async def test_the_result_follows_on_a_new_association_when_the_requester_has_le
     assert await deliver_due(archive) == 0
 
 
-async def test_a_requester_that_cannot_be_reached_is_tried_again_later(archive: Archive, dicom_port: int) -> None:
+async def test_the_result_is_due_at_once_when_the_association_ends_before_it(
+    archive: Archive, dicom_port: int, start_peer: Callable[..., Peer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def check_for_ever(*_: object) -> None:
+        await asyncio.Event().wait()
+
+    peer = start_peer()
+    await add_node(archive.pool, Node("modality", "MODALITY", "127.0.0.1", peer.port))
+    await store_file(archive, make_file())
+    monkeypatch.setattr(commitment, "check_items", check_for_ever)
+    await ask(dicom_port, request((CT, SOP)), wait=False)
+    async with asyncio.timeout(commitment.SAME_ASSOCIATION_S / 2):
+        while await rows(archive, "state, attempts, next_attempt_at <= now()") != [("pending", 0, True)]:
+            await asyncio.sleep(0)
+    monkeypatch.undo()
+    assert await deliver_due(archive) == 1
+    assert [event for event, _ in peer.reports] == [1]
+
+
+async def test_a_requester_that_leaves_as_soon_as_it_has_the_result_is_not_told_again(
+    archive: Archive, dicom_port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, calls = commitment.delivered, 0
+
+    async def slow_at_first(archive: Archive, row_id: int) -> None:
+        nonlocal calls
+        calls += 1
+        if calls == 1:
+            await asyncio.Event().wait()  # until the association ends
+        await real(archive, row_id)
+
+    monkeypatch.setattr(commitment, "delivered", slow_at_first)
+    await store_file(archive, make_file())
+    _, reports = await ask(dicom_port, request((CT, SOP)))
+    await until_delivered(archive)
+    assert (calls, len(reports)) == (2, 1)
+
+
+async def test_a_requester_that_cannot_be_reached_is_tried_again_soon_then_later(
+    archive: Archive, dicom_port: int
+) -> None:
     await store_file(archive, make_file())
     await ask(dicom_port, request((CT, SOP)), answer=0x0110)
-    await make_due(archive)
-    assert await deliver_due(archive) == 1
-    [(state, attempts, error, later)] = await rows(archive, "state, attempts, last_error, next_attempt_at > now()")
-    assert (state, attempts, later) == ("pending", 1, True)
-    assert "fileroom node add" in error
-    assert await deliver_due(archive) == 0
+    for attempts, (soonest_s, latest_s) in ((1, (1, 6)), (2, (50, 70)), (3, (100, 140))):
+        await make_due(archive)
+        assert await deliver_due(archive) == 1
+        pause = "extract(epoch FROM next_attempt_at - now())::float"
+        [(state, tried, error, pause_s)] = await rows(archive, f"state, attempts, last_error, {pause}")
+        assert (state, tried) == ("pending", attempts)
+        assert "fileroom node add" in error
+        assert soonest_s < pause_s < latest_s
+        assert await deliver_due(archive) == 0
 
 
 async def test_after_a_day_the_result_is_given_up(archive: Archive, dicom_port: int) -> None:
