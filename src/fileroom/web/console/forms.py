@@ -1,0 +1,51 @@
+"""What a form sends: names and values of a small body (application/x-www-form-urlencoded)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+from urllib.parse import parse_qsl, urlsplit
+
+from starlette.requests import Request
+
+from fileroom.core.errors import InvalidRequestError, TooLargeError
+from fileroom.core.limits import FORM_BYTES_MAX, FORM_FIELDS_MAX
+
+FORM_TYPE: Final = "application/x-www-form-urlencoded"
+
+
+class Form:
+    """The fields of a form; a name may stand there several times."""
+
+    def __init__(self, fields: Sequence[tuple[str, str]]) -> None:
+        self._fields = fields
+
+    def get(self, name: str, default: str = "") -> str:
+        """The first value of a field, without blanks at its ends."""
+        return next((value.strip() for key, value in self._fields if key == name), default)
+
+    def all(self, name: str) -> list[str]:
+        """Every value of a field."""
+        return [value for key, value in self._fields if key == name]
+
+
+async def read_form(request: Request) -> Form:
+    """The form in a request's body. Raises InvalidRequestError, TooLargeError."""
+    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != FORM_TYPE:
+        raise InvalidRequestError(f"This address takes a form as {FORM_TYPE}.")
+    body = b""
+    async for piece in request.stream():
+        body += piece
+        if len(body) > FORM_BYTES_MAX:
+            raise TooLargeError(f"The form is longer than {FORM_BYTES_MAX} bytes.")
+    try:
+        return Form(parse_qsl(body.decode("ascii"), keep_blank_values=True, max_num_fields=FORM_FIELDS_MAX))
+    except ValueError as error:
+        raise InvalidRequestError("The form cannot be read: it is not URL-encoded, or has too many fields.") from error
+
+
+def own_path(text: str, default: str = "/") -> str:
+    """An address of this server to go back to; the default for one that leads anywhere else."""
+    parts = urlsplit(text)
+    is_own = not parts.scheme and not parts.netloc and text.startswith("/") and not text.startswith(("//", "/\\"))
+    return text if is_own and text.isprintable() and text.isascii() else default
