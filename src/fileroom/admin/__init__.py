@@ -1,1 +1,1 @@
-"""What the administrator configures: nodes."""
+"""What the administrator configures: nodes; and people: accounts, roles, sessions, tokens, logins."""

@@ -1,2 +1,78 @@
 -- People: accounts, roles, sessions, tokens.
-SELECT 1;
+-- Secrets that people or programs show us (passwords, session and API tokens, recovery codes) are kept as hashes only.
+
+-- Roles made by administrators; the built-in ones are in admin/roles.py.
+CREATE TABLE role (
+    name text PRIMARY KEY,
+    description text NOT NULL DEFAULT '',
+    permissions text[] NOT NULL,
+    row_scope jsonb NOT NULL DEFAULT '{}'
+);
+
+CREATE TABLE account (
+    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    login text NOT NULL UNIQUE,             -- lower case
+    full_name text NOT NULL DEFAULT '',
+    role text NOT NULL,                     -- of admin/roles.py or of the table role
+    row_scope jsonb NOT NULL DEFAULT '{}',  -- narrows the role's row scope
+    profile jsonb NOT NULL DEFAULT '{}',
+    password_hash text,                     -- Argon2id; NULL: no login by password
+    totp_secret text,                       -- base32; NULL: no second factor, or none that is confirmed
+    totp_secret_offered text,               -- shown to the person, waiting for the first right code
+    totp_step bigint NOT NULL DEFAULT 0,    -- the last time step whose code was taken; an older one is a replay
+    disabled_at timestamptz,
+    created_at timestamptz NOT NULL,
+    last_login_at timestamptz
+);
+
+CREATE TABLE recovery_code (
+    account_id bigint NOT NULL REFERENCES account ON DELETE CASCADE,
+    code_hash bytea NOT NULL,
+    PRIMARY KEY (account_id, code_hash)
+);
+
+-- Failed logins of a subject: an account, an account as seen from one address, or an address.
+CREATE TABLE login_failure (
+    subject text PRIMARY KEY,
+    failures integer NOT NULL,
+    last_at timestamptz NOT NULL,
+    blocked_until timestamptz NOT NULL
+);
+CREATE INDEX login_failure_last_at ON login_failure (last_at);
+
+CREATE TABLE session (
+    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    account_id bigint NOT NULL REFERENCES account ON DELETE CASCADE,
+    token_hash bytea NOT NULL UNIQUE,       -- SHA-256 of the cookie's value
+    second_factor_due boolean NOT NULL,     -- the password was right; good for nothing but the second step
+    address text NOT NULL,
+    user_agent text NOT NULL,
+    created_at timestamptz NOT NULL,
+    last_seen_at timestamptz NOT NULL,
+    expires_at timestamptz NOT NULL
+);
+CREATE INDEX session_account ON session (account_id);
+CREATE INDEX session_expires_at ON session (expires_at);
+
+-- Addresses from which an account has logged in: strangers who guess its password do not lock its owner out there.
+CREATE TABLE known_address (
+    account_id bigint NOT NULL REFERENCES account ON DELETE CASCADE,
+    address text NOT NULL,
+    last_at timestamptz NOT NULL,
+    PRIMARY KEY (account_id, address)
+);
+
+CREATE TABLE api_token (
+    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    name text NOT NULL,
+    token_hash bytea NOT NULL UNIQUE,       -- SHA-256 of the token
+    account_id bigint REFERENCES account ON DELETE CASCADE,  -- a person's own; NULL: a program's
+    role text,                              -- a program's role; NULL with a person's own token
+    permissions text[],                     -- narrows what role or account allow; NULL: all of it
+    created_at timestamptz NOT NULL,
+    created_by text NOT NULL,
+    expires_at timestamptz,
+    last_used_at timestamptz,
+    CHECK ((account_id IS NULL) <> (role IS NULL))
+);
+CREATE UNIQUE INDEX api_token_name ON api_token (coalesce(account_id, 0), name);

@@ -1,0 +1,276 @@
+"""Accounts of people: who there is, with which role, which studies, which password.
+
+Accounts are never removed, as the audit trail names them; they are disabled. A change takes effect within seconds
+everywhere (`core.limits.ACCESS_CACHE_S`), and what makes an account weaker ends its sessions.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+import unicodedata
+from dataclasses import dataclass
+from typing import Any, Final
+
+import psycopg
+from psycopg.rows import dict_row
+from psycopg.types.json import Json
+
+from fileroom.admin.passwords import require_good_password
+from fileroom.admin.people import People
+from fileroom.admin.profiles import Profile, profile_from_json, profile_to_json, stored_profile
+from fileroom.admin.roles import ADMINISTRATOR, find_role, require_may_give
+from fileroom.admin.row_scopes import both, row_scope_from_json, row_scope_to_json
+from fileroom.core.access import EVERYTHING, Access, Permission, RowScope, current_access, require
+from fileroom.core.errors import ConflictError, InvalidRequestError, NotAllowedError, NotFoundError
+from fileroom.core.limits import LOGIN_CHARS_MAX
+
+FIRST_LOGIN: Final = "admin"
+_LOGIN: Final = re.compile(r"[a-z0-9][a-z0-9._@+-]*")
+_FULL_NAME_CHARS_MAX: Final = 100
+_COLUMNS: Final = """id, login, full_name, role, row_scope, profile, password_hash IS NOT NULL AS has_password,
+    totp_secret IS NOT NULL AS has_totp, disabled_at, created_at, last_login_at"""
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """A person. `rows` narrows the row scope of the role. Times are aware, in UTC."""
+
+    id: int
+    login: str
+    full_name: str
+    role: str
+    rows: RowScope
+    profile: Profile
+    has_password: bool
+    has_totp: bool
+    disabled: bool
+    created_at: dt.datetime
+    last_login_at: dt.datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class NewAccount:
+    """What an account begins with. Without a password nobody can log in by one."""
+
+    login: str
+    role: str
+    password: str | None = None
+    full_name: str = ""
+    rows: RowScope = EVERYTHING
+
+
+@dataclass(frozen=True, slots=True)
+class AccountChange:
+    """What shall be different; None stays."""
+
+    full_name: str | None = None
+    role: str | None = None
+    rows: RowScope | None = None
+    disabled: bool | None = None
+
+
+async def add_account(people: People, new: NewAccount) -> Account:
+    """Make an account. Raises InvalidRequestError, ConflictError, NotFoundError (the role), NotAllowedError."""
+    access = require(Permission.USER_MANAGE)
+    login = checked_login(new.login)
+    full_name = _checked_full_name(new.full_name)
+    await _require_may_have(people, access, new.role, new.rows)
+    kept = None
+    if new.password is not None:
+        _require_good(people, new.password, login, full_name)
+        kept = await people.hashing.make(new.password)
+    try:
+        async with people.pool.connection() as connection:
+            await connection.execute(
+                b"""INSERT INTO account (login, full_name, role, row_scope, password_hash, created_at)
+                    VALUES (%s, %s, %s, %s, %s, %s)""",
+                (login, full_name, new.role, Json(row_scope_to_json(new.rows)), kept, people.now()),
+            )
+    except psycopg.errors.UniqueViolation as error:
+        raise ConflictError(f"There is an account {login} already; see 'fileroom user list'.") from error
+    return await find_account(people, login)
+
+
+async def list_accounts(people: People) -> list[Account]:
+    """All accounts by login."""
+    require(Permission.USER_MANAGE)
+    async with people.pool.connection() as connection, connection.cursor(row_factory=dict_row) as cursor:
+        await cursor.execute(f"SELECT {_COLUMNS} FROM account ORDER BY login".encode())  # noqa: S608 - our own columns
+        return [_account_of(row) for row in await cursor.fetchall()]
+
+
+async def find_account(people: People, login: str) -> Account:
+    """An account by its login: one's own, or with the permission anybody's. Raises NotFoundError, NotAllowedError."""
+    async with people.pool.connection() as connection, connection.cursor(row_factory=dict_row) as cursor:
+        statement = f"SELECT {_COLUMNS} FROM account WHERE login = %s"  # noqa: S608 - our own columns
+        await cursor.execute(statement.encode(), (_folded(login),))
+        row = await cursor.fetchone()
+    access = current_access()
+    if row is None or row["id"] != access.account_id:
+        access.require(Permission.USER_MANAGE)
+    if row is None:
+        raise NotFoundError(f"There is no account {login!r:.80}; see 'fileroom user list'.")
+    return _account_of(row)
+
+
+async def change_account(people: People, login: str, change: AccountChange) -> Account:
+    """Give an account another role, other studies, another name; disable or enable it.
+
+    Raises NotFoundError, NotAllowedError, InvalidRequestError, ConflictError for the last administrator.
+    """
+    access = require(Permission.USER_MANAGE)
+    current = await find_account(people, login)
+    await _require_may_manage(people, access, current)
+    role = current.role if change.role is None else change.role
+    rows = current.rows if change.rows is None else change.rows
+    disabled = current.disabled if change.disabled is None else change.disabled
+    full_name = current.full_name if change.full_name is None else _checked_full_name(change.full_name)
+    if change.role is not None or change.rows is not None:
+        await _require_may_have(people, access, role, rows)
+    moment = people.now()
+    async with people.pool.connection() as connection, connection.transaction():
+        # One change at a time: two administrators must not remove each other in the same moment.
+        await connection.execute(b"SELECT FROM account WHERE role = %s ORDER BY id FOR UPDATE", (ADMINISTRATOR,))
+        await connection.execute(
+            b"""UPDATE account SET full_name = %s, role = %s, row_scope = %s,
+                    disabled_at = CASE WHEN %s THEN coalesce(disabled_at, %s) END
+                WHERE id = %s""",
+            (full_name, role, Json(row_scope_to_json(rows)), disabled, moment, current.id),
+        )
+        if disabled:
+            await connection.execute(b"DELETE FROM session WHERE account_id = %s", (current.id,))
+        was_administrator = current.role == ADMINISTRATOR and not current.disabled
+        if was_administrator and (disabled or role != ADMINISTRATOR):
+            cursor = await connection.execute(
+                b"SELECT FROM account WHERE role = %s AND disabled_at IS NULL LIMIT 1", (ADMINISTRATOR,)
+            )
+            if await cursor.fetchone() is None:
+                raise ConflictError(f"{current.login} is the last administrator; make another one first.")
+    return await find_account(people, login)
+
+
+async def set_password(people: People, login: str, password: str) -> None:
+    """Give an account a new password. It ends the account's sessions and lifts its wait. Raises as `change_account`."""
+    access = require(Permission.USER_MANAGE)
+    current = await find_account(people, login)
+    await _require_may_manage(people, access, current)
+    await _keep_password(people, current, password, spared_session=None)
+
+
+async def change_own_password(people: People, session_id: int | None, old: str, new: str) -> None:
+    """Replace one's own password; every other session of the account ends. Raises InvalidRequestError, NotAllowedError.
+
+    Whoever calls counts wrong old passwords (`logins.confirm_password`).
+    """
+    current = await find_own_account(people)
+    if old == new:
+        raise InvalidRequestError("The new password is the old one.")
+    await _keep_password(people, current, new, spared_session=session_id)
+
+
+async def change_own_profile(people: People, profile: Profile) -> None:
+    """Keep what a person has chosen. Raises InvalidRequestError, NotAllowedError."""
+    account_id = own_account_id()
+    value = profile_to_json(profile_from_json(profile_to_json(profile)))
+    async with people.pool.connection() as connection:
+        await connection.execute(b"UPDATE account SET profile = %s WHERE id = %s", (Json(value), account_id))
+
+
+async def find_own_account(people: People) -> Account:
+    """The account of whoever acts. Raises NotAllowedError where it is no person."""
+    account_id = own_account_id()
+    async with people.pool.connection() as connection, connection.cursor(row_factory=dict_row) as cursor:
+        statement = f"SELECT {_COLUMNS} FROM account WHERE id = %s"  # noqa: S608 - our own columns
+        await cursor.execute(statement.encode(), (account_id,))
+        row = await cursor.fetchone()
+    if row is None:
+        raise NotFoundError("Your account is gone.")
+    return _account_of(row)
+
+
+def own_account_id() -> int:
+    """Raises NotAllowedError where whoever acts has no account."""
+    account_id = current_access().account_id
+    if account_id is None:
+        raise NotAllowedError("This belongs to a person's account; log in first.")
+    return account_id
+
+
+async def require_may_manage(people: People, login: str) -> Account:
+    """The account, if whoever acts may change it. Raises NotFoundError, NotAllowedError."""
+    access = require(Permission.USER_MANAGE)
+    current = await find_account(people, login)
+    await _require_may_manage(people, access, current)
+    return current
+
+
+def checked_login(login: str) -> str:
+    """The login as it is kept. Raises InvalidRequestError."""
+    folded = _folded(login)
+    if len(folded) > LOGIN_CHARS_MAX or not _LOGIN.fullmatch(folded):
+        raise InvalidRequestError(
+            f"{login!r:.80} is no login: letters, digits and . _ - + @, first a letter or digit, {LOGIN_CHARS_MAX} at most."
+        )
+    return folded
+
+
+def _folded(login: str) -> str:
+    return unicodedata.normalize("NFKC", login).strip().lower().replace("\0", "")
+
+
+def _checked_full_name(name: str) -> str:
+    name = name.strip()
+    if len(name) > _FULL_NAME_CHARS_MAX or not (name.isprintable() or not name):
+        raise InvalidRequestError(f"The name of a person has at most {_FULL_NAME_CHARS_MAX} printable characters.")
+    return name
+
+
+async def _require_may_have(people: People, access: Access, role_name: str, rows: RowScope) -> None:
+    role = await find_role(people, role_name)
+    require_may_give(access, role)
+    row_scope_from_json(row_scope_to_json(rows))
+    if both(role.rows, rows) is None:
+        raise InvalidRequestError(
+            f"No study fits both the role {role.name} and the account: their lists have nothing in common."
+        )
+
+
+async def _require_may_manage(people: People, access: Access, account: Account) -> None:
+    """Whoever could change a mightier account's password would be as mighty."""
+    try:
+        role = await find_role(people, account.role)
+    except NotFoundError:
+        return
+    require_may_give(access, role)
+
+
+def _require_good(people: People, password: str, login: str, full_name: str) -> None:
+    names = (login, full_name, people.settings.aet)
+    require_good_password(password, names, chars_min=people.settings.password_chars_min)
+
+
+async def _keep_password(people: People, account: Account, password: str, spared_session: int | None) -> None:
+    _require_good(people, password, account.login, account.full_name)
+    kept = await people.hashing.make(password)
+    async with people.pool.connection() as connection, connection.transaction():
+        await connection.execute(b"UPDATE account SET password_hash = %s WHERE id = %s", (kept, account.id))
+        await connection.execute(
+            b"DELETE FROM session WHERE account_id = %s AND id IS DISTINCT FROM %s", (account.id, spared_session)
+        )
+
+
+def _account_of(row: dict[str, Any]) -> Account:
+    return Account(
+        id=row["id"],
+        login=row["login"],
+        full_name=row["full_name"],
+        role=row["role"],
+        rows=row_scope_from_json(row["row_scope"]),
+        profile=stored_profile(row["profile"]),
+        has_password=row["has_password"],
+        has_totp=row["has_totp"],
+        disabled=row["disabled_at"] is not None,
+        created_at=row["created_at"],
+        last_login_at=row["last_login_at"],
+    )

@@ -1,0 +1,130 @@
+"""Logging in: password, then the code where the account has a second factor.
+
+What failed is not told apart: an unknown login, a disabled account and a wrong password answer alike and take as long.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import structlog
+
+from fileroom.admin.accounts import find_own_account
+from fileroom.admin.lockout import Attempt, begin_attempt, plain_address, remember_address
+from fileroom.admin.people import People
+from fileroom.admin.random_secrets import hash_of
+from fileroom.admin.sessions import NewSession, begin_session, end_session
+from fileroom.admin.totp import take_code
+from fileroom.core.errors import InvalidRequestError, NotAuthenticatedError
+from fileroom.core.limits import LOGIN_CHARS_MAX
+
+_log = structlog.get_logger(__name__)
+_WRONG: Final = "Login or password is wrong."
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    """Where a login comes from."""
+
+    address: str
+    user_agent: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Checked:
+    account_id: int
+    login: str
+    has_totp: bool
+    attempt: Attempt
+
+
+async def log_in(people: People, login: str, password: str, client: Client) -> NewSession:
+    """Begin a session. Raises NotAuthenticatedError, TooManyAttemptsError, ServiceError when too many log in at once."""
+    checked = await _check_password(people, login, password, client.address)
+    if checked.has_totp:
+        await checked.attempt.take_back()
+        return await begin_session(
+            people, checked.account_id, client.address, client.user_agent, second_factor_due=True
+        )
+    return await _complete(people, checked, client)
+
+
+async def finish_log_in(people: People, half_session: str, code: str, client: Client) -> NewSession:
+    """The second step: a code for the session of the first. Raises as `log_in`; the half session ends with success."""
+    found = await _find_half_session(people, half_session)
+    if found is None:
+        raise NotAuthenticatedError("The time for the code is over. Log in again.")
+    account_id, login = found
+    attempt = await begin_attempt(people, login, client.address, account_id)
+    if not await take_code(people, account_id, code):
+        _log.warning("login_refused", login=login, address=client.address, reason="wrong code")
+        raise NotAuthenticatedError("That code is wrong or was used already. Take the next one.")
+    await end_session(people, half_session)
+    return await _complete(people, _Checked(account_id, login, True, attempt), client)
+
+
+async def check_basic(people: People, login: str, password: str, address: str) -> int:
+    """The account whose password it is, for one request without a session. Accounts with a second factor are refused."""
+    checked = await _check_password(people, login, password, address)
+    if checked.has_totp:
+        raise NotAuthenticatedError(
+            "This account has a second factor; programs use a token of it instead of the password."
+        )
+    await checked.attempt.succeeded()
+    return checked.account_id
+
+
+async def confirm_password(people: People, password: str, address: str) -> None:
+    """Ask the person in front once more. Raises InvalidRequestError for a wrong password, TooManyAttemptsError."""
+    account = await find_own_account(people)
+    try:
+        checked = await _check_password(people, account.login, password, address)
+    except NotAuthenticatedError:
+        raise InvalidRequestError("The present password is wrong.") from None
+    await checked.attempt.succeeded()
+
+
+async def _check_password(people: People, login: str, password: str, address: str) -> _Checked:
+    folded = login.strip().lower().replace("\0", "")[: LOGIN_CHARS_MAX + 1]
+    async with people.pool.connection() as connection:
+        cursor = await connection.execute(
+            b"""SELECT id, password_hash, totp_secret IS NOT NULL FROM account WHERE login = %s AND disabled_at IS NULL""",
+            (folded,),
+        )
+        row = await cursor.fetchone()
+    account_id, kept, has_totp = row or (None, None, False)
+    attempt = await begin_attempt(people, folded, address, account_id)
+    if not await people.hashing.fits(kept, password) or kept is None or account_id is None:
+        _log.warning("login_refused", login=folded, address=address, reason="wrong password")
+        raise NotAuthenticatedError(_WRONG)
+    if people.hashing.is_outdated(kept):
+        renewed = await people.hashing.make(password)
+        async with people.pool.connection() as connection:
+            await connection.execute(
+                b"UPDATE account SET password_hash = %s WHERE id = %s AND password_hash = %s",
+                (renewed, account_id, kept),
+            )
+    return _Checked(account_id, folded, has_totp, attempt)
+
+
+async def _complete(people: People, checked: _Checked, client: Client) -> NewSession:
+    await checked.attempt.succeeded()
+    await remember_address(people, checked.account_id, client.address)
+    async with people.pool.connection() as connection:
+        await connection.execute(
+            b"UPDATE account SET last_login_at = %s WHERE id = %s", (people.now(), checked.account_id)
+        )
+    _log.info("logged_in", login=checked.login, address=plain_address(client.address))
+    return await begin_session(people, checked.account_id, client.address, client.user_agent)
+
+
+async def _find_half_session(people: People, secret: str) -> tuple[int, str] | None:
+    async with people.pool.connection() as connection:
+        cursor = await connection.execute(
+            b"""SELECT a.id, a.login FROM session s JOIN account a ON a.id = s.account_id
+                WHERE s.token_hash = %s AND s.second_factor_due AND s.expires_at > %s AND a.disabled_at IS NULL""",
+            (hash_of(secret), people.now()),
+        )
+        row = await cursor.fetchone()
+    return (row[0], row[1]) if row else None

@@ -1,0 +1,191 @@
+"""Roles: what somebody may do, as a set of permissions, and whose studies. Built-in ones stand here, own ones in the database.
+
+Nobody can give a right that they do not have themselves: see `require_may_give`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, Final
+
+import psycopg
+from psycopg.rows import TupleRow
+from psycopg.types.json import Json
+
+from fileroom.admin.people import People
+from fileroom.admin.row_scopes import is_within, row_scope_from_json, row_scope_to_json
+from fileroom.core.access import EVERYTHING, Access, Permission, RowScope, require
+from fileroom.core.errors import ConflictError, InvalidRequestError, NotAllowedError, NotFoundError
+from fileroom.core.limits import TEXT_CHARS_MAX
+
+ADMINISTRATOR: Final = "administrator"
+_NAME: Final = re.compile(r"[a-z][a-z0-9_-]{0,39}")
+
+
+@dataclass(frozen=True, slots=True)
+class Role:
+    """A set of permissions with a name, restricted to the studies of `rows`."""
+
+    name: str
+    permissions: frozenset[Permission]
+    rows: RowScope = EVERYTHING
+    description: str = ""
+    built_in: bool = False
+
+
+def _built_in(name: str, description: str, *permissions: Permission) -> Role:
+    return Role(name, frozenset(permissions), EVERYTHING, description, True)
+
+
+_READ: Final = (Permission.STUDY_SEARCH, Permission.STUDY_VIEW)
+
+BUILT_IN: Final[dict[str, Role]] = {
+    role.name: role
+    for role in (
+        _built_in(ADMINISTRATOR, "Everything, people and settings too.", *Permission),
+        _built_in(
+            "radiologist",
+            "Reads, exports and stores; may break the glass.",
+            *_READ,
+            Permission.STUDY_EXPORT,
+            Permission.STUDY_STORE,
+            Permission.STUDY_BREAK_GLASS,
+            Permission.NODE_READ,
+        ),
+        _built_in(
+            "physician",
+            "Reads; may break the glass where a row scope hides a patient.",
+            *_READ,
+            Permission.STUDY_BREAK_GLASS,
+        ),
+        _built_in(
+            "technologist",
+            "Brings images in, corrects them, sends them, sees what arrived.",
+            *_READ,
+            Permission.STUDY_EXPORT,
+            Permission.STUDY_STORE,
+            Permission.STUDY_CORRECT,
+            Permission.NODE_READ,
+            Permission.LEDGER_READ,
+        ),
+        _built_in("researcher", "Finds, reads and exports.", *_READ, Permission.STUDY_EXPORT),
+        _built_in(
+            "auditor",
+            "Sees who did what and how the system is set up, no images.",
+            Permission.AUDIT_READ,
+            Permission.LEDGER_READ,
+            Permission.NODE_READ,
+            Permission.SETTINGS_READ,
+            Permission.SYSTEM_READ,
+        ),
+    )
+}
+
+
+async def list_roles(people: People) -> list[Role]:
+    """Built-in roles, then own ones by name."""
+    require(Permission.USER_MANAGE)
+    async with people.pool.connection() as connection:
+        cursor = await connection.execute(b"SELECT name, permissions, row_scope, description FROM role ORDER BY name")
+        return [*BUILT_IN.values(), *map(_role_of, await cursor.fetchall())]
+
+
+async def add_role(people: People, role: Role) -> None:
+    """Make a role. Raises InvalidRequestError, ConflictError, NotAllowedError for rights that one does not have."""
+    await _save(people, role, b"INSERT INTO role (permissions, row_scope, description, name) VALUES (%s, %s, %s, %s)")
+
+
+async def change_role(people: People, role: Role) -> None:
+    """Give a role of one's own other permissions or studies; they hold within seconds. Raises NotFoundError as well."""
+    current = await find_role(people, role.name)
+    access = require(Permission.USER_MANAGE)
+    require_may_give(access, current)
+    await _save(people, role, b"UPDATE role SET permissions = %s, row_scope = %s, description = %s WHERE name = %s")
+
+
+async def remove_role(people: People, name: str) -> None:
+    """Remove a role that nobody has. Raises NotFoundError, ConflictError."""
+    access = require(Permission.USER_MANAGE)
+    if name in BUILT_IN:
+        raise ConflictError(f"The role {name} is built in and stays.")
+    require_may_give(access, await find_role(people, name))
+    async with people.pool.connection() as connection:
+        cursor = await connection.execute(
+            b"""DELETE FROM role WHERE name = %(name)s
+                AND NOT EXISTS (SELECT FROM account WHERE role = %(name)s)
+                AND NOT EXISTS (SELECT FROM api_token WHERE role = %(name)s)
+                RETURNING name""",
+            {"name": name},
+        )
+        if await cursor.fetchone() is None:
+            raise ConflictError(f"The role {name} is still given to accounts or tokens; give them another one first.")
+
+
+async def find_role(people: People, name: str) -> Role:
+    """A role by its name. Raises NotFoundError that names those there are."""
+    if name in BUILT_IN:
+        return BUILT_IN[name]
+    async with people.pool.connection() as connection:
+        cursor = await connection.execute(
+            b"SELECT name, permissions, row_scope, description FROM role WHERE name = %s", (name.replace("\0", ""),)
+        )
+        row = await cursor.fetchone()
+    if row is None:
+        raise NotFoundError(f"There is no role {name!r:.60}. Built in are {', '.join(BUILT_IN)}.")
+    return _role_of(row)
+
+
+def require_may_give(access: Access, role: Role) -> None:
+    """Raises NotAllowedError where a role allows or shows more than one may and sees oneself."""
+    if missing := role.permissions - access.permissions:
+        raise NotAllowedError(
+            f"The role {role.name} allows {', '.join(sorted(missing))}, which {access.name} may not do; "
+            "nobody can give rights that they do not have."
+        )
+    if not is_within(role.rows, access.rows):
+        raise NotAllowedError(f"The role {role.name} shows studies that {access.name} does not see.")
+
+
+def permissions_from_names(names: Iterable[str]) -> frozenset[Permission]:
+    """Raises InvalidRequestError that names what there is."""
+    found = set()
+    for name in names:
+        try:
+            found.add(Permission(name))
+        except ValueError:
+            raise InvalidRequestError(
+                f"There is no permission {name!r:.60}. There are {', '.join(Permission)}."
+            ) from None
+    return frozenset(found)
+
+
+def stored_permissions(names: Iterable[str] | None) -> frozenset[Permission]:
+    """Permissions of a row; one that this version does not know any more allows nothing."""
+    known = set(Permission)
+    return frozenset(Permission(name) for name in names or () if name in known)
+
+
+async def _save(people: People, role: Role, statement: bytes) -> None:
+    require_may_give(require(Permission.USER_MANAGE), role)
+    if role.name in BUILT_IN:
+        raise ConflictError(f"The role {role.name} is built in and stays as it is; make one with another name.")
+    if not _NAME.fullmatch(role.name):
+        raise InvalidRequestError("The name of a role has lower-case letters, digits, - and _, for example ct-desk.")
+    if not role.permissions:
+        raise InvalidRequestError("A role needs at least one permission.")
+    if len(role.description) > TEXT_CHARS_MAX or "\0" in role.description:
+        raise InvalidRequestError("The description of the role is too long or holds a null character.")
+    rows = Json(row_scope_to_json(row_scope_from_json(row_scope_to_json(role.rows))))
+    try:
+        async with people.pool.connection() as connection:
+            values = (sorted(role.permissions), rows, role.description, role.name)
+            await connection.execute(statement, values)
+    except psycopg.errors.UniqueViolation as error:
+        raise ConflictError(f"There is a role {role.name} already.") from error
+
+
+def _role_of(row: TupleRow | tuple[Any, ...]) -> Role:
+    name, permissions, rows, description = row
+    return Role(name, stored_permissions(permissions), row_scope_from_json(rows), description)

@@ -1,0 +1,159 @@
+"""API tokens: how programs log in. A person's own token may do at most what the person may; a program's has a role.
+
+The token is shown once; the database holds its hash.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from dataclasses import dataclass
+from typing import Any, Final
+
+import psycopg
+from psycopg.rows import dict_row
+
+from fileroom.admin.accounts import find_own_account, own_account_id
+from fileroom.admin.people import People
+from fileroom.admin.random_secrets import TOKEN_PREFIX, hash_of, new_secret
+from fileroom.admin.roles import find_role, require_may_give, stored_permissions
+from fileroom.core.access import Access, Permission, current_access, require
+from fileroom.core.errors import ConflictError, InvalidRequestError, NotAllowedError, NotFoundError
+from fileroom.core.limits import API_TOKEN_DAYS_MAX, API_TOKENS_MAX
+
+_NAME_CHARS_MAX: Final = 60
+
+
+@dataclass(frozen=True, slots=True)
+class TokenRequest:
+    """What a token shall be. `permissions` None: all that role or person may. `days` None: without an end."""
+
+    name: str
+    permissions: frozenset[Permission] | None = None
+    days: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ApiToken:
+    """A token without its secret. `login` of the person, or `role` of the program. Times are aware, in UTC."""
+
+    id: int
+    name: str
+    login: str | None
+    role: str | None
+    permissions: tuple[str, ...] | None
+    created_at: dt.datetime
+    created_by: str
+    expires_at: dt.datetime | None
+    last_used_at: dt.datetime | None
+
+
+async def create_token(people: People, request: TokenRequest, role_name: str) -> str:
+    """Make a program's token with a role; returns the secret. Raises InvalidRequestError, NotFoundError, ConflictError."""
+    access = require(Permission.USER_MANAGE)
+    role = await find_role(people, role_name)
+    require_may_give(access, role)
+    if request.permissions is not None and (missing := request.permissions - role.permissions):
+        raise InvalidRequestError(f"The role {role.name} does not have {', '.join(sorted(missing))}.")
+    return await _create(people, request, None, role.name, access)
+
+
+async def create_own_token(people: People, request: TokenRequest) -> str:
+    """Make a token of one's own; returns the secret. Raises as `create_token`, NotAllowedError where no person acts."""
+    access = current_access()
+    _require_session(access)
+    account = await find_own_account(people)
+    if request.permissions is not None and (missing := request.permissions - access.permissions):
+        raise NotAllowedError(f"You have no permission {', '.join(sorted(missing))} to give to a token.")
+    return await _create(people, request, account.id, None, access)
+
+
+async def list_tokens(people: People) -> list[ApiToken]:
+    """All tokens by name."""
+    require(Permission.USER_MANAGE)
+    return await _list(people, b"true", None)
+
+
+async def list_own_tokens(people: People) -> list[ApiToken]:
+    """The tokens of whoever acts."""
+    return await _list(people, b"t.account_id = %s", (own_account_id(),))
+
+
+async def revoke_token(people: People, name: str) -> None:
+    """End a program's token, or by LOGIN/NAME a person's. Raises NotFoundError."""
+    require(Permission.USER_MANAGE)
+    login, _, own_name = name.rpartition("/")
+    async with people.pool.connection() as connection:
+        cursor = await connection.execute(
+            b"""DELETE FROM api_token t WHERE (account_id IS NULL AND name = %(name)s)
+                OR (name = %(own_name)s AND account_id = (SELECT id FROM account WHERE login = %(login)s))""",
+            {"name": name, "own_name": own_name, "login": login},
+        )
+    if cursor.rowcount == 0:
+        raise NotFoundError(f"There is no token named {name!r:.80}; see 'fileroom token list'.")
+
+
+async def revoke_own_token(people: People, token_id: int) -> None:
+    """End a token of one's own. Raises NotFoundError, NotAllowedError."""
+    account_id = own_account_id()
+    async with people.pool.connection() as connection:
+        cursor = await connection.execute(
+            b"DELETE FROM api_token WHERE id = %s AND account_id = %s", (token_id, account_id)
+        )
+    if cursor.rowcount == 0:
+        raise NotFoundError("That token is gone already.")
+
+
+def _require_session(access: Access) -> None:
+    """A token that makes tokens would outlive its own end."""
+    if access.kind.value == "token":
+        raise NotAllowedError("A token cannot make tokens; log in by password.")
+
+
+async def _create(
+    people: People, request: TokenRequest, account_id: int | None, role: str | None, access: Access
+) -> str:
+    name = request.name.strip()
+    if not name or len(name) > _NAME_CHARS_MAX or not name.isprintable() or "/" in name:
+        raise InvalidRequestError(
+            f"A token needs a name of at most {_NAME_CHARS_MAX} printable characters without /, for example dose-report."
+        )
+    if request.permissions is not None and not request.permissions:
+        raise InvalidRequestError("A token needs at least one permission.")
+    if request.days is not None and not 1 <= request.days <= API_TOKEN_DAYS_MAX:
+        raise InvalidRequestError(f"A token is good for 1 to {API_TOKEN_DAYS_MAX} days, or without an end.")
+    _require_session(access)
+    now, secret = people.now(), new_secret(TOKEN_PREFIX)
+    expires_at = now + dt.timedelta(days=request.days) if request.days is not None else None
+    permissions = sorted(request.permissions) if request.permissions is not None else None
+    try:
+        async with people.pool.connection() as connection:
+            cursor = await connection.execute(
+                b"""INSERT INTO api_token
+                        (name, token_hash, account_id, role, permissions, created_at, created_by, expires_at)
+                    SELECT %s, %s, %s, %s, %s, %s, %s, %s WHERE (SELECT count(*) FROM api_token) < %s""",
+                (name, hash_of(secret), account_id, role, permissions, now, access.name, expires_at, API_TOKENS_MAX),
+            )
+    except psycopg.errors.UniqueViolation as error:
+        raise ConflictError(f"There is a token named {name} already.") from error
+    if cursor.rowcount == 0:
+        raise ConflictError(f"There are {API_TOKENS_MAX} tokens already; revoke what nobody uses.")
+    return secret
+
+
+async def _list(people: People, condition: bytes, values: tuple[int, ...] | None) -> list[ApiToken]:
+    async with people.pool.connection() as connection, connection.cursor(row_factory=dict_row) as cursor:
+        await cursor.execute(
+            b"""SELECT t.id, t.name, a.login, t.role, t.permissions, t.created_at, t.created_by, t.expires_at, t.last_used_at
+                FROM api_token t LEFT JOIN account a ON a.id = t.account_id WHERE """
+            + condition
+            + b" ORDER BY t.name, t.id",
+            values,
+        )
+        return [_token_of(row) for row in await cursor.fetchall()]
+
+
+def _token_of(row: dict[str, Any]) -> ApiToken:
+    permissions = row["permissions"]
+    return ApiToken(
+        **{**row, "permissions": None if permissions is None else tuple(sorted(stored_permissions(permissions)))}
+    )
