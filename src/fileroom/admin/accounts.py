@@ -258,6 +258,10 @@ async def _keep_password(people: People, account: Account, password: str, spared
         await connection.execute(
             b"DELETE FROM session WHERE account_id = %s AND id IS DISTINCT FROM %s", (account.id, spared_session)
         )
+        await connection.execute(
+            b"DELETE FROM login_failure WHERE subject = %s OR starts_with(subject, %s)",
+            (f"account {account.login}", f"account {account.login} at "),
+        )
 
 
 def _account_of(row: dict[str, Any]) -> Account:

@@ -14,6 +14,7 @@ from typing import Any, Final
 from psycopg import AsyncConnection
 
 from fileroom.admin.people import People
+from fileroom.core.access import Permission, require
 from fileroom.core.errors import TooManyAttemptsError
 from fileroom.core.limits import (
     ACCOUNT_FAILURES_FREE,
@@ -105,6 +106,8 @@ async def remember_address(people: People, account_id: int, address: str) -> Non
 
 async def lift_wait(people: People, login: str) -> None:
     """An administrator helps somebody who has to wait."""
+    require(Permission.USER_MANAGE)
+    login = login.strip().lower()
     async with people.pool.connection() as connection:
         await connection.execute(
             b"DELETE FROM login_failure WHERE subject = %s OR starts_with(subject, %s)",

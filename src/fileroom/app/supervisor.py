@@ -7,7 +7,6 @@ the ports stay open. The supervisor itself does nothing but watch.
 from __future__ import annotations
 
 import fcntl
-import ipaddress
 import os
 import signal
 import socket
@@ -20,8 +19,11 @@ from typing import IO, Final
 
 import structlog
 
+from fileroom.admin.first_account import FirstAccount
+from fileroom.app.database import embedded_postgres
+from fileroom.app.first_start import make_first_account
 from fileroom.app.process import die_with_parent
-from fileroom.app.services import embedded_postgres, migrate_database
+from fileroom.app.services import migrate_database
 from fileroom.core.errors import ConfigurationError, FileroomError
 from fileroom.core.settings import Settings
 from fileroom.db.embedded import EmbeddedPostgres
@@ -57,6 +59,8 @@ class Supervisor:
     def __init__(self, settings: Settings, on_ready: Callable[[], None], extra_workers: tuple[str, ...] = ()) -> None:
         """`on_ready` is called once when everything has been started. `extra_workers` are modules run once."""
         self._settings = settings
+        self.first_account: FirstAccount | None = None
+        """What was made at the first start; known when `on_ready` is called."""
         self._on_ready = on_ready
         self._extra = extra_workers
         self._workers: list[_Worker] = []
@@ -68,7 +72,6 @@ class Supervisor:
     def run(self) -> None:
         """Start everything, watch, stop. Raises ConfigurationError, DatabaseError when it cannot start."""
         settings = self._settings
-        require_loopback(settings.web_host)
         with (
             _take_lock(settings),
             _listen(settings.host, settings.dicom_port, "DICOM", "FILEROOM_DICOM_PORT") as dicom,
@@ -84,6 +87,7 @@ class Supervisor:
                 if self._database:
                     self._database.start()
                 migrate_database(settings)
+                self.first_account = make_first_account(settings)
                 self._watch()
             finally:
                 self._stop_workers()
@@ -167,19 +171,6 @@ class Supervisor:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
-
-
-def require_loopback(host: str) -> None:
-    """There are no accounts yet: whoever reaches the web port sees everything, so only this machine may."""
-    try:
-        addresses = {entry[4][0] for entry in socket.getaddrinfo(host, None)}
-    except OSError as error:
-        raise ConfigurationError(f"FILEROOM_HOST {host!r} is not an address of this machine: {error}.") from error
-    if not all(ipaddress.ip_address(address).is_loopback for address in addresses):
-        raise ConfigurationError(
-            f"The web port would listen on {host}, where everybody on the network could see every patient: Fileroom has no "
-            "accounts yet. Use FILEROOM_HTTP_HOST=127.0.0.1 (the DICOM port may listen elsewhere by FILEROOM_HOST)."
-        )
 
 
 def _take_lock(settings: Settings) -> IO[bytes]:

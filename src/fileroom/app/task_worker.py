@@ -3,17 +3,28 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+from collections.abc import AsyncIterator
 from functools import partial
 from typing import Final
 
 import structlog
 
+from fileroom.admin.audit_chain import make_checkpoint, seal_waiting
+from fileroom.admin.audit_events import application_started, application_stopped, network_entry
+from fileroom.admin.audit_forward import AuditForwarder, forwarder_of
+from fileroom.admin.audit_retention import keep_months
+from fileroom.admin.ledger_upkeep import keep_ledger
+from fileroom.admin.lockout import forget_old_failures
+from fileroom.admin.people import People
+from fileroom.admin.sessions import forget_dead_sessions
 from fileroom.app.process import run_worker
 from fileroom.app.services import open_archive
 from fileroom.archive.delete import remove_doomed_objects
 from fileroom.archive.metadata import document_stable_series, remove_orphan_documents
 from fileroom.archive.services import Archive
 from fileroom.archive.verify import recover
+from fileroom.core.access import SYSTEM
 from fileroom.core.errors import FileroomError
 from fileroom.core.settings import Settings
 from fileroom.scp.commitment import deliver_due
@@ -22,6 +33,11 @@ from fileroom.tasks.loop import Work, run_periodically
 DOCUMENTS_INTERVAL_S: Final = 1.0
 COMMITMENTS_INTERVAL_S: Final = 1.0
 REMOVALS_INTERVAL_S: Final = 10.0
+LEDGER_INTERVAL_S: Final = 60.0
+PEOPLE_INTERVAL_S: Final = 600.0
+AUDIT_INTERVAL_S: Final = 1.0
+CHECKPOINTS_INTERVAL_S: Final = 60.0
+AUDIT_MONTHS_INTERVAL_S: Final = 3600.0
 RECOVERY_RETRY_S: Final = 15.0
 ORPHAN_DOCUMENTS_INTERVAL_S: Final = 86_400.0
 
@@ -30,11 +46,17 @@ _log = structlog.get_logger(__name__)
 
 async def run_tasks(settings: Settings, stop: asyncio.Event) -> None:
     """Recover from whatever ended the last run, then do background work until asked to stop."""
-    async with open_archive(settings) as archive:
+    async with open_archive(settings) as archive, _audited_life(archive) as forwarder:
         works: list[tuple[str, float, Work]] = [
             ("series_documents", DOCUMENTS_INTERVAL_S, partial(document_stable_series, archive)),
             ("commitment_results", COMMITMENTS_INTERVAL_S, partial(deliver_due, archive)),
             ("removals", REMOVALS_INTERVAL_S, partial(remove_doomed_objects, archive)),
+            ("ledger", LEDGER_INTERVAL_S, partial(keep_ledger, archive.pool, archive.now, settings.ledger_days)),
+            ("people", PEOPLE_INTERVAL_S, partial(_forget_what_is_over, People(archive.pool, settings, archive.now))),
+            ("audit_seals", AUDIT_INTERVAL_S, partial(seal_waiting, archive.pool)),
+            ("audit_checkpoints", CHECKPOINTS_INTERVAL_S, partial(make_checkpoint, archive.pool)),
+            ("audit_months", AUDIT_MONTHS_INTERVAL_S, partial(_keep_audit_months, archive)),
+            *_forwarding(forwarder),
             ("orphan_documents", ORPHAN_DOCUMENTS_INTERVAL_S, partial(remove_orphan_documents, archive)),
         ]
         recovery = asyncio.create_task(_recover(archive))
@@ -43,6 +65,38 @@ async def run_tasks(settings: Settings, stop: asyncio.Event) -> None:
                 group.create_task(run_periodically(name, interval_s, work, stop))
         recovery.cancel()
         await asyncio.gather(recovery, return_exceptions=True)
+
+
+async def _forget_what_is_over(people: People) -> int:
+    """Sessions and failed logins that count no more; all of them at once."""
+    await forget_dead_sessions(people)
+    await forget_old_failures(people)
+    return 0
+
+
+@contextlib.asynccontextmanager
+async def _audited_life(archive: Archive) -> AsyncIterator[AuditForwarder | None]:
+    """Puts start and stop into the audit trail, and sends the trail on where a syslog server is named."""
+    forwarder = forwarder_of(archive.pool, archive.settings)
+    aet = archive.settings.aet
+    archive.audit.note(application_started(aet))
+    archive.audit.note(network_entry(aet, attached=True))
+    try:
+        yield forwarder
+    finally:
+        archive.audit.note(network_entry(aet, attached=False))
+        archive.audit.note(application_stopped(aet))
+        if forwarder is not None:
+            await forwarder.close()
+
+
+def _forwarding(forwarder: AuditForwarder | None) -> list[tuple[str, float, Work]]:
+    return [("audit_forwarding", AUDIT_INTERVAL_S, forwarder.step)] if forwarder is not None else []
+
+
+async def _keep_audit_months(archive: Archive) -> int:
+    await keep_months(archive.pool, archive.settings.audit_keep_months, archive.now())
+    return 0
 
 
 async def _recover(archive: Archive) -> None:
@@ -57,4 +111,4 @@ async def _recover(archive: Archive) -> None:
 
 
 if __name__ == "__main__":
-    run_worker("tasks", run_tasks)
+    run_worker("tasks", run_tasks, access=SYSTEM)

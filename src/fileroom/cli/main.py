@@ -8,11 +8,11 @@ from __future__ import annotations
 import sys
 from typing import Annotated
 
-import psycopg
 import typer
 
 from fileroom import __version__
-from fileroom.cli import archive, doctor, network, nodes, server
+from fileroom.cli import archive, associations, audit, doctor, network, nodes, people, server
+from fileroom.core.access import SYSTEM, set_process_access
 from fileroom.core.errors import FileroomError, RequestError
 from fileroom.core.logs import configure_logs
 
@@ -25,6 +25,10 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(nodes.app, name="node")
+app.add_typer(associations.app, name="associations")
+app.add_typer(audit.app, name="audit")
+app.add_typer(people.user_app, name="user")
+app.add_typer(people.token_app, name="token")
 for _module in (server, archive, network, doctor):
     _module.add_commands(app)
 
@@ -46,15 +50,22 @@ def _root(
 
 def main() -> None:
     """Run the command line and exit."""
+    set_process_access(SYSTEM)
     configure_logs("ERROR", "cli")  # what the services warn of, commands say themselves
     try:
         app()
     except RequestError as error:
         _fail(error, 2)
-    except (FileroomError, psycopg.Error) as error:
+    except (FileroomError, *_database_errors()) as error:
         _fail(error, 1)
     except KeyboardInterrupt:
         sys.exit(130)
+
+
+def _database_errors() -> tuple[type[Exception], ...]:
+    """What psycopg raises, if the command has loaded it; most commands that only ask a peer have not."""
+    psycopg = sys.modules.get("psycopg")
+    return (psycopg.Error,) if psycopg else ()
 
 
 def _fail(error: Exception, code: int) -> None:

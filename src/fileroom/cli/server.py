@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
-from rich.panel import Panel
 
-from fileroom.app.supervisor import Supervisor
 from fileroom.cli.output import settings_or_exit
-from fileroom.core.settings import Settings
+
+if TYPE_CHECKING:
+    from fileroom.admin.first_account import FirstAccount
+    from fileroom.core.settings import Settings
 
 
 def add_commands(app: typer.Typer) -> None:
@@ -25,20 +25,41 @@ def serve(
 
     Example: `FILEROOM_DATA=/srv/fileroom fileroom serve`
     """
+    from fileroom.app.supervisor import Supervisor
+
     settings = settings_or_exit()
     extra = ("fileroom.app.demo_worker",) if demo else ()
-    Supervisor(settings, lambda: _show_address(settings), extra).run()
+    supervisor = Supervisor(settings, lambda: _show_address(settings, supervisor.first_account), extra)
+    supervisor.run()
 
 
-def _show_address(settings: Settings) -> None:
+def _show_address(settings: Settings, first: FirstAccount | None) -> None:
+    from rich.console import Console
+    from rich.panel import Panel
+
     web = f"http://{settings.web_host}:{settings.http_port}"
     text = (
         f"Web       [bold]{web}/[/bold]\n"
         f"DICOMweb  {web}/dicom-web\n"
         f"DICOM     AE title [bold]{settings.aet}[/bold] at {settings.host}:{settings.dicom_port}\n"
-        f"Log in    not needed yet: the web port answers this machine only\n"
+        f"Log in    {_how_to_log_in(settings, first)}\n"
         f"Data      {settings.data.resolve()}\n\n"
         f"Send images: [bold]storescu -aec {settings.aet} {settings.host} {settings.dicom_port} FILE...[/bold]   "
         "Stop: Ctrl-C"
     )
     Console().print(Panel(text, title="Fileroom is running", expand=False))
+
+
+def _how_to_log_in(settings: Settings, first: FirstAccount | None) -> str:
+    """The password of the first account stands here, and nowhere else ever again."""
+    from fileroom.web.address import listens_on_loopback_only
+
+    if first is None:
+        who = "with your account"
+    elif first.password is None:
+        who = f"as [bold]{first.login}[/bold] with FILEROOM_ADMIN_PASSWORD"
+    else:
+        who = f"as [bold]{first.login}[/bold] with password [bold]{first.password}[/bold] (shown this once)"
+    if settings.web_login == "beyond-loopback" and listens_on_loopback_only(settings.web_host):
+        return f"{who}; not needed from this machine"
+    return who

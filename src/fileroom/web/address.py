@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ipaddress
+import socket
 from typing import Final
 
 from starlette.requests import Request
@@ -20,6 +22,24 @@ def dicomweb_root(request: Request) -> str:
         # Some clients (dicomweb-client) leave out the port, although it is not that of the scheme.
         host = f"{host}:{scope['server'][1]}"
     return f"{scope['scheme']}://{host}{scope.get('root_path', '')}{DICOMWEB_PATH}"
+
+
+def is_loopback(address: str) -> bool:
+    """Whether an IP address is one of this machine's own."""
+    try:
+        parsed = ipaddress.ip_address(address)
+    except ValueError:
+        return False
+    return (getattr(parsed, "ipv4_mapped", None) or parsed).is_loopback
+
+
+def listens_on_loopback_only(host: str) -> bool:
+    """Whether a port at this host name or address serves nobody but this machine."""
+    try:
+        found = {str(entry[4][0]) for entry in socket.getaddrinfo(host, None)}
+    except OSError:
+        return False
+    return bool(found) and all(map(is_loopback, found))
 
 
 def path_uid(request: Request, name: str) -> UID:

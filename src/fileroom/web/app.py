@@ -11,32 +11,58 @@ from http import HTTPStatus
 from starlette.routing import BaseRoute, Route, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from fileroom.admin.people import People
 from fileroom.archive.render import Renderer
 from fileroom.archive.services import Archive
+from fileroom.web.address import listens_on_loopback_only
+from fileroom.web.audited import audited, study_in_query
+from fileroom.web.authentication import Authentication, IdentityCache
+from fileroom.web.console.people_routes import people_routes
+from fileroom.web.console.routes import console_routes
 from fileroom.web.dicomweb_routes import dicomweb_routes
 from fileroom.web.endpoint import Endpoint, Handler, send_answer
 from fileroom.web.errors import problem
 from fileroom.web.first_page import first_page_handler, style_handler
 from fileroom.web.guard import Guard
 from fileroom.web.health import alive, metrics_handler, ready_handler
+from fileroom.web.viewer import viewer_handlers
 from fileroom.web.wado_uri import wado_uri_handler
 
 
 def create_app(archive: Archive) -> ASGIApp:
     """The application over one archive. It starts and stops nothing: whoever built the archive closes it."""
+    settings = archive.settings
+    people = People(archive.pool, settings, archive.now)
+    cache = IdentityCache(people)
+    is_local = listens_on_loopback_only(settings.web_host)
+    trusts_this_machine = is_local and settings.web_login == "beyond-loopback"
+    router = create_router(archive, people, cache)
+    authentication = Authentication(router, people, cache, trusts_this_machine=trusts_this_machine)
+    return Guard(authentication, names=(settings.web_host,) if is_local else None)
+
+
+def create_router(archive: Archive, people: People | None = None, cache: IdentityCache | None = None) -> Router:
+    """Every address and its handler, which serve whoever acts; nothing in front of them."""
     renderer = Renderer(archive)
-    routes = [*dicomweb_routes(archive, renderer), *_other_routes(archive, renderer)]
-    return Guard(Router(routes, default=_nothing_here), names=(archive.settings.web_host,))
+    people = people or People(archive.pool, archive.settings, archive.now)
+    routes = [
+        *dicomweb_routes(archive, renderer),
+        *console_routes(archive),
+        *people_routes(archive, people, cache or IdentityCache(people)),
+        *_other_routes(archive, renderer),
+    ]
+    return Router(routes, default=_nothing_here)
 
 
 def _other_routes(archive: Archive, renderer: Renderer) -> list[BaseRoute]:
     handlers: dict[str, Handler] = {
-        "/wado": wado_uri_handler(archive, renderer),
+        "/wado": audited(archive, wado_uri_handler(archive, renderer), "images", study_in_query),
         "/": first_page_handler(archive),
         "/static/fileroom.css": style_handler(),
         "/healthz": alive,
         "/readyz": ready_handler(archive),
         "/metrics": metrics_handler(archive),
+        **viewer_handlers(archive.settings),
     }
     return [Route(path, Endpoint(path, {"GET": handler})) for path, handler in handlers.items()]
 

@@ -1,0 +1,135 @@
+"""`/login` and `/logout`: password, then the code where the account has a second factor.
+
+Both addresses are open to everybody. The session's secret goes into the cookie and nowhere else.
+"""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import Any, Final
+from urllib.parse import quote
+
+from starlette.requests import Request
+
+from fileroom.admin.logins import Client, finish_log_in, log_in
+from fileroom.admin.people import People
+from fileroom.admin.sessions import NewSession, end_session
+from fileroom.archive.services import Archive
+from fileroom.core.errors import NotAuthenticatedError, RequestError, TooManyAttemptsError
+from fileroom.web.answers import NO_STORE, Answer
+from fileroom.web.authentication import FORM_TOKEN_FIELD, LOGIN_PATH, IdentityCache
+from fileroom.web.console.forms import Form, own_path, read_form
+from fileroom.web.console.page import page
+from fileroom.web.credentials import form_token, no_session_cookie, read_head, session_cookie, session_secret
+from fileroom.web.endpoint import Handler
+from fileroom.web.errors import error_answer
+
+CODE_PATH: Final = "/login/code"
+LOGOUT_PATH: Final = "/logout"
+
+
+def login_page_handler(archive: Archive) -> Handler:
+    """The form for login and password."""
+
+    async def handle(request: Request) -> Answer:
+        return await _login_page(archive, request, request.query_params.get("next", "/"))
+
+    return handle
+
+
+def login_handler(archive: Archive, people: People) -> Handler:
+    """What the form sends: a session begins, or the page says why not."""
+
+    async def handle(request: Request) -> Answer:
+        form = await read_form(request)
+        following, login = own_path(form.get("next"), "/"), form.get("username")
+        try:
+            session = await log_in(people, login, _exactly(form, "password"), _client(request))
+        except (NotAuthenticatedError, TooManyAttemptsError) as error:
+            return await _login_page(archive, request, following, login=login, error=error)
+        return _begun(request, session, following)
+
+    return handle
+
+
+def code_page_handler(archive: Archive) -> Handler:
+    """The form for the code."""
+
+    async def handle(request: Request) -> Answer:
+        return await _code_page(archive, request, request.query_params.get("next", "/"))
+
+    return handle
+
+
+def code_handler(archive: Archive, people: People) -> Handler:
+    """What the form of the code sends."""
+
+    async def handle(request: Request) -> Answer:
+        form = await read_form(request)
+        following = own_path(form.get("next"), "/")
+        half = session_secret(read_head(request.scope)) or ""
+        try:
+            session = await finish_log_in(people, half, form.get("code"), _client(request))
+        except (NotAuthenticatedError, TooManyAttemptsError) as error:
+            return await _code_page(archive, request, following, error=error)
+        return _begun(request, session, following)
+
+    return handle
+
+
+def logout_handler(people: People, cache: IdentityCache) -> Handler:
+    """The session ends. A form of another session, or of none, ends nothing."""
+
+    async def handle(request: Request) -> Answer:
+        form = await read_form(request)
+        head = read_head(request.scope)
+        secret = session_secret(head)
+        if secret is not None and form.get(FORM_TOKEN_FIELD) == form_token(secret):
+            await end_session(people, secret)
+            cache.forget()
+        headers = {"location": LOGIN_PATH, "cache-control": NO_STORE, "set-cookie": no_session_cookie(head)}
+        return Answer(HTTPStatus.SEE_OTHER, headers)
+
+    return handle
+
+
+def _client(request: Request) -> Client:
+    address = request.client.host if request.client else ""
+    return Client(address, request.headers.get("user-agent", ""))
+
+
+def _exactly(form: Form, name: str) -> str:
+    """A password may begin or end with a blank."""
+    return next(iter(form.all(name)), "")
+
+
+def _begun(request: Request, session: NewSession, following: str) -> Answer:
+    where = f"{CODE_PATH}?next={quote(following, safe='')}" if session.second_factor_due else following
+    cookie = session_cookie(read_head(request.scope), session.secret)
+    return Answer(HTTPStatus.SEE_OTHER, {"location": where, "cache-control": NO_STORE, "set-cookie": cookie})
+
+
+async def _login_page(
+    archive: Archive, request: Request, following: str, *, login: str = "", error: RequestError | None = None
+) -> Answer:
+    values = {"following": own_path(following, "/"), "login": login[:64]}
+    return await _told(archive, request, "login.html", values, error)
+
+
+async def _code_page(
+    archive: Archive, request: Request, following: str, *, error: RequestError | None = None
+) -> Answer:
+    return await _told(archive, request, "login_code.html", {"following": own_path(following, "/")}, error)
+
+
+async def _told(
+    archive: Archive, request: Request, template: str, values: dict[str, Any], error: RequestError | None
+) -> Answer:
+    """The form again, with what went wrong and the status and headers of it."""
+    if error is None:
+        return await page(archive, request, template, error="", wait_s=0, **values)
+    problem = error_answer(error, LOGIN_PATH)
+    wait_s = error.retry_after_s if isinstance(error, TooManyAttemptsError) else 0
+    answer = await page(archive, request, template, status=problem.status, error=str(error), wait_s=wait_s, **values)
+    kept = {name: value for name, value in problem.headers.items() if name in ("retry-after", "www-authenticate")}
+    return answer.with_headers(kept)

@@ -1,0 +1,34 @@
+"""The addresses of people: login, logout, one's own account, and the accounts of others."""
+
+from __future__ import annotations
+
+from starlette.routing import BaseRoute, Route
+
+from fileroom.admin.people import People
+from fileroom.archive.services import Archive
+from fileroom.web.authentication import LOGIN_PATH, IdentityCache
+from fileroom.web.console.login import (
+    CODE_PATH,
+    LOGOUT_PATH,
+    code_handler,
+    code_page_handler,
+    login_handler,
+    login_page_handler,
+    logout_handler,
+)
+from fileroom.web.console.page import page_handler
+from fileroom.web.endpoint import Endpoint, Handler
+
+
+def people_routes(archive: Archive, people: People, cache: IdentityCache) -> list[BaseRoute]:
+    """The routes; what goes wrong in one is told as a page."""
+    pages: dict[str, dict[str, Handler]] = {
+        LOGIN_PATH: {"GET": login_page_handler(archive), "POST": login_handler(archive, people)},
+        CODE_PATH: {"GET": code_page_handler(archive), "POST": code_handler(archive, people)},
+        LOGOUT_PATH: {"POST": logout_handler(people, cache)},
+    }
+    routes: list[BaseRoute] = []
+    for path, handlers in pages.items():
+        told = {method: page_handler(archive, path, handler) for method, handler in handlers.items()}
+        routes.append(Route(path, Endpoint(path, told)))
+    return routes
