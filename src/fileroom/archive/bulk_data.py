@@ -17,8 +17,9 @@ from fileroom.archive.split import read_exactly, split_object
 from fileroom.core.errors import NotFoundError, UnsupportedError
 from fileroom.core.limits import BULK_ELEMENTS_MAX
 from fileroom.dicom import uids, walk
+from fileroom.dicom.big_endian import WORD_BYTES, pixel_word_bytes, turned
 from fileroom.dicom.dictionary import vr_of
-from fileroom.dicom.header_scan import declared_encoding
+from fileroom.dicom.header_scan import PIXEL_TAGS, declared_encoding
 from fileroom.dicom.values import swapped
 from fileroom.dicom.walk import UNDEFINED_LENGTH, Encoding, RanOutError
 
@@ -30,12 +31,14 @@ _LONGEST_ELEMENT_HEAD_BYTES: Final = 12
 
 @dataclass(frozen=True, slots=True)
 class BulkValue:
-    """One value, little endian: `data`, or where it lies in the stored file."""
+    """One value, little endian: `data`, or where it lies in the stored file, as words to be turned if they are longer
+    than a byte."""
 
     instance: StoredInstance
     length: int
     data: bytes | None = None
     offset: int = 0
+    word_bytes: int = 1
 
 
 async def find_bulk_value(archive: Archive, instance: StoredInstance, path: BulkPath) -> BulkValue:
@@ -61,13 +64,29 @@ async def find_bulk_value(archive: Archive, instance: StoredInstance, path: Bulk
 
 def bulk_pieces(archive: Archive, value: BulkValue, start: int, stop: int) -> AsyncIterator[bytes]:
     """Bytes `start` up to, not including, `stop` of the value, in pieces. Raises NotFoundError, StorageError."""
-    if value.data is None:
-        return archive.store.stream(value.instance.storage_key, value.offset + start, stop - start)
-    return _one_piece(value.data[start:stop])
+    if value.data is not None:
+        return _one_piece(value.data[start:stop])
+    if value.word_bytes > 1:
+        return _turned_pieces(archive, value, start, stop)
+    return archive.store.stream(value.instance.storage_key, value.offset + start, stop - start)
 
 
 async def _one_piece(data: bytes) -> AsyncIterator[bytes]:
     yield data
+
+
+async def _turned_pieces(archive: Archive, value: BulkValue, start: int, stop: int) -> AsyncIterator[bytes]:
+    """Whole words are read and turned; what was not asked for of the first and the last one is cut off."""
+    size = value.word_bytes
+    first = start - start % size
+    last = min(stop + -stop % size, value.length)
+    position, left = first, b""
+    async for piece in archive.store.stream(value.instance.storage_key, value.offset + first, last - first):
+        data = left + piece
+        whole = len(data) if position + len(data) == last else len(data) - len(data) % size
+        left = data[whole:]
+        yield turned(data[:whole], size)[max(start - position, 0) : stop - position]
+        position += whole
 
 
 async def _behind_header(archive: Archive, instance: StoredInstance, tag: int) -> BulkValue | None:
@@ -84,24 +103,31 @@ async def _behind_header(archive: Archive, instance: StoredInstance, tag: int) -
         head = await read_exactly(archive, instance, position, size)
         found, vr, value_start, length = walk.element_header(head, 0, size, encoding)
         if found == tag:
-            return await _value_in_file(archive, instance, position + value_start, length, vr, tag, encoding)
+            place = position + value_start
+            return _value_in_file(instance, place, length, (tag, vr), encoding, split.header)
         if found > tag or length == UNDEFINED_LENGTH:
             return None
         position += value_start + length
     return None
 
 
-async def _value_in_file(
-    archive: Archive, instance: StoredInstance, offset: int, length: int, vr: bytes | None, tag: int, encoding: Encoding
+def _value_in_file(
+    instance: StoredInstance,
+    offset: int,
+    length: int,
+    element: tuple[int, bytes | None],
+    encoding: Encoding,
+    header: bytes,
 ) -> BulkValue:
+    tag, vr = element
     if length == UNDEFINED_LENGTH:
         raise UnsupportedError(f"{'/'.join(_shown((tag,)))} is encapsulated: ask for its frames.")
     length = min(length, instance.file_bytes - offset)
     if encoding.little_endian:
         return BulkValue(instance, length, offset=offset)
-    raw = await read_exactly(archive, instance, offset, length)
-    data = swapped(raw, vr.decode("latin_1") if vr else vr_of(tag))
-    return BulkValue(instance, len(data), data=data)
+    is_pixels = vr == b"OW" and tag in PIXEL_TAGS
+    word_bytes = pixel_word_bytes(header) if is_pixels else WORD_BYTES.get(vr or b"", 1)
+    return BulkValue(instance, length, offset=offset, word_bytes=word_bytes)
 
 
 def _shown(path: BulkPath) -> list[str]:

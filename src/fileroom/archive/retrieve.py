@@ -15,19 +15,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from pydicom.datadict import keyword_for_tag
 from pydicom.dataset import Dataset
 from pydicom.filereader import read_dataset
 
-from fileroom.archive.outgoing import SAME_VALUES, chain, deflate, recode
+from fileroom.archive.outgoing import SAME_VALUES, chain, deflate, recode, turn_rest
 from fileroom.archive.services import Archive
 from fileroom.archive.split import SplitObject, read_exactly, split_object
 from fileroom.archive.transcoding import transcode_object
 from fileroom.core.errors import NotFoundError, StorageError
 from fileroom.core.limits import MIB, OBJECT_MEMORY_BYTES_MAX
 from fileroom.dicom import uids, walk
+from fileroom.dicom.big_endian import pixel_word_bytes, to_little_endian
 from fileroom.dicom.correction import correct_header
 from fileroom.dicom.dictionary import vr_of
-from fileroom.dicom.header_scan import PixelDataPlace, declared_encoding
+from fileroom.dicom.header_scan import PIXEL_DATA, PixelDataPlace, declared_encoding
 from fileroom.dicom.part10 import build_file_meta
 from fileroom.dicom.walk import Encoding, RanOutError
 from fileroom.index import stored
@@ -37,6 +39,7 @@ __all__ = ["EncodedHeader", "FileRange", "OpenedObject", "Selection", "StoredIns
 
 HEADER_VALUE_BYTES_MAX: Final = 1 * MIB
 """Binary values that `read_header` still gives. Lookup tables and ICC profiles stay; documents and waveforms go."""
+_TURNED_TO_SAME_VALUES: Final = SAME_VALUES | {uids.EXPLICIT_VR_BIG_ENDIAN}
 _BINARY_VRS: Final = frozenset(b"OB OD OF OL OV OW UN".split())
 
 
@@ -110,8 +113,8 @@ async def open_object(
 ) -> OpenedObject:
     """The object as it leaves: with `part10` as a file (preamble and file meta), else its bare data set.
 
-    `transfer_syntax` None or the stored one: the stored pixels untouched. Another one: re-encoded, frame by frame; also
-    between Implicit and Explicit VR, where only the header changes.
+    `transfer_syntax` None or the stored one: the stored pixels untouched. Another one: re-encoded, frame by frame. Between
+    Implicit and Explicit VR only the header changes, and from big endian only the order of bytes; pixels are not looked at.
     Raises NotFoundError when the object's file is lost, UnsupportedError when it cannot be had in `transfer_syntax`,
     InvalidObjectError when its pixels cannot be decoded, StorageError.
     """
@@ -119,7 +122,7 @@ async def open_object(
     syntax = transfer_syntax or stored_syntax
     if syntax == stored_syntax and not instance.corrections:
         return await _open_stored(archive, instance, part10=part10)
-    if syntax == stored_syntax or {syntax, stored_syntax} <= SAME_VALUES:
+    if syntax == stored_syntax or (syntax in SAME_VALUES and stored_syntax in _TURNED_TO_SAME_VALUES):
         opened = await _open_with_new_header(archive, instance, syntax)
     else:
         opened = await _open_transcoded(archive, instance, syntax)
@@ -142,6 +145,13 @@ async def read_header(archive: Archive, instance: StoredInstance) -> Dataset:
     """
     header = await read_header_bytes(archive, instance)
     return await asyncio.to_thread(_to_dataset, header)
+
+
+async def read_pixel_header(archive: Archive, instance: StoredInstance) -> tuple[Dataset, str]:
+    """`read_header`, and the keyword of the element that holds the pixels (PixelData when there are none)."""
+    header = await read_header_bytes(archive, instance)
+    place = header.pixel_data
+    return await asyncio.to_thread(_to_dataset, header), keyword_for_tag(place.tag if place else PIXEL_DATA)
 
 
 async def read_header_bytes(archive: Archive, instance: StoredInstance) -> EncodedHeader:
@@ -188,10 +198,16 @@ async def _open_with_new_header(archive: Archive, instance: StoredInstance, synt
         plain = chain(header, split.rest)
         length = len(header) + split.rest_bytes if split.rest_bytes is not None else None
     else:
-        pieces = recode(header, split.rest, split.scanned.encoding, syntax)
+        encoding, rest, length = split.scanned.encoding, split.rest, None
+        if not encoding.little_endian:
+            rest = turn_rest(rest, pixel_word_bytes(header))
+            header = await asyncio.to_thread(to_little_endian, header)
+            encoding = walk.EXPLICIT_LE
+            if syntax == uids.EXPLICIT_VR_LITTLE_ENDIAN and split.rest_bytes is not None:
+                length = len(header) + split.rest_bytes
+        pieces = recode(header, rest, encoding, syntax)
         # The header is the first piece: what cannot be re-encoded must be noticed before the first byte leaves.
         plain = chain(await anext(pieces), pieces)
-        length = None
     if uids.transfer_syntax(syntax).deflated:
         return OpenedObject(syntax, None, None, deflate(plain))
     return OpenedObject(syntax, length, None, plain)

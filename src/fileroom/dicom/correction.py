@@ -20,8 +20,8 @@ from fileroom.dicom import charset as charsets
 from fileroom.dicom import uids, walk
 from fileroom.dicom.charset import CharacterSet
 from fileroom.dicom.dictionary import vr_of
-from fileroom.dicom.header_scan import inflate, real_encoding
-from fileroom.dicom.json_model import PIXEL_TAGS, BulkPath, ModelEncoder
+from fileroom.dicom.header_scan import PIXEL_TAGS, inflate, real_encoding
+from fileroom.dicom.json_model import BulkPath, ModelEncoder
 from fileroom.dicom.values import TEXT_VRS, padded
 from fileroom.dicom.walk import Element, Encoding, RanOutError
 

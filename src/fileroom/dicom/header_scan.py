@@ -26,7 +26,7 @@ FLOAT_PIXEL_DATA: Final = 0x7FE00008
 DOUBLE_FLOAT_PIXEL_DATA: Final = 0x7FE00009
 SPECIFIC_CHARACTER_SET: Final = 0x00080005
 
-_PIXEL_TAGS: Final = frozenset({PIXEL_DATA, FLOAT_PIXEL_DATA, DOUBLE_FLOAT_PIXEL_DATA})
+PIXEL_TAGS: Final = frozenset({PIXEL_DATA, FLOAT_PIXEL_DATA, DOUBLE_FLOAT_PIXEL_DATA})
 _FIRST_HEAD_BYTES: Final = 64 * 1024
 """Holds the header of nearly every object."""
 _HEADER_GROWTH: Final = 4
@@ -272,7 +272,7 @@ def _plan(wanted: frozenset[int], little_endian: bool) -> dict[int, int]:
         return (tag & 0xFFFF) << 16 | tag >> 16 if little_endian else tag
 
     plan = {key(tag): tag for tag in wanted | {SPECIFIC_CHARACTER_SET}}
-    plan.update({key(tag): -tag for tag in _PIXEL_TAGS})
+    plan.update({key(tag): -tag for tag in PIXEL_TAGS})
     plan[0] = 0  # (0000,0000): not an element of a data set, but padding behind its end
     return plan
 

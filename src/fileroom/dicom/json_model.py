@@ -25,7 +25,7 @@ from fileroom.dicom import charset as charsets
 from fileroom.dicom import uids, walk
 from fileroom.dicom.charset import CharacterSet
 from fileroom.dicom.dictionary import is_private_creator, vr_of
-from fileroom.dicom.header_scan import PixelDataPlace, inflate, real_encoding
+from fileroom.dicom.header_scan import PIXEL_TAGS, PixelDataPlace, inflate, real_encoding
 from fileroom.dicom.values import BULK_VRS, TEXT_VRS, Value, decode_values, encode_values, padded, swapped
 from fileroom.dicom.walk import Element, Encoding, RanOutError
 
@@ -41,7 +41,6 @@ BulkUri = Callable[[BulkPath], str]
 ResolveBulk = Callable[[BulkPath, str, str], bytes]
 """(path, VR, BulkDataURI) to the bytes, little endian."""
 
-PIXEL_TAGS: Final = frozenset({0x7FE00008, 0x7FE00009, 0x7FE00010})
 _KNOWN_VRS: Final = frozenset(vr.decode() for vr in walk.SHORT_VRS | walk.LONG_VRS)
 _CHARACTER_SET: Final = 0x00080005
 _PIXEL_REPRESENTATION: Final = 0x00280103

@@ -15,7 +15,7 @@ from fileroom.archive.services import Archive
 from fileroom.core.errors import InvalidRequestError
 from fileroom.core.limits import SEQUENCE_DEPTH_MAX
 from fileroom.dicom import uids
-from fileroom.dicom.json_model import PIXEL_TAGS
+from fileroom.dicom.header_scan import PIXEL_TAGS
 from fileroom.dicomweb.byte_ranges import ByteRange, parse_range
 from fileroom.dicomweb.media_types import Representation, parse_media_type
 from fileroom.dicomweb.offers import bulk_data_offers

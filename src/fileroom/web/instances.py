@@ -10,7 +10,7 @@ from starlette.requests import Request
 from fileroom.archive import retrieve
 from fileroom.archive.retrieve import OpenedObject, Selection, StoredInstance
 from fileroom.archive.services import Archive
-from fileroom.core.errors import NotFoundError, UnsupportedError
+from fileroom.core.errors import InvalidObjectError, NotFoundError, TooLargeError, UnsupportedError
 from fileroom.dicom import uids
 from fileroom.dicomweb.media_types import AS_STORED, Representation
 from fileroom.dicomweb.offers import ZIP, instance_offers, web_transfer_syntax
@@ -80,8 +80,8 @@ async def negotiate_instances(
         image = next((one for one in instances if one.rows and _must_encode(one, wanted)), None)
         if wanted is None or image is None:
             return chosen
-        header = await retrieve.read_header(archive, image)
-        if can_transcode(image.transfer_syntax_uid, wanted, header):
+        header, pixel_keyword = await retrieve.read_pixel_header(archive, image)
+        if can_transcode(image.transfer_syntax_uid, wanted, header, pixel_keyword=pixel_keyword):
             return chosen
         encodable = tuple(uid for uid in encodable if uid != wanted)
 
@@ -94,8 +94,16 @@ async def begun(answer: Answer) -> Answer:
 
 
 async def open_as(archive: Archive, instance: StoredInstance, chosen: Representation) -> OpenedObject:
-    """The instance as a file in the chosen transfer syntax."""
-    return await retrieve.open_object(archive, instance, _target_syntax(instance, chosen), part10=True)
+    """The instance as a file in the chosen transfer syntax.
+
+    An object so broken that it can only be sent as it is stored is sent so to those who take any transfer syntax.
+    """
+    try:
+        return await retrieve.open_object(archive, instance, _target_syntax(instance, chosen), part10=True)
+    except (InvalidObjectError, TooLargeError, UnsupportedError):
+        if chosen.transfer_syntax != AS_STORED:
+            raise
+        return await retrieve.open_object(archive, instance, part10=True)
 
 
 async def dicom_answer(archive: Archive, request: Request, instance: StoredInstance, chosen: Representation) -> Answer:
@@ -122,24 +130,32 @@ async def _one(archive: Archive, request: Request, instance: StoredInstance, cho
     if unchanged := not_modified(request, tag):
         return unchanged
     headers = {"etag": tag, "cache-control": PRIVATE, "vary": "Accept"}
-    return await begun(multipart_answer(chosen, _parts(archive, [instance], chosen, dicomweb_root(request)), headers))
+    part = _part(instance, await open_as(archive, instance, chosen), chosen, dicomweb_root(request))
+    return await begun(multipart_answer(chosen, _one_part(part), headers))
+
+
+async def _one_part(part: Part) -> AsyncIterator[Part]:
+    yield part
 
 
 async def _parts(
     archive: Archive, instances: list[StoredInstance], chosen: Representation, root_url: str
 ) -> AsyncIterator[Part]:
     for instance in instances:
-        opened = await _open_as_far_as_possible(archive, instance, chosen)
-        names = (instance.study_instance_uid, instance.series_instance_uid, instance.sop_instance_uid)
-        content_type = replace(chosen, transfer_syntax=AS_STORED).part_content_type(opened.transfer_syntax)
-        yield Part(content_type, object_pieces(opened), opened.length, retrieve_url(root_url, *names))
+        yield _part(instance, await _open_as_far_as_possible(archive, instance, chosen), chosen, root_url)
+
+
+def _part(instance: StoredInstance, opened: OpenedObject, chosen: Representation, root_url: str) -> Part:
+    names = (instance.study_instance_uid, instance.series_instance_uid, instance.sop_instance_uid)
+    content_type = replace(chosen, transfer_syntax=AS_STORED).part_content_type(opened.transfer_syntax)
+    return Part(content_type, object_pieces(opened), opened.length, retrieve_url(root_url, *names))
 
 
 async def _open_as_far_as_possible(archive: Archive, instance: StoredInstance, chosen: Representation) -> OpenedObject:
     """One of many: where it cannot be encoded as the others, it goes as it is stored, and its part says so."""
     try:
         return await open_as(archive, instance, chosen)
-    except UnsupportedError:
+    except (InvalidObjectError, TooLargeError, UnsupportedError):
         return await open_as(archive, instance, replace(chosen, transfer_syntax=AS_STORED))
 
 
