@@ -11,17 +11,19 @@ import copy
 import dataclasses
 import io
 import warnings
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from pydicom.datadict import tag_for_keyword
 from pydicom.dataset import Dataset
 from pydicom.filereader import read_dataset
 
+from fileroom.archive.bulk_data import bulk_pieces, find_bulk_value
 from fileroom.archive.frame_tables import KnownFrames
 from fileroom.archive.outgoing import SAME_VALUES
-from fileroom.archive.random_access import open_reader
+from fileroom.archive.random_access import lasting_reader, open_reader
 from fileroom.archive.retrieve import FileRange
 from fileroom.archive.services import Archive
 from fileroom.archive.split import SplitObject, split_object
@@ -30,9 +32,10 @@ from fileroom.dicom import uids, walk
 from fileroom.dicom.walk import RanOutError
 from fileroom.index.stored import StoredInstance
 from fileroom.pixels.byte_order import turn_words
-from fileroom.pixels.frames import FrameTable, NativeLayout, frame_bytes, frame_table
+from fileroom.pixels.frames import FrameTable, NativeLayout, frame_bytes, frame_table, iter_frames
 from fileroom.pixels.source import PixelSource, Read, open_source
 from fileroom.pixels.transcode import transcode
+from fileroom.pixels.transcoded import native_value, native_value_bytes
 
 _PIXEL_GROUPS: Final = frozenset({0x0028, 0x7FE0})
 _NUMBER_OF_FRAMES: Final = 1
@@ -99,6 +102,43 @@ async def read_frames(
             return [_read_one(known, read, number, stored if is_as_stored else wanted, wanted) for number in numbers]
 
     return await asyncio.to_thread(read_all)
+
+
+@dataclass(frozen=True, slots=True)
+class PixelValue:
+    """The whole value of Pixel Data, uncompressed and little endian. `chunks` can be iterated once."""
+
+    length: int
+    chunks: AsyncIterator[bytes]
+
+
+async def open_pixel_value(archive: Archive, instance: StoredInstance) -> PixelValue:
+    """All frames one behind the other, as Pixel Data in Explicit VR Little Endian has them.
+
+    The first frame is decoded here, so that what cannot be done is known before anything leaves. Raises NotFoundError when
+    there are no pixels, UnsupportedError, InvalidObjectError, StorageError.
+    """
+    known = await _known_frames(archive, instance)
+    syntax = uids.transfer_syntax(instance.transfer_syntax_uid)
+    if not (syntax.encapsulated or syntax.deflated):
+        value = await find_bulk_value(archive, instance, (tag_for_keyword(known.pixel_keyword) or 0,))
+        return PixelValue(value.length, bulk_pieces(archive, value, 0, value.length))
+    known.table.segments(known.table.count - 1)
+    file = lasting_reader(archive, instance, asyncio.get_running_loop())
+
+    def begin() -> tuple[int, Iterator[bytes]]:
+        frames = iter_frames(known.table, _plain_reader(instance, file))
+        stored, plain = known.table.transfer_syntax, uids.EXPLICIT_VR_LITTLE_ENDIAN
+        made = transcode(known.pixel_header, frames, stored, plain, pixel_keyword=known.pixel_keyword)
+        return native_value_bytes(made), native_value(made)
+
+    length, pieces = await asyncio.to_thread(begin)
+    return PixelValue(length, _in_threads(pieces))
+
+
+async def _in_threads(pieces: Iterator[bytes]) -> AsyncIterator[bytes]:
+    while (piece := await asyncio.to_thread(next, pieces, None)) is not None:
+        yield piece
 
 
 # --- one frame ---

@@ -141,21 +141,26 @@ def parse_accept(header: str | None, query: str | None = None) -> tuple[Accepted
     return tuple(_accepted(media_type) for media_type in _media_types(text)) or (ANYTHING,)
 
 
-def choose(accepted: Iterable[AcceptedType], offered: Sequence[Representation]) -> Representation | None:
+def choose(
+    accepted: Iterable[AcceptedType], offered: Sequence[Representation], default_type: str | None = None
+) -> Representation | None:
     """The offered representation that is accepted most gladly; None means 406 Not Acceptable.
 
     `offered` is in the order that the server likes, the stored transfer syntax first. The quality that counts for
     an offer is that of the most specific member that fits it (RFC 9110 12.5.1). Among equals, an offer whose transfer
     syntax was named or is the standard's default goes before one that merely has the right media type, which is sent
-    only where the default cannot be made (PS3.18 8.7.3: only lossy or too large data are there). A bare wildcard
-    leaves the choice to the server.
+    only where the default cannot be made (PS3.18 8.7.3: only lossy or too large data are there). A full wildcard
+    means `default_type` in its default transfer syntax (PS3.18 8.7.8.1, 8.7.8.2); without that, and with a part
+    wildcard, the choice is the server's.
     """
     best: Representation | None = None
     best_score = (0.0, -1)
     members = tuple(accepted)
     for offer in offered:
         fits = [
-            (_specificity(member), _syntax_rank(member, offer), member) for member in members if _fits(member, offer)
+            (_specificity(member), _syntax_rank(member, offer, default_type), member)
+            for member in members
+            if _fits(member, offer)
         ]
         if not fits:
             continue
@@ -262,8 +267,13 @@ def _specificity(member: AcceptedType) -> int:
     return of_type * 2 + (member.multipart is not None) + (member.transfer_syntax not in (None, AS_STORED)) * 2
 
 
-def _syntax_rank(member: AcceptedType, offer: Representation) -> int:
+def _syntax_rank(member: AcceptedType, offer: Representation, default_type: str | None) -> int:
     """1 where the offer's transfer syntax is what the member means, 0 where it is only the best that can be had."""
-    if member.transfer_syntax is not None or offer.transfer_syntax is None or "*" in member.media_type:
+    if member.transfer_syntax is not None or offer.transfer_syntax is None:
+        return 1
+    if member.media_type == "*/*" and default_type is not None:
+        if offer.media_type != default_type:
+            return 0
+    elif "*" in member.media_type:
         return 1
     return int(DEFAULT_TRANSFER_SYNTAX.get(offer.media_type) == offer.transfer_syntax)

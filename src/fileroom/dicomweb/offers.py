@@ -51,9 +51,20 @@ def instance_offers(stored: Collection[str], encodable: Iterable[str], *, single
     if len(web) == 1:
         syntaxes.extend(web)
     syntaxes.extend(uid for uid in encodable if uid not in web or len(web) > 1)
+    if set(stored) == {uids.EXPLICIT_VR_BIG_ENDIAN}:
+        # Not allowed in web services, but who names it wants these very bytes, and nobody else gets them by it.
+        syntaxes.append(uids.EXPLICIT_VR_BIG_ENDIAN)
     packages = (True, False) if single else (True,)
     instances = [Representation(DICOM, multipart, syntax) for multipart in packages for syntax in syntaxes]
     return (*instances, *(Representation(ZIP, False, syntax) for syntax in syntaxes))
+
+
+def pixel_data_offers(stored: str, encodable: Collection[str], *, frames: int) -> tuple[Representation, ...]:
+    """How all frames of one instance can be sent: each a part, or uncompressed one behind the other as one value."""
+    offered = frame_offers(stored, encodable, single=frames == 1)
+    whole = Representation(uids.OCTET_STREAM, False, uids.EXPLICIT_VR_LITTLE_ENDIAN)
+    is_plain = not uids.transfer_syntax(stored).encapsulated or whole.transfer_syntax in encodable
+    return (*offered, whole) if is_plain and frames > 1 else offered
 
 
 def frame_offers(stored: str, encodable: Iterable[str], *, single: bool) -> tuple[Representation, ...]:

@@ -47,6 +47,22 @@ def data_set_chunks(made: Transcoded, *, offset_table: bool = True, behind: Iter
     return chunks
 
 
+def native_value_bytes(made: Transcoded) -> int:
+    """Length of the value that uncompressed frames make together, padded to an even number of bytes."""
+    length = (made.frame_bits * made.frame_count + 7) // 8
+    return length + length % 2
+
+
+def native_value(made: Transcoded) -> Iterator[bytes]:
+    """Uncompressed frames one behind the other, as Pixel Data has them."""
+    if made.frame_bits % 8:
+        yield from _packed_together(made.frames, made.frame_bits)
+    else:
+        yield from made.frames
+    if (made.frame_bits * made.frame_count + 7) // 8 % 2:
+        yield b"\0"
+
+
 def header_bytes(header: Dataset, transfer_syntax: str) -> bytes:
     """`header` (words little endian) encoded in `transfer_syntax`, not deflated. Raises InvalidObjectError."""
     syntax = uids.transfer_syntax(transfer_syntax)
@@ -68,7 +84,8 @@ def header_bytes(header: Dataset, transfer_syntax: str) -> bytes:
 def _plain_chunks(made: Transcoded, *, offset_table: bool) -> Iterator[bytes]:
     yield header_bytes(made.header, made.transfer_syntax)
     if made.is_native:
-        yield from _native_element(made)
+        yield _native_start(made, native_value_bytes(made))
+        yield from native_value(made)
     elif offset_table:
         yield from _fragments_with_table(made.frames)
     else:
@@ -80,18 +97,6 @@ def _plain_chunks(made: Transcoded, *, offset_table: bool) -> Iterator[bytes]:
 
 
 # --- native ---
-
-
-def _native_element(made: Transcoded) -> Iterator[bytes]:
-    length = (made.frame_bits * made.frame_count + 7) // 8
-    padding = length % 2
-    yield _native_start(made, length + padding)
-    if made.frame_bits % 8:
-        yield from _packed_together(made.frames, made.frame_bits)
-    else:
-        yield from made.frames
-    if padding:
-        yield b"\0"
 
 
 def _native_start(made: Transcoded, length: int) -> bytes:

@@ -1,6 +1,8 @@
 """WADO-RS frames and pixel data: sent as they are stored, or encoded as the client asks (PS3.18 10.4.1.1.6, 10.4.1.1.7).
 
-A frame that is sent as stored is a range of a file: nothing is decoded, nothing gathered.
+A frame that is sent as stored is a range of a file: nothing is decoded, nothing gathered. So is every frame that is asked
+for with `transfer-syntax=*`. Who names no media type, or `*/*`, gets what the standard has as the default of bulk data:
+uncompressed pixels in application/octet-stream (PS3.18 8.7.8.1, table 8.7.3-4), from video, which is not decoded, the film.
 """
 
 from __future__ import annotations
@@ -17,8 +19,9 @@ from fileroom.archive.retrieve import StoredInstance
 from fileroom.archive.services import Archive
 from fileroom.core.errors import NotFoundError
 from fileroom.core.limits import FRAMES_PER_READ, STREAM_CHUNK_BYTES
+from fileroom.dicom import uids
 from fileroom.dicomweb.media_types import Representation, choose, parse_accept
-from fileroom.dicomweb.offers import frame_offers, web_transfer_syntax
+from fileroom.dicomweb.offers import frame_offers, pixel_data_offers, web_transfer_syntax
 from fileroom.dicomweb.wado_params import parse_frame_list
 from fileroom.web.address import dicomweb_root, path_uid
 from fileroom.web.answers import PRIVATE, Answer, Piece
@@ -27,7 +30,7 @@ from fileroom.web.endpoint import Handler
 from fileroom.web.files import file_pieces, read_range
 from fileroom.web.instances import begun, path_instance
 from fileroom.web.matches import retrieve_url
-from fileroom.web.negotiation import not_acceptable
+from fileroom.web.negotiation import negotiate, not_acceptable
 from fileroom.web.parts import Part, multipart_answer, sized_multipart_answer
 from fileroom.web.transfer_syntaxes import frames_encodable_from
 
@@ -38,7 +41,10 @@ def frames_handler(archive: Archive, lookup: FrameLookup) -> Handler:
     async def handle(request: Request) -> Answer:
         numbers = parse_frame_list(request.path_params["frames"])
         study, series, instance = (path_uid(request, name) for name in ("study", "series", "instance"))
-        return await _answer(archive, request, await lookup.find(study, series, instance), numbers)
+        found = await lookup.find(study, series, instance)
+        accept = request.headers.get("accept"), request.query_params.get("accept")
+        chosen = _choose(*accept, found.transfer_syntax_uid, single=len(numbers) == 1)
+        return await _answer(archive, request, found, numbers, chosen)
 
     return handle
 
@@ -53,19 +59,26 @@ def pixel_data_handler(archive: Archive) -> Handler:
 
 
 async def all_frames(archive: Archive, request: Request, instance: StoredInstance) -> Answer:
-    """Every frame of an instance, each a part."""
+    """Every frame of an instance, each a part; or uncompressed as one value, where a single part is asked for."""
     count = await frames.count_frames(archive, instance)
-    return await _answer(archive, request, instance, range(1, count + 1))
-
-
-async def _answer(archive: Archive, request: Request, instance: StoredInstance, numbers: Sequence[int]) -> Answer:
     stored = instance.transfer_syntax_uid
-    accept = request.headers.get("accept"), request.query_params.get("accept")
-    chosen = _choose(*accept, stored, single=len(numbers) == 1)
+    offered = pixel_data_offers(stored, frames_encodable_from(stored), frames=count)
+    chosen = negotiate(request, offered, default_type=uids.OCTET_STREAM)
+    return await _answer(archive, request, instance, range(1, count + 1), chosen)
+
+
+async def _answer(
+    archive: Archive, request: Request, instance: StoredInstance, numbers: Sequence[int], chosen: Representation
+) -> Answer:
+    stored = instance.transfer_syntax_uid
     tag = entity_tag(instance, chosen, tuple(numbers))
     if unchanged := not_modified(request, tag):
         return unchanged
     headers = {"etag": tag, "cache-control": PRIVATE, "vary": "Accept"}
+    if not chosen.multipart and len(numbers) > 1:
+        value = await frames.open_pixel_value(archive, instance)
+        content_type = {"content-type": chosen.part_content_type()}
+        return await begun(Answer(200, {**headers, **content_type}, value.chunks, value.length))
     url = _frames_url(request, instance)
     at_once = FRAMES_PER_READ if chosen.transfer_syntax in (stored, web_transfer_syntax(stored)) else 1
     if len(numbers) > at_once:
@@ -87,7 +100,7 @@ async def _answer(archive: Archive, request: Request, instance: StoredInstance, 
 def _choose(accept: str | None, query: str | None, stored: str, *, single: bool) -> Representation:
     """Remembered, since viewers ask for a thousand frames in the same words. Raises as `negotiate` does."""
     offered = frame_offers(stored, frames_encodable_from(stored), single=single)
-    chosen = choose(parse_accept(accept, query), offered)
+    chosen = choose(parse_accept(accept, query), offered, uids.OCTET_STREAM)
     if chosen is None:
         raise not_acceptable(offered)
     return chosen

@@ -13,9 +13,10 @@ NEGOTIATED = frozenset({"accept", "charset"})
 """Query parameters that say how an answer is sent, not what is in it (PS3.18 8.3.3)."""
 
 
-def negotiate(request: Request, offered: Sequence[Representation]) -> Representation:
-    """The best of `offered`. Raises NotAcceptableError, which names them."""
-    chosen = choose(parse_accept(request.headers.get("accept"), request.query_params.get("accept")), offered)
+def negotiate(request: Request, offered: Sequence[Representation], default_type: str | None = None) -> Representation:
+    """The best of `offered`; `default_type` is what `*/*` stands for. Raises NotAcceptableError, which names them."""
+    accepted = parse_accept(request.headers.get("accept"), request.query_params.get("accept"))
+    chosen = choose(accepted, offered, default_type)
     if chosen is None:
         raise not_acceptable(offered)
     return chosen

@@ -25,6 +25,7 @@ from fileroom.dicomweb.offers import (
     bulk_data_offers,
     frame_offers,
     instance_offers,
+    pixel_data_offers,
     rendered_offers,
 )
 
@@ -158,8 +159,12 @@ FRAME_J2K = frame_offers(J2K, [ELE, uids.JPEG_LS_LOSSLESS], single=True)
 @pytest.mark.parametrize(
     ("accept", "expected"),
     [
-        ('multipart/related; type="*/*"', Representation("image/jp2", True, J2K)),
-        ("*/*", Representation("image/jp2", True, J2K)),
+        ('multipart/related; type="*/*"', Representation("application/octet-stream", True, ELE)),
+        ("*/*", Representation("application/octet-stream", True, ELE)),
+        (None, Representation("application/octet-stream", True, ELE)),
+        ("*/*; transfer-syntax=*", Representation("image/jp2", True, J2K)),
+        ('multipart/related; type="*/*"; transfer-syntax=*', Representation("image/jp2", True, J2K)),
+        ("image/jp2, */*;q=0.1", Representation("image/jp2", False, J2K)),
         ("multipart/related; type=application/octet-stream", Representation("application/octet-stream", True, ELE)),
         (
             "multipart/related; type=application/octet-stream; transfer-syntax=*",
@@ -176,8 +181,23 @@ FRAME_J2K = frame_offers(J2K, [ELE, uids.JPEG_LS_LOSSLESS], single=True)
         ),
     ],
 )
-def test_frame_is_sent_as_asked(accept: str, expected: Representation | None) -> None:
-    assert pick(accept, FRAME_J2K) == expected
+def test_frame_is_sent_as_asked(accept: str | None, expected: Representation | None) -> None:
+    assert choose(parse_accept(accept), FRAME_J2K, "application/octet-stream") == expected
+
+
+def test_film_that_is_not_decoded_is_sent_as_it_is_to_who_takes_anything() -> None:
+    offers = frame_offers("1.2.840.10008.1.2.4.102", [], single=True)
+    chosen = choose(parse_accept("*/*"), offers, "application/octet-stream")
+    assert chosen == Representation("video/mp4", True, "1.2.840.10008.1.2.4.102")
+
+
+def test_all_frames_may_be_one_value_only_uncompressed() -> None:
+    several = pixel_data_offers(J2K, [ELE, uids.JPEG_LS_LOSSLESS], frames=2)
+    for accept in ("application/octet-stream", "application/octet-stream; transfer-syntax=*"):
+        assert pick(accept, several) == Representation("application/octet-stream", False, ELE)
+    assert pick("image/jp2", several) is None
+    assert pick("application/octet-stream", pixel_data_offers("1.2.840.10008.1.2.4.102", [], frames=2)) is None
+    assert pick("image/jp2", pixel_data_offers(J2K, [ELE], frames=1)) == Representation("image/jp2", False, J2K)
 
 
 def test_lossy_jpeg_is_sent_as_it_is_to_who_asks_for_jpeg() -> None:

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import io
+
 import httpx
 import numpy as np
+import pydicom
 import pytest
 from pydicom.encaps import generate_frames
 
 from fileroom.archive.services import Archive
 from fileroom.dicom import uids
+from stored_objects import make_file, store_file
 from web_objects import Bundled, store_bundled
 from web_requests import split_parts
 
 OCTETS = 'multipart/related; type="application/octet-stream"'
+PLAIN = f"application/octet-stream; transfer-syntax={uids.EXPLICIT_VR_LITTLE_ENDIAN}"
 ANY_SYNTAX = f"{OCTETS}; transfer-syntax=*"
 
 
@@ -79,6 +84,66 @@ async def test_all_pixel_data_is_every_frame(client: httpx.AsyncClient, archive:
     for path in ("pixeldata", "bulkdata/7FE00010"):
         parts = await parts_of(client, f"{stored.instance}/{path}", ANY_SYNTAX)
         assert len(parts) == 30
+
+
+@pytest.mark.parametrize("accept", [None, "*/*", 'multipart/related; type="*/*"'])
+async def test_who_takes_anything_gets_plain_pixels(
+    client: httpx.AsyncClient, archive: Archive, accept: str | None
+) -> None:
+    stored = await store_bundled(archive, "MR_small_RLE.dcm")
+    for path in ("frames/1", "pixeldata", "bulkdata/7FE00010"):
+        headers = {"accept": accept} if accept else {}
+        client.headers.pop("accept", None)
+        answer = await client.get(f"{stored.instance}/{path}", headers=headers)
+        [(head, body)] = split_parts(answer.headers["content-type"], answer.content)
+        assert str(head["content-type"]).replace('"', "") == PLAIN
+        assert body == stored.data.pixel_array.astype("<i2").tobytes()
+
+
+@pytest.mark.parametrize(
+    "name", ["examples_ybr_color.dcm", "rtdose_rle.dcm", "rtdose.dcm", "rtdose_expb.dcm", "SC_rgb_rle_16bit_2frame.dcm"]
+)
+async def test_all_frames_may_come_as_one_value(client: httpx.AsyncClient, archive: Archive, name: str) -> None:
+    stored = await store_bundled(archive, name)
+    plain = await client.get(stored.instance, headers={"accept": "application/dicom"})
+    expected = pydicom.dcmread(io.BytesIO(plain.content)).PixelData
+    for path in ("pixeldata", "bulkdata/7FE00010"):
+        for accept in ("application/octet-stream", "application/octet-stream; transfer-syntax=*"):
+            answer = await client.get(f"{stored.instance}/{path}", headers={"accept": accept})
+            assert answer.status_code == 200, answer.text
+            assert answer.headers["content-type"].startswith("application/octet-stream; ")
+            assert int(answer.headers["content-length"]) == len(answer.content)
+            assert answer.content == expected
+    refused = await client.get(f"{stored.instance}/pixeldata", headers={"accept": "image/jpeg"})
+    assert refused.status_code == 406
+
+
+@pytest.mark.parametrize("attributes", [{}, {"BitsStored": 32, "HighBit": 31, "PixelRepresentation": 0}])
+@pytest.mark.parametrize("syntax", [uids.JPEG_2000_LOSSLESS, uids.RLE_LOSSLESS])
+async def test_floating_point_pixels_have_no_compressed_form(
+    client: httpx.AsyncClient, archive: Archive, syntax: str, attributes: dict[str, int]
+) -> None:
+    values = np.arange(4, dtype="<f4").tobytes()
+    image = {"Rows": 2, "Columns": 2, "SamplesPerPixel": 1, "PhotometricInterpretation": "MONOCHROME2"}
+    float_image = {**image, "BitsAllocated": 32, "FloatPixelData": values, **attributes}
+    await store_file(archive, make_file(pixels=None, **float_image))
+    study = "/dicom-web/studies/1.2.3.1"
+    instance = f"{study}/series/1.2.3.1.1/instances/1.2.3.1.1.1"
+    named = f"; transfer-syntax={syntax}"
+    related = f'multipart/related; type="application/dicom"{named}'
+    media_type = uids.transfer_syntax(syntax).media_type
+    for path, accept in (
+        (instance, f"application/dicom{named}"),
+        (instance, related),
+        (f"{study}/series/1.2.3.1.1", related),
+        (study, related),
+        (f"{instance}/frames/1", f'multipart/related; type="{media_type}"'),
+        (f"{instance}/pixeldata", f'multipart/related; type="{media_type}"{named}'),
+        (f"{instance}/bulkdata/7FE00008", media_type),
+    ):
+        answer = await client.get(path, headers={"accept": accept})
+        assert answer.status_code == 406, (path, accept)
+        assert answer.json()["detail"]
 
 
 @pytest.mark.parametrize(
