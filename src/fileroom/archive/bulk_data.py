@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from fileroom.archive import retrieve
+from fileroom.archive.behind_pixels import end_of_pixel_data
 from fileroom.archive.retrieve import StoredInstance
 from fileroom.archive.services import Archive
 from fileroom.archive.split import read_exactly, split_object
@@ -19,7 +20,7 @@ from fileroom.core.limits import BULK_ELEMENTS_MAX
 from fileroom.dicom import uids, walk
 from fileroom.dicom.big_endian import WORD_BYTES, pixel_word_bytes, turned
 from fileroom.dicom.dictionary import vr_of
-from fileroom.dicom.header_scan import PIXEL_TAGS, declared_encoding
+from fileroom.dicom.header_scan import PIXEL_DATA, PIXEL_TAGS, declared_encoding
 from fileroom.dicom.values import swapped
 from fileroom.dicom.walk import UNDEFINED_LENGTH, Encoding, RanOutError
 
@@ -43,18 +44,10 @@ class BulkValue:
 
 async def find_bulk_value(archive: Archive, instance: StoredInstance, path: BulkPath) -> BulkValue:
     """The value at `path`. Raises NotFoundError, UnsupportedError (encapsulated pixels are frames), StorageError."""
-    header = await retrieve.read_header_bytes(archive, instance)
-    encoding = declared_encoding(header.transfer_syntax)
-    try:
-        located = walk.locate(header.data, encoding, path)
-    except RanOutError:
-        located = None
-    if located is not None:
-        element, encoding = located
-        raw = header.data[element.value_start : element.value_end]
-        vr = element.vr.decode("latin_1") if element.vr else vr_of(element.tag)
-        value = raw if encoding.little_endian else swapped(raw, vr)
-        return BulkValue(instance, len(value), data=value)
+    header = await retrieve.read_header_bytes(archive, instance, behind=path[0] > PIXEL_DATA)
+    for data in filter(None, (header.data, header.behind)):
+        if (value := _value_in_elements(data, declared_encoding(header.transfer_syntax), path)) is not None:
+            return BulkValue(instance, len(value), data=value)
     if len(path) == 1:
         found = await _behind_header(archive, instance, path[0])
         if found is not None:
@@ -89,6 +82,19 @@ async def _turned_pieces(archive: Archive, value: BulkValue, start: int, stop: i
         position += whole
 
 
+def _value_in_elements(data: bytes, encoding: Encoding, path: BulkPath) -> bytes | None:
+    try:
+        located = walk.locate(data, encoding, path)
+    except RanOutError:
+        return None
+    if located is None:
+        return None
+    element, encoding = located
+    raw = data[element.value_start : element.value_end]
+    vr = element.vr.decode("latin_1") if element.vr else vr_of(element.tag)
+    return raw if encoding.little_endian else swapped(raw, vr)
+
+
 async def _behind_header(archive: Archive, instance: StoredInstance, tag: int) -> BulkValue | None:
     """A top-level element that the header does not hold: its place is found by going from element to element."""
     if uids.transfer_syntax(instance.transfer_syntax_uid).deflated:
@@ -96,6 +102,8 @@ async def _behind_header(archive: Archive, instance: StoredInstance, tag: int) -
     split = await split_object(archive, instance)
     encoding = split.scanned.encoding
     position = instance.dataset_offset + len(split.header)
+    if tag > PIXEL_DATA and split.scanned.pixel_data is not None:
+        position = await end_of_pixel_data(archive, instance, split) or position
     for _ in range(BULK_ELEMENTS_MAX):
         size = min(_LONGEST_ELEMENT_HEAD_BYTES, instance.file_bytes - position)
         if size < 8:

@@ -19,6 +19,7 @@ from pydicom.datadict import keyword_for_tag
 from pydicom.dataset import Dataset
 from pydicom.filereader import read_dataset
 
+from fileroom.archive.behind_pixels import read_behind
 from fileroom.archive.outgoing import SAME_VALUES, chain, deflate, recode, turn_rest
 from fileroom.archive.services import Archive
 from fileroom.archive.split import SplitObject, read_exactly, split_object
@@ -73,12 +74,13 @@ class OpenedObject:
 class EncodedHeader:
     """The elements before Pixel Data in an uncompressed `transfer_syntax`; `pixel_data` tells what comes behind them.
 
-    A deflated data set comes inflated.
+    A deflated data set comes inflated. `behind`: the elements behind Pixel Data, where they were asked for and are near.
     """
 
     data: bytes
     transfer_syntax: str
     pixel_data: PixelDataPlace | None
+    behind: bytes = b""
 
 
 def find_instances(archive: Archive, selection: Selection) -> AsyncIterator[StoredInstance]:
@@ -154,11 +156,15 @@ async def read_pixel_header(archive: Archive, instance: StoredInstance) -> tuple
     return await asyncio.to_thread(_to_dataset, header), keyword_for_tag(place.tag if place else PIXEL_DATA)
 
 
-async def read_header_bytes(archive: Archive, instance: StoredInstance) -> EncodedHeader:
-    """The elements before Pixel Data as they leave, corrections laid over. Raises as `read_header` does."""
+async def read_header_bytes(archive: Archive, instance: StoredInstance, *, behind: bool = False) -> EncodedHeader:
+    """The elements before Pixel Data as they leave, corrections laid over; with `behind`, those behind it as well.
+
+    Raises as `read_header` does.
+    """
     split = await split_object(archive, instance)
-    encoding = split.scanned.encoding
-    return EncodedHeader(corrected_header(split, instance), syntax_of(encoding), split.scanned.pixel_data)
+    scanned = split.scanned
+    found = await read_behind(archive, instance, split) if behind and scanned.pixel_data else b""
+    return EncodedHeader(corrected_header(split, instance), syntax_of(scanned.encoding), scanned.pixel_data, found)
 
 
 # --- ways to open ---

@@ -44,6 +44,8 @@ ResolveBulk = Callable[[BulkPath, str, str], bytes]
 _KNOWN_VRS: Final = frozenset(vr.decode() for vr in walk.SHORT_VRS | walk.LONG_VRS)
 _CHARACTER_SET: Final = 0x00080005
 _PIXEL_REPRESENTATION: Final = 0x00280103
+_CONTEXT: Final = frozenset({_CHARACTER_SET, _PIXEL_REPRESENTATION})
+"""What values of other elements depend on, beside private creators."""
 
 
 def encoded_to_json(
@@ -53,10 +55,16 @@ def encoded_to_json(
     bulk_uri: BulkUri | None = None,
     inline_bytes_max: int = INLINE_BINARY_BYTES_MAX,
     pixel_data: PixelDataPlace | None = None,
+    behind: bytes = b"",
 ) -> bytes:
     """The JSON text of an encoded data set; see `encoded_to_model`."""
     model = encoded_to_model(
-        data, transfer_syntax, bulk_uri=bulk_uri, inline_bytes_max=inline_bytes_max, pixel_data=pixel_data
+        data,
+        transfer_syntax,
+        bulk_uri=bulk_uri,
+        inline_bytes_max=inline_bytes_max,
+        pixel_data=pixel_data,
+        behind=behind,
     )
     return orjson.dumps(model)
 
@@ -68,22 +76,29 @@ def encoded_to_model(
     bulk_uri: BulkUri | None = None,
     inline_bytes_max: int = INLINE_BINARY_BYTES_MAX,
     pixel_data: PixelDataPlace | None = None,
+    behind: bytes = b"",
+    only: frozenset[int] | None = None,
 ) -> JsonObject:
     """The JSON object of an encoded data set, or of its head up to Pixel Data (not inflated, if it is deflated).
 
     Binary values longer than `inline_bytes_max` bytes become a BulkDataURI, or are left empty without `bulk_uri`.
-    `pixel_data` adds Pixel Data by reference when `data` ends before it. Raises InvalidObjectError when the nesting of
-    the bytes is broken.
+    `pixel_data` adds Pixel Data by reference when `data` ends before it, `behind` the elements that follow it. With `only`,
+    other elements of the top level are passed over, except a few on which values depend.
+    Raises InvalidObjectError when the nesting of the bytes is broken.
     """
     syntax = uids.transfer_syntax(transfer_syntax)
     if syntax.deflated:
         data, _ = inflate(data, INFLATED_BYTES_MAX)
-    out = _Out(bulk_uri, inline_bytes_max)
+    out = _Out(bulk_uri, inline_bytes_max, only)
     encoding = real_encoding(data, transfer_syntax)
-    model = out.level(data, 0, len(data), encoding, _Context(charsets.DEFAULT))
+    context = _Context(charsets.DEFAULT)
+    model = out.level(data, 0, len(data), encoding, context)
     if pixel_data is not None and bulk_uri is not None:
         vr = pixel_data.vr or "OW"
         model[f"{pixel_data.tag:08X}"] = {"vr": vr, "BulkDataURI": bulk_uri((pixel_data.tag,))}
+    if behind:
+        # What is in the header already is a correction.
+        model = dict(sorted({**out.level(behind, 0, len(behind), encoding, context), **model}.items()))
     return model
 
 
@@ -184,11 +199,12 @@ class _Context:
 class _Out:
     """The walk from bytes to a model."""
 
-    __slots__ = ("_bulk_uri", "_inline_bytes_max")
+    __slots__ = ("_bulk_uri", "_inline_bytes_max", "_only")
 
-    def __init__(self, bulk_uri: BulkUri | None, inline_bytes_max: int) -> None:
+    def __init__(self, bulk_uri: BulkUri | None, inline_bytes_max: int, only: frozenset[int] | None = None) -> None:
         self._bulk_uri = bulk_uri
         self._inline_bytes_max = inline_bytes_max
+        self._only = only
 
     def level(
         self, data: bytes, start: int, end: int, encoding: Encoding, context: _Context, path: BulkPath = ()
@@ -198,6 +214,7 @@ class _Out:
         last = -1
         ordered = True
         position = start
+        only = None if path else self._only
         while position < end:
             try:
                 element = walk.element_at(data, position, end, encoding)
@@ -208,6 +225,8 @@ class _Out:
             if tag & 0xFFFF == 0 or tag <= 0x0002FFFF or tag >= 0xFFFE0000:
                 if tag == 0:
                     break
+                continue
+            if only is not None and tag not in only and tag not in _CONTEXT and not is_private_creator(tag):
                 continue
             ordered = ordered and tag > last
             last = tag

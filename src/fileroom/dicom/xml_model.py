@@ -44,10 +44,16 @@ def encoded_to_xml(
     bulk_uri: BulkUri | None = None,
     inline_bytes_max: int = INLINE_BINARY_BYTES_MAX,
     pixel_data: PixelDataPlace | None = None,
+    behind: bytes = b"",
 ) -> bytes:
     """The XML document of an encoded data set; the arguments are those of `json_model.encoded_to_model`."""
     model = encoded_to_model(
-        data, transfer_syntax, bulk_uri=bulk_uri, inline_bytes_max=inline_bytes_max, pixel_data=pixel_data
+        data,
+        transfer_syntax,
+        bulk_uri=bulk_uri,
+        inline_bytes_max=inline_bytes_max,
+        pixel_data=pixel_data,
+        behind=behind,
     )
     return b"".join(stream_xml(model))
 

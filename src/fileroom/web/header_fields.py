@@ -5,12 +5,14 @@ For a study or a series one instance speaks for all of them.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import aclosing
 
 import structlog
 
 from fileroom.archive import query as archive_query
 from fileroom.archive import retrieve
+from fileroom.archive.retrieve import StoredInstance
 from fileroom.archive.services import Archive
 from fileroom.core.errors import InvalidObjectError, NotFoundError
 from fileroom.dicom.json_model import encoded_to_model
@@ -22,18 +24,24 @@ from fileroom.web.matches import JsonDataSet, pruned
 _log = structlog.get_logger(__name__)
 
 
-async def header_elements(archive: Archive, found: Found, paths: tuple[TagPath, ...]) -> JsonDataSet:
-    """The elements at `paths` that the object behind `found` has; none where its file cannot be read."""
-    uid = found.sop_instance_uid or await _one_instance(archive, found)
-    if uid is None:
-        return {}
+async def page_elements(archive: Archive, page: Sequence[Found], paths: tuple[TagPath, ...]) -> list[JsonDataSet]:
+    """For each match the elements at `paths` that the object behind it has; none where its file cannot be read."""
+    uids = [found.sop_instance_uid or await _one_instance(archive, found) or "" for found in page]
+    selection = retrieve.Selection(sop_uids=tuple(filter(None, uids)))
+    known = (
+        {one.sop_instance_uid: one for one in await retrieve.list_instances(archive, selection)} if any(uids) else {}
+    )
+    return [await _elements(archive, known[uid], paths) if uid in known else {} for uid in uids]
+
+
+async def _elements(archive: Archive, instance: StoredInstance, paths: tuple[TagPath, ...]) -> JsonDataSet:
     try:
-        for instance in await retrieve.list_instances(archive, retrieve.Selection(sop_uids=(uid,))):
-            header = await retrieve.read_header_bytes(archive, instance)
-            return pruned(encoded_to_model(header.data, header.transfer_syntax), paths)
+        header = await retrieve.read_header_bytes(archive, instance)
+        wanted = frozenset(path[0] for path in paths)
+        return pruned(encoded_to_model(header.data, header.transfer_syntax, only=wanted), paths)
     except (InvalidObjectError, NotFoundError) as error:
-        _log.warning("header_not_read", sop_instance_uid=uid, reason=str(error))
-    return {}
+        _log.warning("header_not_read", sop_instance_uid=instance.sop_instance_uid, reason=str(error))
+        return {}
 
 
 async def _one_instance(archive: Archive, found: Found) -> str | None:

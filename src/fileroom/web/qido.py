@@ -26,7 +26,7 @@ from fileroom.index.search import Answer as Found
 from fileroom.web.address import dicomweb_root, optional_path_uid
 from fileroom.web.answers import NO_STORE, Answer, compressed
 from fileroom.web.endpoint import Handler
-from fileroom.web.header_fields import header_elements
+from fileroom.web.header_fields import page_elements
 from fileroom.web.matches import MatchRenderer
 from fileroom.web.negotiation import negotiate, search_parameters
 from fileroom.web.xml_answers import xml_parts
@@ -78,8 +78,6 @@ async def _matches(archive: Archive, query: Query, root_url: str, warnings: list
         warnings.append(
             f"Attributes that are not in the index were returned for the first {QIDO_HEADER_READS_MAX} results only"
         )
-    opened = [
-        orjson.dumps(renderer.render(found, await header_elements(archive, found, renderer.missing_paths)))
-        for found in to_open
-    ]
+    extras = await page_elements(archive, to_open, renderer.missing_paths)
+    opened = [orjson.dumps(renderer.render(found, extra)) for found, extra in zip(to_open, extras, strict=True)]
     return opened + matches
