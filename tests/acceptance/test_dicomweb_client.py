@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import shutil
 import subprocess
@@ -10,10 +11,13 @@ from pathlib import Path
 import pydicom
 import pytest
 from dicomweb_client.api import DICOMwebClient
+from pydicom.data import get_testdata_file
+from pydicom.encaps import generate_frames
 
-from acceptance.conftest import SeriesFactory
+from acceptance.conftest import FileroomFactory, SeriesFactory
 from acceptance.dicom_files import study_uid
 from acceptance.programs.fileroom import Fileroom
+from acceptance.programs.processes import wait_until
 from acceptance.programs.pynetdicom_peer import send_exactly
 
 
@@ -84,6 +88,50 @@ def test_curl_fetches_a_range_of_bulk_data(fileroom: Fileroom, ct_series: Series
     url = bulk if bulk.startswith("http") else f"{base}/instances/{ds.SOPInstanceUID}/{bulk}"
     part = _curl("-H", "Accept: application/octet-stream", "-H", "Range: bytes=100-199", url)
     assert part == ds.PixelData[100:200]
+
+
+def test_compressed_frames_come_plain_or_as_stored(client: DICOMwebClient, tmp_path: Path) -> None:
+    ds = pydicom.dcmread(str(get_testdata_file("MR_small_RLE.dcm", download=False)))
+    own = list(generate_frames(ds.PixelData, number_of_frames=1))
+    client.store_instances([ds])
+    uids = (ds.StudyInstanceUID, ds.SeriesInstanceUID, ds.SOPInstanceUID)
+    plain = ds.pixel_array.tobytes()
+    assert client.retrieve_instance_frames(*uids, frame_numbers=[1]) == [plain]
+    as_stored = (("application/octet-stream", "*"),)  # as OHIF asks
+    assert client.retrieve_instance_frames(*uids, frame_numbers=[1], media_types=as_stored) == own
+    bulk = client.retrieve_instance_metadata(*uids)["7FE00010"]["BulkDataURI"]
+    assert client.retrieve_bulkdata(bulk) == [plain]
+    assert _curl("-H", "Accept: application/octet-stream", bulk) == plain
+    rle = ("-H", "Accept: image/dicom-rle")
+    assert _curl(*rle, bulk) == own[0]
+
+
+def test_all_frames_come_as_one_value(client: DICOMwebClient) -> None:
+    ds = pydicom.dcmread(str(get_testdata_file("rtdose_rle.dcm", download=False)))
+    client.store_instances([ds])
+    uids = (ds.StudyInstanceUID, ds.SeriesInstanceUID, ds.SOPInstanceUID)
+    bulk = client.retrieve_instance_metadata(*uids)["7FE00010"]["BulkDataURI"]
+    assert _curl("-H", "Accept: application/octet-stream", bulk) == ds.pixel_array.tobytes()
+    parts = client.retrieve_bulkdata(bulk)
+    assert b"".join(parts) == ds.pixel_array.tobytes()
+    assert len(parts) == ds.NumberOfFrames
+
+
+def test_a_quiet_series_is_described_from_its_document(
+    fileroom_factory: FileroomFactory, ct_series: SeriesFactory
+) -> None:
+    fileroom = fileroom_factory(series_stable_s=1)
+    files = ct_series(20)
+    send_exactly(fileroom.dicom_port, files)
+    url = f"{fileroom.dicomweb}/studies/{study_uid(files[0])}/metadata"
+    from_headers = json.loads(_curl(url))
+    documents = fileroom.data / "store" / "documents"
+    wait_until(lambda: any(documents.rglob("*.json.deflate")), 90, "the document of the series", fileroom.log_tail)
+    assert json.loads(_curl("--compressed", url)) == from_headers
+    assert json.loads(_curl(url)) == from_headers
+    packed = _curl("-H", "Accept-Encoding: gzip", url)
+    assert json.loads(gzip.decompress(packed)) == from_headers
+    assert len(packed) < len(_curl(url)) / 10
 
 
 def test_curl_uploads_by_stow(fileroom: Fileroom, ct_series: SeriesFactory, tmp_path: Path) -> None:

@@ -1,8 +1,8 @@
 """Series metadata in DICOM JSON (PS3.18 10.4.1.1.2, annex F), made once when a series has been quiet for a while.
 
-The document is kept compressed in the object store, one instance a line, with a placeholder for the address of the
-DICOMweb service. A series that is still arriving, or has just been corrected, is answered from its headers, one after
-another; so is a small one, for which a document would not pay.
+The document is kept deflated in the object store (`metadata_documents`), and leaves so to those who take gzip. A series that
+is still arriving, or has just been corrected, is answered from its headers, one after another; so is a small one, for which
+a document would not pay.
 """
 
 from __future__ import annotations
@@ -18,10 +18,19 @@ import psycopg
 import structlog
 
 from fileroom.archive.correct import refresh_index
+from fileroom.archive.metadata_documents import (
+    FOLDER,
+    Document,
+    document_packed,
+    document_text,
+    fits,
+    open_document,
+    write_document,
+)
 from fileroom.archive.retrieve import EncodedHeader, Selection, list_instances, read_header_bytes
 from fileroom.archive.services import Archive
+from fileroom.archive.slotted_deflate import GZIP_HEAD, GzipJoiner
 from fileroom.core.errors import DatabaseError, InvalidObjectError, NotFoundError
-from fileroom.core.limits import STREAM_CHUNK_BYTES
 from fileroom.dicom.json_model import BulkPath, BulkUri, encoded_to_json
 from fileroom.index.series_documents import (
     SeriesRow,
@@ -32,7 +41,6 @@ from fileroom.index.series_documents import (
     stable_series,
 )
 from fileroom.index.stored import StoredInstance
-from fileroom.storage.store import new_object_key
 
 DOCUMENTED_INSTANCES_MIN: Final = 8
 """A smaller series is answered from its headers in a few milliseconds, and needs no file beside its own."""
@@ -41,39 +49,41 @@ ORPHAN_AGE: Final = dt.timedelta(hours=1)
 """Far more than it takes from writing a document to noting its key."""
 _INSTANCES_AT_ONCE: Final = 16
 """Headers turned into JSON in one turn of a thread: a few milliseconds."""
-_ROOT: Final = "https://bulk-data.fileroom.invalid"
-"""Stands in documents for the address of the DICOMweb service (RFC 2606 keeps .invalid free)."""
 _SEPARATOR: Final = b",\n"
-_GZIP: Final = 16 + zlib.MAX_WBITS
-_LEVEL: Final = 3
-"""5 MB of metadata in 40 ms to 3 % of their size; higher levels take much longer for little."""
+_LEVEL: Final = 1
+"""For what is deflated while somebody waits: the lowest costs a third of the usual level's time."""
 
 _log: Final = structlog.get_logger(__name__)
 
 
 async def series_metadata(
-    archive: Archive, study_uid: str, series_uid: str, bulk_data_root: str
+    archive: Archive, study_uid: str, series_uid: str, bulk_data_root: str, *, packed: bool = False
 ) -> AsyncIterator[bytes]:
     """The JSON array of all instances of a series, in pieces: from its document if there is one, else from headers.
 
     Bulk data (Pixel Data, and values above INLINE_BINARY_BYTES_MAX) is named as
     `{bulk_data_root}/studies/{uid}/series/{uid}/instances/{uid}/bulkdata/{path}` where path is GGGGEEEE, and for an
     element in sequences GGGGEEEE/item/GGGGEEEE with items from 0. `bulk_data_root` is the address of the DICOMweb
-    service without the last slash. Raises NotFoundError at the first piece, DatabaseError, StorageError.
+    service without the last slash. `packed`: as a gzip stream, into which documents go as they are stored. Raises
+    NotFoundError at the first piece, DatabaseError, StorageError.
     """
     series = await _series_of(archive, study_uid, series_uid)
     if not series:
         raise NotFoundError(f"There is no series {series_uid} in study {study_uid}.")
-    async for piece in _array(archive, series, bulk_data_root):
+    give = _packed_array if packed else _array
+    async for piece in give(archive, series, bulk_data_root):
         yield piece
 
 
-async def study_metadata(archive: Archive, study_uid: str, bulk_data_root: str) -> AsyncIterator[bytes]:
+async def study_metadata(
+    archive: Archive, study_uid: str, bulk_data_root: str, *, packed: bool = False
+) -> AsyncIterator[bytes]:
     """The same for all series of a study, one array."""
     series = await _series_of(archive, study_uid)
     if not series:
         raise NotFoundError(f"There is no study {study_uid}.")
-    async for piece in _array(archive, series, bulk_data_root):
+    give = _packed_array if packed else _array
+    async for piece in give(archive, series, bulk_data_root):
         yield piece
 
 
@@ -111,7 +121,7 @@ async def remove_orphan_documents(archive: Archive, older_than: dt.timedelta = O
     """
     before = archive.now() - older_than
     removed = 0
-    async for document in archive.store.objects("documents"):
+    async for document in archive.store.objects(FOLDER):
         if document.modified_at >= before:
             continue
         try:
@@ -144,17 +154,64 @@ async def _array(archive: Archive, series: Sequence[SeriesRow], root: str) -> As
     yield b"]" if opening == _SEPARATOR else b"[]"
 
 
+async def _packed_array(archive: Archive, series: Sequence[SeriesRow], root: str) -> AsyncIterator[bytes]:
+    joiner = GzipJoiner()
+    head, opening = GZIP_HEAD, b"["
+    for row in series:
+        is_first_piece = True
+        async for piece in _packed_lines(archive, row, root, joiner):
+            if is_first_piece:
+                # Before this series is told to the joiner, which is at its end.
+                yield head + joiner.plain(opening) + piece
+                is_first_piece, head, opening = False, b"", _SEPARATOR
+            else:
+                yield piece
+    yield head + joiner.plain(b"]" if opening == _SEPARATOR else b"[]") + joiner.end()
+
+
+async def _packed_lines(archive: Archive, series: SeriesRow, root: str, joiner: GzipJoiner) -> AsyncIterator[bytes]:
+    """`_lines` as deflated blocks, told to `joiner` at their end."""
+    document = await _document(archive, series)
+    if document is not None and fits(root):
+        async for packed in document_packed(archive, document, root, joiner):
+            yield packed
+        return
+    deflater = zlib.compressobj(_LEVEL, zlib.DEFLATED, -zlib.MAX_WBITS)
+    crc = count = 0
+    async for text in _lines(archive, series, root):
+        # The client shall see the first bytes at once, not when the encoder's buffer is full.
+        yield deflater.compress(text) + (b"" if count else deflater.flush(zlib.Z_SYNC_FLUSH))
+        crc, count = zlib.crc32(text, crc), count + len(text)
+    if count:
+        yield deflater.flush(zlib.Z_SYNC_FLUSH)
+        joiner.add(crc, count)
+
+
 async def _lines(archive: Archive, series: SeriesRow, root: str) -> AsyncIterator[bytes]:
     """The instances of a series as JSON objects, separated."""
-    if series.documented and series.document_key:
-        try:
-            async for piece in _from_document(archive, series.document_key, root):
-                yield piece
-            return
-        except NotFoundError:
-            _log.warning("document_lost", storage_key=series.document_key)
+    document = await _document(archive, series)
+    if document is not None:
+        async for piece in document_text(archive, document, root):
+            yield piece
+        return
+    async for piece in _separated(_from_headers(archive, await _instances(archive, series), root)):
+        yield piece
+
+
+async def _document(archive: Archive, series: SeriesRow) -> Document | None:
+    """The document of a series, if it has a true one."""
+    if not (series.documented and series.document_key):
+        return None
+    try:
+        return await open_document(archive, series.document_key)
+    except NotFoundError:
+        _log.warning("document_lost", storage_key=series.document_key)
+        return None
+
+
+async def _separated(pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
     separator = b""
-    async for piece in _from_headers(archive, await _instances(archive, series), root):
+    async for piece in pieces:
         yield separator + piece
         separator = _SEPARATOR
 
@@ -162,22 +219,6 @@ async def _lines(archive: Archive, series: SeriesRow, root: str) -> AsyncIterato
 async def _instances(archive: Archive, series: SeriesRow) -> list[StoredInstance]:
     selection = Selection(study_uids=(series.study_instance_uid,), series_uids=(series.series_instance_uid,))
     return await list_instances(archive, selection)
-
-
-async def _from_document(archive: Archive, key: str, root: str) -> AsyncIterator[bytes]:
-    """The lines of a document with the placeholder replaced. Raises NotFoundError before the first piece."""
-    inflater = zlib.decompressobj(_GZIP)
-    wanted, address = _ROOT.encode(), orjson.dumps(root)[1:-1]
-    left = b""
-    async for packed in archive.store.stream(key):
-        while packed:
-            plain = await asyncio.to_thread(inflater.decompress, packed, STREAM_CHUNK_BYTES)
-            packed = inflater.unconsumed_tail
-            whole, newline, rest = (left + plain).rpartition(b"\n")
-            left = rest
-            if whole:
-                yield (whole + newline).replace(wanted, address)
-    yield (left + inflater.flush()).replace(wanted, address)
 
 
 async def _from_headers(archive: Archive, instances: Sequence[StoredInstance], root: str) -> AsyncIterator[bytes]:
@@ -193,7 +234,7 @@ async def _from_headers(archive: Archive, instances: Sequence[StoredInstance], r
 async def _header(archive: Archive, instance: StoredInstance) -> EncodedHeader | None:
     """None when the header cannot be had: one lost file must not hide the rest of a study."""
     try:
-        return await read_header_bytes(archive, instance)
+        return await read_header_bytes(archive, instance, behind=True)
     except (NotFoundError, InvalidObjectError) as error:
         _log.warning("header_unreadable", storage_key=instance.storage_key, reason=str(error))
         return None
@@ -213,6 +254,7 @@ def _instance_json(instance: StoredInstance, header: EncodedHeader | None, root:
                 header.transfer_syntax,
                 bulk_uri=bulk_data_uri(instance, root),
                 pixel_data=header.pixel_data,
+                behind=header.behind,
             )
         except InvalidObjectError as error:
             _log.warning("header_unreadable", storage_key=instance.storage_key, reason=str(error))
@@ -254,25 +296,7 @@ async def _make_document(archive: Archive, series: SeriesRow) -> str | None:
         await refresh_index(archive, series.study_instance_uid)
     if len(instances) < DOCUMENTED_INSTANCES_MIN:
         return None
-    writer = archive.store.begin(_document_key(archive))
-    try:
-        packer = zlib.compressobj(_LEVEL, zlib.DEFLATED, _GZIP)
-        separator = b""
-        async for lines in _from_headers(archive, instances, _ROOT):
-            writer.write(await asyncio.to_thread(packer.compress, separator + lines))
-            await writer.drain()
-            separator = _SEPARATOR
-        writer.write(packer.flush())
-        writer.seal()
-        await writer.flush()
-    except BaseException:
-        await writer.abort()
-        raise
-    return writer.key
-
-
-def _document_key(archive: Archive) -> str:
-    return new_object_key(archive.now(), "documents").removesuffix(".dcm") + ".json.gz"
+    return await write_document(archive, lambda root: _separated(_from_headers(archive, instances, root)))
 
 
 def _failure(error: psycopg.Error) -> DatabaseError:

@@ -108,6 +108,10 @@ STOW_OBJECTS_MAX: Final = 10_000
 """Objects of one upload; the largest CT studies have half as many. The answer names each of them."""
 STOW_INLINE_BULK_BYTES_MAX: Final = 64 * MIB
 """Bulk data of one uploaded object other than its pixels or document: waveforms and tables, held in memory."""
+PICTURE_BYTES_MAX: Final = 256 * MIB
+"""An uploaded PNG or GIF when decoded, which happens in memory: a colour photograph of 89 million pixels."""
+PICTURE_FRAMES_MAX: Final = 10_000
+"""Frames of an uploaded GIF: ten minutes of ultrasound. Empty ones cost an upload nothing, but us something."""
 VIDEO_BOXES_MAX: Final = 100_000
 """Boxes looked at in an uploaded MP4; a fragmented film of hours has some ten thousand."""
 STOW_FINISHING_MAX: Final = 16
@@ -144,6 +148,10 @@ FRAMES_PER_READ: Final = 64
 """Frames of one request that are looked up together; of an animation of 10,000 only so many are open at once."""
 BULK_ELEMENTS_MAX: Final = 1000
 """Elements that are stepped over to find one behind Pixel Data or a long header; a handful stand there."""
+BEHIND_PIXELS_BYTES_MAX: Final = 1 * MIB
+"""Elements behind Pixel Data that metadata show. Digital signatures have a few KiB; device films of megabytes stay out."""
+FRAGMENTS_STEPPED_MAX: Final = 64
+"""Fragments stepped over to find them where no offset table leads there: a millisecond."""
 BYTE_RANGES_MAX: Final = 50
 """Ranges of one request. A reader of a PDF asks for some 20; more only cost the server (RFC 9110 17.15)."""
 VIEWPORT_SIDE_MAX: Final = 16_384

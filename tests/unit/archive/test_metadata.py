@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
+import gzip
 import json
 from collections.abc import AsyncIterator
 from typing import Any
@@ -41,6 +42,10 @@ def archive(archive: Archive) -> Archive:
 
 async def parsed(pieces: AsyncIterator[bytes]) -> list[dict[str, Any]]:
     return json.loads(b"".join([piece async for piece in pieces]))
+
+
+async def unpacked(pieces: AsyncIterator[bytes]) -> list[dict[str, Any]]:
+    return json.loads(gzip.decompress(b"".join([piece async for piece in pieces])))
 
 
 async def store_series(archive: Archive, count: int = COUNT, **attributes: Any) -> None:
@@ -138,6 +143,46 @@ async def test_a_lost_document_is_made_up_for_from_headers(archive: Archive) -> 
     for key in await document_keys(archive):
         await archive.store.delete(key)
     assert len(await parsed(series_metadata(archive, STUDY, SERIES, ROOT))) == COUNT
+
+
+async def test_packed_metadata_are_the_same_whatever_they_are_made_of(archive: Archive) -> None:
+    big = {"RedPaletteColorLookupTableData": bytes(2048)}
+    await store_series(archive, **big)
+    await store_series(archive, 3, SeriesInstanceUID="1.2.3.1.2", SeriesNumber=2)
+    await store_series(archive, SeriesInstanceUID="1.2.3.1.3", SeriesNumber=3, PatientComments="Ä" * 9000)
+    roots = (ROOT, "http://a", "https://" + "long" * 60 + "/dicom-web")
+    for stage in ("headers", "documents", "a document is lost", "a document is cut"):
+        for root in roots:
+            plain = await parsed(study_metadata(archive, STUDY, root))
+            assert len(plain) == 2 * COUNT + 3, stage
+            assert plain[0]["7FE00010"]["BulkDataURI"].startswith(f"{root}/studies/{STUDY}/series/{SERIES}/instances/")
+            assert await unpacked(study_metadata(archive, STUDY, root, packed=True)) == plain, (stage, root)
+            packed = await unpacked(series_metadata(archive, STUDY, SERIES, root, packed=True))
+            assert packed == plain[:COUNT], (stage, root)
+        keys = sorted(await document_keys(archive))
+        if stage == "headers":
+            assert await document_stable_series(archive) == 3
+        elif stage == "documents":
+            await archive.store.delete(keys[0])
+        elif stage == "a document is lost":
+            path = archive.store.path(keys[0])
+            assert path is not None
+            path.write_bytes(path.read_bytes()[1:])
+
+
+async def test_a_document_leaves_as_it_is_stored(archive: Archive) -> None:
+    await store_series(archive)
+    await document_stable_series(archive)
+    (key,) = await document_keys(archive)
+    path = archive.store.path(key)
+    assert path is not None
+    stored = path.read_bytes()
+    sent = b"".join([piece async for piece in series_metadata(archive, STUDY, SERIES, ROOT, packed=True)])
+    slot = sent.index(f'"{ROOT}'.encode())
+    start = sent.index(stored[:100])
+    behind = stored.rindex(b"\xff" * 200) + 200
+    assert stored[behind : behind + 500] in sent[slot:]
+    assert start < slot
 
 
 async def test_what_is_not_there_is_told_at_the_first_piece(archive: Archive) -> None:

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import io
 
+import httpx
 import numpy as np
 import pydicom
 import pytest
 from dicomweb_client.api import DICOMwebClient
 
 from corpus.ct import make_ct_series
+from fileroom.archive.metadata import document_stable_series
 from fileroom.archive.services import Archive
+from fileroom.core.settings import Settings
 from stored_objects import store_file
 
 
@@ -63,3 +67,23 @@ async def test_it_reads_metadata_frames_and_pictures(peer: DICOMwebClient, archi
         await asyncio.to_thread(peer.retrieve_instance_frames_rendered, *uids, [1], ("image/png",)),
     ):
         assert picture[:3] in (b"\xff\xd8\xff", b"\x89PN")
+
+
+async def test_it_reads_the_metadata_of_a_quiet_series_packed(
+    peer: DICOMwebClient, server_url: str, archive: Archive
+) -> None:
+    for file in make_ct_series(None, 20):
+        await store_file(archive, file)
+    sent = read(file)
+    uids = (sent.StudyInstanceUID, sent.SeriesInstanceUID)
+    from_headers = await asyncio.to_thread(peer.retrieve_series_metadata, *uids)
+    assert await document_stable_series(dataclasses.replace(archive, settings=Settings(series_stable_s=1e-9))) == 1
+    assert await asyncio.to_thread(peer.retrieve_series_metadata, *uids) == from_headers
+    assert await asyncio.to_thread(peer.retrieve_study_metadata, uids[0]) == from_headers
+    url = f"{server_url}/dicom-web/studies/{uids[0]}/metadata"
+    async with httpx.AsyncClient() as client:
+        answer = await client.get(url, headers={"accept-encoding": "gzip"})
+        assert answer.headers["content-encoding"] == "gzip"
+        assert answer.json() == from_headers
+        assert (await client.get(url, headers={"accept-encoding": "identity"})).json() == from_headers
+    assert from_headers[0]["7FE00010"]["BulkDataURI"].startswith(f"{server_url}/dicom-web/studies/")
