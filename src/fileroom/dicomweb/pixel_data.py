@@ -33,7 +33,7 @@ def read_pixel_header(essence: str, named_syntax: str | None, data: memoryview) 
     else:
         raise UnsupportedError(
             f"pixel data of type {essence} cannot be kept as they are;"
-            " send image/jpeg, image/jls, image/jp2, video/mp4 or application/octet-stream"
+            " send image/jpeg, image/jls, image/jp2, image/png, image/gif, video/mp4 or application/octet-stream"
         )
     if named_syntax is None:
         return header
@@ -68,6 +68,32 @@ def with_pixel_description(model: JsonObject, headers: Sequence[ImageHeader]) ->
         put_if_absent(model, "LossyImageCompression", "01")
     required = _REQUIRED if first.frames is not None else (*_REQUIRED, "NumberOfFrames")
     _require(model, required, f"the {uids.transfer_syntax(first.transfer_syntax).media_type} data do not tell it")
+
+
+def describe_pictures(model: JsonObject, headers: Sequence[ImageHeader]) -> None:
+    """`with_pixel_description` for pictures that were decoded, whose pixels nobody but us has laid out.
+
+    Raises InvalidRequestError where the metadata describe other pixels.
+    """
+    first = headers[0]
+    if any((one.bits, one.photometric) != (first.bits, first.photometric) for one in headers):
+        raise InvalidRequestError("the pictures differ in bits or colours; one object has frames of one kind")
+    for keyword, told in _description(first):
+        if keyword in ("PhotometricInterpretation", "BitsAllocated", "PlanarConfiguration"):
+            given = text_of(model, keyword)
+            if given not in ("", str(told)) and (given, told) != ("MONOCHROME1", "MONOCHROME2"):
+                raise InvalidRequestError(
+                    f"the metadata say {keyword} {given[:32]}, the decoded picture has {told}; correct or leave it out"
+                )
+    with_pixel_description(model, headers)
+    count = sum(header.frames or 1 for header in headers)
+    if count > 1:
+        put_if_absent(model, "NumberOfFrames", count)
+    if (number_of(model, "NumberOfFrames") or 1) != count:
+        raise InvalidRequestError(
+            f"the metadata say NumberOfFrames {text_of(model, 'NumberOfFrames')[:20]}, the pictures have {count}"
+        )
+    check_native_pixels(model, sum(len(header.codestream) for header in headers))
 
 
 def check_native_pixels(model: JsonObject, length: int) -> None:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Protocol
 from urllib.parse import unquote, urlsplit
 
 import orjson
@@ -24,11 +24,26 @@ from fileroom.dicom import uids
 from fileroom.dicom.json_model import BulkPath, BulkReference, JsonObject, model_to_encoded
 from fileroom.dicom.part10 import build_file_meta
 from fileroom.dicom.xml_model import parse_xml
+from fileroom.dicomweb.codestream import ImageHeader
 from fileroom.dicomweb.media_types import MediaType
-from fileroom.dicomweb.model import key_of, put, put_if_absent, text_of
-from fileroom.dicomweb.pixel_data import check_native_pixels, read_pixel_header, with_pixel_description
+from fileroom.dicomweb.model import key_of, number_of, put, put_if_absent, text_of
+from fileroom.dicomweb.pixel_data import (
+    check_native_pixels,
+    describe_pictures,
+    read_pixel_header,
+    with_pixel_description,
+)
 
+PICTURE_TYPES: Final = frozenset({"image/png", "image/gif"})
+"""Media types without a transfer syntax of their own, to be made uncompressed (PS3.18 table 10.5.2-1: Transform)."""
 METADATA_TYPES: Final = frozenset({"application/dicom+json", "application/json", "application/dicom+xml"})
+
+
+class ReadPicture(Protocol):
+    """Decodes a file of PICTURE_TYPES to uncompressed pixels: `pixels.pictures.read_picture`."""
+
+    def __call__(self, essence: str, data: memoryview, *, gray: bool) -> ImageHeader:
+        """`gray`: one sample a pixel is wanted. Raises RequestError."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,11 +144,12 @@ class BulkData:
         return numbered
 
 
-def assemble(model: JsonObject, bulk: BulkData) -> AssembledObject:
+def assemble(model: JsonObject, bulk: BulkData, read_picture: ReadPicture) -> AssembledObject:
     """One object from its metadata and the parts that these refer to.
 
-    Compressed pixels keep their bytes and decide the transfer syntax; attributes of the Image Pixel module that the
-    metadata leave out are read from them. Everything else becomes Explicit VR Little Endian, text in UTF-8.
+    Compressed pixels keep their bytes and decide the transfer syntax, except those of PICTURE_TYPES, which `read_picture`
+    makes uncompressed; attributes of the Image Pixel module that the metadata leave out are read from them. Everything else
+    becomes Explicit VR Little Endian, text in UTF-8.
 
     Raises:
         InvalidRequestError: identifiers, parts or image attributes are missing, or they contradict each other.
@@ -149,7 +165,7 @@ def assemble(model: JsonObject, bulk: BulkData) -> AssembledObject:
     document = _document(model, bulk)
     place = _pixel_place(model)
     if place is not None:
-        syntax, pixels = _pixel_data(model, place, bulk)
+        syntax, pixels = _pixel_data(model, place, bulk, read_picture)
     inline = _InlineBulk(bulk)
     before = model_to_encoded({key: value for key, value in model.items() if key <= _DOCUMENT}, inline.resolve)
     behind = model_to_encoded({key: value for key, value in model.items() if key > _DOCUMENT}, inline.resolve)
@@ -212,7 +228,9 @@ def _pixel_place(model: JsonObject) -> BulkReference | None:
     return place if place is not None and (place.uri is not None or place.data) else None
 
 
-def _pixel_data(model: JsonObject, place: BulkReference, bulk: BulkData) -> tuple[str, tuple[bytes | memoryview, ...]]:
+def _pixel_data(
+    model: JsonObject, place: BulkReference, bulk: BulkData, read_picture: ReadPicture
+) -> tuple[str, tuple[bytes | memoryview, ...]]:
     """Transfer syntax and encoded pixels; the attributes that describe them are put into `model`."""
     parts = bulk.find(place.uri) if place.uri is not None else []
     content_type = parts[0].content_type if parts else MediaType(uids.OCTET_STREAM)
@@ -225,11 +243,27 @@ def _pixel_data(model: JsonObject, place: BulkReference, bulk: BulkData) -> tupl
         if place.tag == _PIXEL_DATA:
             check_native_pixels(model, len(data))
         return uids.EXPLICIT_VR_LITTLE_ENDIAN, _value_pieces(place.tag, _native_vr(place.vr), data)
+    if content_type.essence in PICTURE_TYPES:
+        return uids.EXPLICIT_VR_LITTLE_ENDIAN, _pictures(model, parts, read_picture)
     headers = [read_pixel_header(content_type.essence, named, part.data) for part in parts]
     with_pixel_description(model, headers)
     syntax = headers[0].transfer_syntax
     is_video = uids.transfer_syntax(syntax).is_video
     return syntax, tuple(_encapsulated([header.codestream for header in headers], is_video=is_video))
+
+
+def _pictures(
+    model: JsonObject, parts: Sequence[BulkPart], read_picture: ReadPicture
+) -> tuple[bytes | memoryview, ...]:
+    """Pixel Data of pictures that are decoded, one behind the other."""
+    gray = number_of(model, "SamplesPerPixel") == 1
+    headers = [read_picture(part.content_type.essence, part.data, gray=gray) for part in parts]
+    describe_pictures(model, headers)
+    frames = [header.codestream for header in headers]
+    length = sum(map(len, frames))
+    _check_value(length + length % 2)
+    head = _long_head(_PIXEL_DATA, "OW" if headers[0].bits > 8 else "OB", length + length % 2)
+    return head, *frames, b"\0" * (length % 2)
 
 
 def _native_vr(vr: str) -> str:
@@ -273,9 +307,13 @@ def _document(model: JsonObject, bulk: BulkData) -> tuple[bytes | memoryview, ..
 def _value_pieces(tag: int, vr: str, data: memoryview) -> tuple[bytes | memoryview, ...]:
     """An element around bytes that stay where they are."""
     length = len(data) + len(data) % 2
+    _check_value(length)
+    return _long_head(tag, vr, length), data, b"\0" * (len(data) % 2)
+
+
+def _check_value(length: int) -> None:
     if length > _VALUE_BYTES_MAX:
         raise TooLargeError(f"a value of {length} bytes is past the {_VALUE_BYTES_MAX} of one element; compress it")
-    return _long_head(tag, vr, length), data, b"\0" * (len(data) % 2)
 
 
 def _long_head(tag: int, vr: str, length: int) -> bytes:

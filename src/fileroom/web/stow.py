@@ -134,7 +134,9 @@ class _Upload:
                     if isinstance(current, _IncomingPart):
                         await self._finish_later(current)
                     current = None
-            for assembled in bulk.objects():
+            objects = bulk.objects()
+            # In a thread: a picture may have to be decoded.
+            while (assembled := await asyncio.to_thread(next, objects, None)) is not None:
                 await self._store_assembled(assembled)
         except BaseException:
             if isinstance(current, _IncomingPart):

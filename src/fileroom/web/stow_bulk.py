@@ -18,6 +18,7 @@ from fileroom.dicom.json_model import JsonObject
 from fileroom.dicomweb.media_types import MediaType
 from fileroom.dicomweb.stow import METADATA_TYPES, AssembledObject, BulkData, BulkPart, assemble, read_metadata
 from fileroom.dicomweb.stow_response import Failed, FailureReason
+from fileroom.pixels.pictures import read_picture
 
 _SOP_CLASS_UID: Final = "00080016"
 _SOP_INSTANCE_UID: Final = "00080018"
@@ -102,7 +103,7 @@ def _read(part: _Metadata) -> list[JsonObject]:
 
 def _assembled(model: JsonObject, bulk: BulkData) -> AssembledObject | Failed:
     try:
-        return assemble(model, bulk)
+        return assemble(model, bulk, read_picture)
     except RequestError as error:
         return Failed(
             FailureReason.CANNOT_UNDERSTAND, str(error), _uid(model, _SOP_CLASS_UID), _uid(model, _SOP_INSTANCE_UID)

@@ -19,6 +19,7 @@ from fileroom.core.errors import InvalidRequestError, RequestError, UnsupportedE
 from fileroom.dicom import uids
 from fileroom.dicomweb.media_types import parse_media_type
 from fileroom.dicomweb.stow import AssembledObject, BulkData, BulkPart, assemble, read_metadata
+from fileroom.pixels.pictures import read_picture
 
 RNG = np.random.default_rng(7)
 GREY = RNG.integers(0, 255, (24, 32), np.uint8)
@@ -38,7 +39,7 @@ def part(kind: str, data: bytes, location: str | None = "http://host/bulk/1") ->
 
 def build(model: dict[str, Any], *parts: BulkPart) -> tuple[AssembledObject, pydicom.Dataset]:
     (read,) = read_metadata(parse_media_type("application/dicom+json"), json.dumps([model]).encode())
-    found = assemble(read, BulkData(parts))
+    found = assemble(read, BulkData(parts), read_picture)
     body = b"".join(bytes(piece) for piece in found.pieces)
     assert found.length == len(body)
     data_set = pydicom.dcmread(io.BytesIO(body))
@@ -184,9 +185,47 @@ def test_missing_part_and_missing_identity_are_refused_by_name() -> None:
         build(without)
 
 
-def test_png_is_refused_with_what_to_send_instead() -> None:
-    with pytest.raises(UnsupportedError, match="image/png"):
-        build(IDENTITY | PIXELS, part("image/png", b"\x89PNG"))
+def png(image: NDArray[np.uint8] | NDArray[np.uint16]) -> bytes:
+    return bytes(imagecodecs.png_encode(image))
+
+
+@pytest.mark.parametrize(
+    ("image", "photometric"),
+    [(GREY, "MONOCHROME2"), (GREY.astype(np.uint16) * 257, "MONOCHROME2"), (COLOUR, "RGB"), (COLOUR[:, :-1], "RGB")],
+)
+def test_png_becomes_uncompressed_and_is_described(image: NDArray[np.uint8], photometric: str) -> None:
+    found, data_set = build(IDENTITY | PIXELS, part("image/png", png(image)))
+    assert found.transfer_syntax == uids.EXPLICIT_VR_LITTLE_ENDIAN
+    assert data_set.PhotometricInterpretation == photometric
+    assert data_set.BitsStored == 8 * image.itemsize
+    assert np.array_equal(data_set.pixel_array, image)
+
+
+def test_pictures_in_separate_parts_become_frames() -> None:
+    parts = [part("image/png", png(GREY), f"http://host/bulk/1/frames/{number}") for number in (1, 2, 3)]
+    _, data_set = build(IDENTITY | PIXELS, *parts)
+    assert data_set.NumberOfFrames == 3
+    assert np.array_equal(data_set.pixel_array, [GREY] * 3)
+
+
+@pytest.mark.parametrize(
+    ("attribute", "reason"),
+    [
+        ({"00280100": {"vr": "US", "Value": [16]}}, "BitsAllocated 16"),
+        ({"00280010": {"vr": "US", "Value": [7]}}, "Rows 7"),
+        ({"00280004": {"vr": "CS", "Value": ["PALETTE COLOR"]}}, "PhotometricInterpretation PALETTE COLOR"),
+        ({"00280008": {"vr": "IS", "Value": [2]}}, "NumberOfFrames 2"),
+        ({"00280002": {"vr": "US", "Value": [1]}}, "has colours"),
+    ],
+)
+def test_metadata_that_contradict_a_picture_are_refused(attribute: dict[str, Any], reason: str) -> None:
+    with pytest.raises(InvalidRequestError, match=reason):
+        build(IDENTITY | PIXELS | attribute, part("image/png", png(COLOUR)))
+
+
+def test_another_picture_type_is_refused_with_what_to_send_instead() -> None:
+    with pytest.raises(UnsupportedError, match=r"image/webp .* send image/jpeg"):
+        build(IDENTITY | PIXELS, part("image/webp", b"RIFF"))
 
 
 def box(kind: bytes, *content: bytes) -> bytes:
@@ -293,7 +332,7 @@ def test_xml_metadata_are_read_too() -> None:
     space = "http://dicom.nema.org/PS3.19/models/NativeDICOM"
     document = f'<NativeDicomModel xmlns="{space}">{attributes}{pixels}</NativeDicomModel>'.encode()
     (model,) = read_metadata(parse_media_type("application/dicom+xml"), document)
-    found = assemble(model, BulkData([part("image/jpeg", encoded(GREY, "jpeg", level=90), "cid:pixels")]))
+    found = assemble(model, BulkData([part("image/jpeg", encoded(GREY, "jpeg", level=90), "cid:pixels")]), read_picture)
     assert (found.sop_instance, found.transfer_syntax) == ("1.2.4", uids.JPEG_BASELINE)
 
 
@@ -324,6 +363,6 @@ tags = st.sampled_from(
 def test_any_metadata_are_understood_or_refused_as_a_request(extra: dict[str, Any]) -> None:
     parts = [part("application/octet-stream", b"abcd", None)]
     try:
-        assemble(IDENTITY | extra, BulkData(parts))
+        assemble(IDENTITY | extra, BulkData(parts), read_picture)
     except RequestError:
         pass

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 from pathlib import Path
 
 import httpx
+import numpy as np
 import orjson
 import psycopg
+import pydicom
+import pytest
+from PIL import Image
 
 from corpus.ct import make_ct_series
 from fileroom.archive.retrieve import Selection, list_instances
@@ -144,6 +149,41 @@ async def test_metadata_with_bulk_data_become_one_object(client: httpx.AsyncClie
     stored = await archive.store.read(instance.storage_key, 0, instance.file_bytes)
     assert stored.endswith(b"\1\2\3\4")
     assert "Größe^Ä".encode() in stored
+
+
+@pytest.mark.parametrize("kind", ["image/png", "image/gif"])
+async def test_a_picture_becomes_an_image_without_loss(client: httpx.AsyncClient, kind: str) -> None:
+    colours = np.arange(2 * 48 * 3, dtype=np.uint8).reshape(6, 16, 3) // 16 * 16
+    frames = [Image.fromarray(colours), Image.fromarray(255 - colours)]
+    file = io.BytesIO()
+    more = {"save_all": True, "append_images": frames[1:]} if kind == "image/gif" else {}
+    frames[0].save(file, kind.partition("/")[2], **more)
+    model = {
+        "00080016": {"vr": "UI", "Value": ["1.2.840.10008.5.1.4.1.1.7.4"]},
+        "00080018": {"vr": "UI", "Value": ["1.2.3.6.1.1"]},
+        "0020000D": {"vr": "UI", "Value": ["1.2.3.6"]},
+        "0020000E": {"vr": "UI", "Value": ["1.2.3.6.1"]},
+        "7FE00010": {"vr": "OW", "BulkDataURI": "picture"},
+    }
+    body = multipart(
+        ("application/dicom+json", orjson.dumps([model])), (f"{kind}\r\nContent-Location: picture", file.getvalue())
+    )
+    answer = await post(client, body, f'multipart/related; type="application/dicom+json"; boundary={BOUNDARY}')
+    assert answer.status_code == 200, answer.text
+    instance = "/dicom-web/studies/1.2.3.6/series/1.2.3.6.1/instances/1.2.3.6.1.1"
+    stored = await client.get(instance, headers={"accept": "application/dicom; transfer-syntax=*"})
+    image = pydicom.dcmread(io.BytesIO(stored.content))
+    expected = np.stack([np.asarray(frame) for frame in frames[: 1 if kind == "image/png" else 2]])
+    assert np.array_equal(image.pixel_array.reshape(expected.shape), expected)
+    assert (image.PhotometricInterpretation, image.PlanarConfiguration, image.BitsAllocated) == ("RGB", 0, 8)
+
+    broken = multipart(
+        ("application/dicom+json", orjson.dumps([model])),
+        (f"{kind}\r\nContent-Location: picture", file.getvalue()[:60]),
+    )
+    refused = await post(client, broken, f'multipart/related; type="application/dicom+json"; boundary={BOUNDARY}')
+    assert refused.status_code == 409
+    assert "damaged" in refused.text
 
 
 async def test_metadata_without_their_bulk_data_are_refused(client: httpx.AsyncClient) -> None:
