@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import struct
 from typing import Any
 
 from pydicom import dcmread
@@ -54,6 +55,15 @@ def make_file(syntax: str = EXPLICIT_LE, *, pixels: bytes | None = b"\1\2\3\4\5\
     out = io.BytesIO()
     dcmwrite(out, dataset, enforce_file_format=True)
     return out.getvalue()
+
+
+def undecodable_file(**attributes: Any) -> bytes:
+    """The same as JPEG XL whose only frame is none, so that it can be had in no other transfer syntax."""
+    image = {"Rows": 2, "Columns": 2, "SamplesPerPixel": 1, "PhotometricInterpretation": "MONOCHROME2", "HighBit": 7}
+    image |= {"BitsAllocated": 8, "BitsStored": 8, "PixelRepresentation": 0}
+    header = make_file("1.2.840.10008.1.2.4.110", pixels=None, **image, **attributes)
+    items = struct.pack("<HHIHHI8sHHI", 0xFFFE, 0xE000, 0, 0xFFFE, 0xE000, 8, b"no image", 0xFFFE, 0xE0DD, 0)
+    return header + struct.pack("<HH2sHI", 0x7FE0, 0x0010, b"OB", 0, 0xFFFFFFFF) + items
 
 
 _DEFAULTS: dict[str, Any] = {

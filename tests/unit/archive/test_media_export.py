@@ -25,7 +25,7 @@ from fileroom.core.errors import ConflictError, NotFoundError
 from fileroom.dicom import uids
 from fileroom.dicom.correction import AttributeCorrection
 from fileroom.index.stored import Selection
-from stored_objects import CT, EXPLICIT_LE, data_set_of, make_file, store_file
+from stored_objects import CT, EXPLICIT_LE, data_set_of, make_file, store_file, undecodable_file
 
 STUDY = Selection(study_uids=("1.2.3.1",))
 COMPLETE = {"StudyTime": "101010", "StudyID": "S1"}
@@ -209,8 +209,7 @@ async def store_too_deep(archive: Archive, sop_uid: str) -> None:
 async def test_objects_that_a_medium_cannot_have_are_left_out_and_named(archive: Archive, tmp_path: Path) -> None:
     stored = await fill(archive, **COMPLETE)
     await store_too_deep(archive, "1.2.3.1.1.8")
-    broken = make_file(uids.EXPLICIT_VR_BIG_ENDIAN, SOPInstanceUID="1.2.3.1.1.9", pixels=b"few!", **COMPLETE)
-    await store_file(archive, broken)
+    await store_file(archive, undecodable_file(SOPInstanceUID="1.2.3.1.1.9", **COMPLETE))
     report = await export_media(archive, STUDY, tmp_path / "cd")
     reasons = {one.sop_instance_uid: one.reason for one in report.left_out}
     assert set(reasons) == {"1.2.3.1.1.8", "1.2.3.1.1.9"}

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from corpus.ct import make_ct_series
-from stored_objects import make_file
+from stored_objects import make_file, undecodable_file
 
 from .conftest import Run
 
@@ -71,7 +71,7 @@ def test_export_writes_what_is_selected(run: Run, empty_archive: Path, target: s
 
 
 def test_a_medium_that_lacks_an_object_ends_with_1_and_names_it(run: Run, empty_archive: Path) -> None:
-    good, bad = make_file(), make_file("1.2.840.10008.1.2.2", SOPInstanceUID="1.2.3.1.1.9", pixels=b"few!")
+    good, bad = make_file(), undecodable_file(SOPInstanceUID="1.2.3.1.1.9")
     for name, content in (("good.dcm", good), ("bad.dcm", bad)):
         (empty_archive / name).write_bytes(content)
         run("import", empty_archive / name)
