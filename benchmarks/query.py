@@ -30,6 +30,7 @@ from fileroom.dicom import uids
 from fileroom.dicom.query import Query
 from fileroom.dicomweb.qido_params import Resource, parse_search
 from fileroom.index.search import build_statement
+from fileroom.index.visibility import ALL
 from fileroom.net.association_client import ProposedContext, connect
 
 LISTED: Final = (
@@ -166,7 +167,7 @@ class _Statement:
 
 def _ask_postgres(room: Fileroom, query: Query) -> _Statement:
     """Planning and execution time of the statement, and the time to fetch its rows: medians of some runs."""
-    statement = build_statement(query)
+    statement = build_statement(query, ALL)
     text = statement.text.encode()
     explain = b"EXPLAIN (ANALYZE, TIMING OFF, FORMAT JSON) " + text
     explained, fetched, rows = [], [], 0

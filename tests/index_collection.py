@@ -25,6 +25,7 @@ from fileroom.dicom.uids import EXPLICIT_VR_LITTLE_ENDIAN, IMPLICIT_VR_LITTLE_EN
 from fileroom.index.attributes import BY_TAG, SCANNED_TAGS, Kind
 from fileroom.index.rows import StoredFacts, build_row
 from fileroom.index.search import build_statement
+from fileroom.index.visibility import ALL
 
 Values = dict[str, str]
 """Keyword to value, several apart by backslashes. Empty ones are absent."""
@@ -143,7 +144,7 @@ class Indexed:
 
     def search(self, query: Query) -> list[str]:
         """The identities of what the index finds, in its order."""
-        statement = build_statement(query)
+        statement = build_statement(query, ALL)
         rows = self.connection.execute(statement.text.encode(), statement.parameters).fetchall()
         if query.level is not Level.PATIENT:
             return [row[int(query.level)] for row in rows]

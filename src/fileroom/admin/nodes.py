@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
 import psycopg
 from psycopg.rows import class_row
 
+from fileroom.core.access import Access, ActorKind, Permission, require
 from fileroom.core.errors import ConflictError, DatabaseError, InvalidRequestError, NotFoundError
 from fileroom.core.identifiers import AETitle
 from fileroom.db.pool import Pool
@@ -19,6 +21,13 @@ HELD_CALLERS_MAX: Final = 1000
 """The latest ones are enough to approve from; a flood of invented titles must not fill the database."""
 HOST_CHARS_MAX: Final = 255
 """RFC 1035 2.3.4."""
+NODE_PERMISSIONS: Final = frozenset(
+    {Permission.STUDY_STORE, Permission.STUDY_SEARCH, Permission.STUDY_VIEW, Permission.STUDY_EXPORT}
+)
+"""What a node may do that may open an association: send, ask for commitment, query, retrieve, have sent elsewhere."""
+
+AccessOf = Callable[[str, str], Access]
+"""Who acts on an association, from its calling AE title and address."""
 _Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
@@ -43,7 +52,8 @@ class HeldCaller:
 
 
 async def add_node(pool: Pool, node: Node) -> None:
-    """Add a node. Raises InvalidRequestError, ConflictError when its name or AE title is taken."""
+    """Add a node. Raises InvalidRequestError, ConflictError when its name or AE title is taken, NotAllowedError."""
+    require(Permission.NODE_MANAGE)
     if not node.name.strip() or not node.name.isprintable():
         raise InvalidRequestError("A node needs a name, for example CT1.")
     if not node.host.isprintable() or len(node.host.split()) != 1 or len(node.host) > HOST_CHARS_MAX:
@@ -65,7 +75,8 @@ async def add_node(pool: Pool, node: Node) -> None:
 
 
 async def remove_node(pool: Pool, name: str) -> None:
-    """Remove a node. Raises NotFoundError."""
+    """Remove a node. Raises NotFoundError, NotAllowedError."""
+    require(Permission.NODE_MANAGE)
     async with pool.connection() as connection:
         cursor = await connection.execute(b"DELETE FROM node WHERE name = %s", (name,))
     if cursor.rowcount == 0:
@@ -73,14 +84,26 @@ async def remove_node(pool: Pool, name: str) -> None:
 
 
 async def list_nodes(pool: Pool) -> list[Node]:
-    """All nodes by name."""
+    """All nodes by name. Raises NotAllowedError."""
+    require(Permission.NODE_READ)
     async with pool.connection() as connection, connection.cursor(row_factory=class_row(Node)) as cursor:
         await cursor.execute(b"SELECT name, aet, host, port FROM node ORDER BY name")
         return await cursor.fetchall()
 
 
 async def find_node(pool: Pool, *, aet: str | None = None, name: str | None = None) -> Node | None:
-    """The node with an AE title or a name, None if there is none. Raises DatabaseError."""
+    """The node with an AE title or a name, None if there is none. Raises NotAllowedError, DatabaseError."""
+    require(Permission.NODE_READ)
+    return await _find(pool, aet, name)
+
+
+async def find_destination(pool: Pool, aet: str) -> Node | None:
+    """The node that copies shall be sent to, None if there is none. Raises NotAllowedError, DatabaseError."""
+    require(Permission.STUDY_EXPORT)
+    return await _find(pool, aet, None)
+
+
+async def _find(pool: Pool, aet: str | None, name: str | None) -> Node | None:
     try:
         async with pool.connection() as connection, connection.cursor(row_factory=class_row(Node)) as cursor:
             await cursor.execute(b"SELECT name, aet, host, port FROM node WHERE aet = %s OR name = %s", (aet, name))
@@ -92,13 +115,13 @@ async def find_node(pool: Pool, *, aet: str | None = None, name: str | None = No
 async def may_call(pool: Pool, aet: str, host: str) -> bool:
     """Whether a caller may open an association: from this machine always, from elsewhere when a node says so.
 
-    A caller that may not is noted, so that an administrator can approve it.
+    A caller that may not is noted, so that an administrator can approve it. Who acts is only known after this.
     """
     address = _plain_address(host)
     if address.is_loopback:
         return True
     title = clean(aet)
-    node = await find_node(pool, aet=title)
+    node = await _find(pool, title, None)
     if node is not None and address in await _addresses(node.host):
         return True
     async with pool.connection() as connection:
@@ -115,8 +138,14 @@ async def may_call(pool: Pool, aet: str, host: str) -> bool:
     return False
 
 
+def node_access(aet: str, host: str) -> Access:
+    """The access of a caller that `may_call` let in."""
+    return Access(ActorKind.NODE, f"{aet}@{host}", NODE_PERMISSIONS, address=host)
+
+
 async def list_held_callers(pool: Pool) -> list[HeldCaller]:
-    """Callers waiting for approval, the latest first."""
+    """Callers waiting for approval, the latest first. Raises NotAllowedError."""
+    require(Permission.NODE_READ)
     async with pool.connection() as connection, connection.cursor(row_factory=class_row(HeldCaller)) as cursor:
         await cursor.execute(
             b"""SELECT aet, host, calls, to_char(last_at, 'YYYY-MM-DD"T"HH24:MI:SS"Z"') AS last_at

@@ -11,9 +11,10 @@ import structlog
 from fileroom.app.process import run_worker
 from fileroom.app.services import open_archive
 from fileroom.archive.media_import import import_paths
+from fileroom.archive.overview import system_totals
+from fileroom.core.access import SYSTEM
 from fileroom.core.settings import Settings
 from fileroom.demo.studies import write_demo_studies
-from fileroom.index.totals import read_totals
 
 _log = structlog.get_logger(__name__)
 
@@ -22,7 +23,7 @@ async def add_demo_studies(settings: Settings, stop: asyncio.Event) -> None:
     """Make the demo studies in a temporary folder and import them, unless there are studies already."""
     del stop  # the supervisor ends it; what was imported stays, and the rest is imported at the next start
     async with open_archive(settings) as archive:
-        if (await read_totals(archive.pool)).studies.count:
+        if (await system_totals(archive)).studies.count:
             return
         with tempfile.TemporaryDirectory(prefix="fileroom-demo-") as folder:
             await asyncio.to_thread(write_demo_studies, Path(folder))
@@ -31,4 +32,4 @@ async def add_demo_studies(settings: Settings, stop: asyncio.Event) -> None:
 
 
 if __name__ == "__main__":
-    run_worker("demo", add_demo_studies)
+    run_worker("demo", add_demo_studies, access=SYSTEM)

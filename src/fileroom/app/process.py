@@ -14,6 +14,7 @@ from typing import Final
 import structlog
 import uvloop
 
+from fileroom.core.access import NOBODY, Access, set_process_access
 from fileroom.core.errors import FileroomError
 from fileroom.core.logs import configure_logs
 from fileroom.core.settings import Settings
@@ -34,8 +35,12 @@ def die_with_parent() -> None:
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
-def run_worker(name: str, main: WorkerMain) -> None:
-    """Run a worker until SIGTERM or SIGINT. Exits with 1 and one line of reason on an error of ours."""
+def run_worker(name: str, main: WorkerMain, access: Access = NOBODY) -> None:
+    """Run a worker until SIGTERM or SIGINT. Exits with 1 and one line of reason on an error of ours.
+
+    It works in the name of `access`; of nobody where the edge says for each request who acts.
+    """
+    set_process_access(access)
     settings = Settings()
     configure_logs(settings.log_level, name)
     try:

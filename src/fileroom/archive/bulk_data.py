@@ -15,6 +15,7 @@ from fileroom.archive.behind_pixels import end_of_pixel_data
 from fileroom.archive.retrieve import StoredInstance
 from fileroom.archive.services import Archive
 from fileroom.archive.split import read_exactly, split_object
+from fileroom.core.access import Permission, require
 from fileroom.core.errors import NotFoundError, UnsupportedError
 from fileroom.core.limits import BULK_ELEMENTS_MAX
 from fileroom.dicom import uids, walk
@@ -43,7 +44,10 @@ class BulkValue:
 
 
 async def find_bulk_value(archive: Archive, instance: StoredInstance, path: BulkPath) -> BulkValue:
-    """The value at `path`. Raises NotFoundError, UnsupportedError (encapsulated pixels are frames), StorageError."""
+    """The value at `path`.
+
+    Raises NotFoundError, UnsupportedError (encapsulated pixels are frames), NotAllowedError, StorageError.
+    """
     header = await retrieve.read_header_bytes(archive, instance, behind=path[0] > PIXEL_DATA)
     for data in filter(None, (header.data, header.behind)):
         if (value := _value_in_elements(data, declared_encoding(header.transfer_syntax), path)) is not None:
@@ -56,7 +60,11 @@ async def find_bulk_value(archive: Archive, instance: StoredInstance, path: Bulk
 
 
 def bulk_pieces(archive: Archive, value: BulkValue, start: int, stop: int) -> AsyncIterator[bytes]:
-    """Bytes `start` up to, not including, `stop` of the value, in pieces. Raises NotFoundError, StorageError."""
+    """Bytes `start` up to, not including, `stop` of the value, in pieces.
+
+    Raises NotAllowedError at once, NotFoundError, StorageError.
+    """
+    require(Permission.STUDY_VIEW)
     if value.data is not None:
         return _one_piece(value.data[start:stop])
     if value.word_bytes > 1:

@@ -18,7 +18,10 @@ from psycopg.rows import tuple_row
 from psycopg.types.json import Jsonb
 
 from fileroom.archive.services import Archive
+from fileroom.core.access import Permission, require
 from fileroom.core.errors import DatabaseError, NotFoundError
+from fileroom.index.stored import select_places
+from fileroom.index.visibility import Visibility, visibility_of
 from fileroom.tasks.loop import retry_delay
 
 NO_SUCH_OBJECT_INSTANCE: Final = 0x0112
@@ -73,7 +76,11 @@ class CommitmentResult:
 
 
 async def record_request(archive: Archive, request: CommitmentRequest) -> int:
-    """Write the request down; returns its row. Its result is due after SAME_ASSOCIATION_S. Raises DatabaseError."""
+    """Write the request down; returns its row. Its result is due after SAME_ASSOCIATION_S.
+
+    Raises NotAllowedError, DatabaseError.
+    """
+    require(Permission.STUDY_STORE)
     items = [[item.sop_class_uid, item.sop_instance_uid] for item in request.items]
     row = await _fetch_one(
         archive,
@@ -89,12 +96,16 @@ async def record_request(archive: Archive, request: CommitmentRequest) -> int:
 
 
 async def check_items(archive: Archive, request: CommitmentRequest) -> CommitmentResult:
-    """Look at every item. Raises DatabaseError, StorageError: then nothing is known, and the check is to be repeated."""
+    """Look at every item, as the requester sees the archive.
+
+    Raises NotAllowedError; DatabaseError, StorageError: then nothing is known, and the check is to be repeated.
+    """
+    visibility = visibility_of(require(Permission.STUDY_STORE))
     committed: list[CommitmentItem] = []
     failed: list[FailedItem] = []
     for start in range(0, len(request.items), _ITEMS_PER_STATEMENT):
         items = request.items[start : start + _ITEMS_PER_STATEMENT]
-        known = await _known_instances(archive, [item.sop_instance_uid for item in items])
+        known = await _known_instances(archive, [item.sop_instance_uid for item in items], visibility)
         places = [(key, size) for _, key, size in known.values()]
         intact = await _intact_keys(archive, places)
         for item in items:
@@ -112,8 +123,9 @@ async def claim_due(archive: Archive) -> CommitmentRequest | None:
     """The next request whose result is due, None if there is none.
 
     Its next attempt is set before this one begins, so that a worker that dies in the middle only delays it.
-    Raises DatabaseError.
+    Raises NotAllowedError, DatabaseError.
     """
+    require(Permission.SYSTEM_MANAGE)
     row = await _fetch_one(
         archive,
         """UPDATE commitment SET attempts = attempts + 1, next_attempt_at = now() + make_interval(secs => %s)
@@ -129,14 +141,19 @@ async def claim_due(archive: Archive) -> CommitmentRequest | None:
 
 
 async def delivered(archive: Archive, row_id: int) -> None:
-    """The requester has the result. Raises DatabaseError."""
+    """The requester has the result. Raises NotAllowedError, DatabaseError."""
+    require(Permission.STUDY_STORE)
     await _fetch_one(
         archive, "UPDATE commitment SET state = 'delivered', finished_at = now() WHERE id = %s RETURNING id", row_id
     )
 
 
 async def not_delivered(archive: Archive, request: CommitmentRequest, reason: str) -> None:
-    """The requester was not reached: try again later, or give up after GIVE_UP_AFTER. Raises DatabaseError."""
+    """The requester was not reached: try again later, or give up after GIVE_UP_AFTER.
+
+    Raises NotAllowedError, DatabaseError.
+    """
+    require(Permission.STUDY_STORE)
     await _fetch_one(
         archive,
         """UPDATE commitment SET last_error = %s, next_attempt_at = now() + make_interval(secs => %s),
@@ -161,17 +178,13 @@ def _pause(attempts: int) -> float:
 # --- the index and the store ---
 
 
-async def _known_instances(archive: Archive, sop_uids: Sequence[str]) -> dict[str, tuple[str, str, int]]:
-    """(SOP class, key, bytes) of those that the index has."""
+async def _known_instances(
+    archive: Archive, sop_uids: Sequence[str], visibility: Visibility
+) -> dict[str, tuple[str, str, int]]:
+    """(SOP class, key, bytes) of those that the index has and that may be seen."""
     try:
         async with archive.pool.connection() as connection:
-            cursor = connection.cursor(row_factory=tuple_row)
-            await cursor.execute(
-                b"""SELECT sop_instance_uid, sop_class_uid, storage_key, file_bytes FROM instance
-                    WHERE sop_instance_uid = ANY(%s)""",
-                (list(sop_uids),),
-            )
-            return {row[0]: (row[1], row[2], row[3]) for row in await cursor.fetchall()}
+            return await select_places(connection, sop_uids, visibility)
     except psycopg.Error as error:
         raise _failure(error) from error
 

@@ -19,6 +19,7 @@ from psycopg.rows import tuple_row
 from fileroom.archive.retrieve import corrected_header, syntax_of
 from fileroom.archive.services import Archive
 from fileroom.archive.split import split_object
+from fileroom.core.access import Permission, require
 from fileroom.core.errors import DatabaseError, InvalidRequestError, NotFoundError
 from fileroom.dicom.correction import AttributeCorrection
 from fileroom.dicom.header_scan import scan_header
@@ -29,11 +30,13 @@ from fileroom.index.rows import attribute_columns, patient_identity_of
 from fileroom.index.stored import (
     Selection,
     StoredInstance,
+    has_visible_study,
     read_correction,
     select_instances,
     select_representatives,
     write_correction,
 )
+from fileroom.index.visibility import ALL, Visibility, visibility_of
 
 _ATTEMPTS: Final = 3
 _IDENTITY_TAGS: Final = frozenset(
@@ -80,9 +83,12 @@ async def add_corrections(archive: Archive, corrections: Corrections) -> tuple[i
     """Write the corrections and bring the index in line, in one transaction; returns their ids.
 
     Raises InvalidRequestError for what cannot be corrected (UIDs that identify, what the pixels depend on), NotFoundError
-    when there is no such study, series or instance, DatabaseError, StorageError.
+    when there is no such study, series or instance, NotAllowedError, DatabaseError, StorageError.
     """
+    visibility = visibility_of(require(Permission.STUDY_CORRECT))
     _check(corrections)
+    if not await _is_visible(archive, corrections.study_uid, visibility):
+        raise _no_study(corrections.study_uid)
     ids: list[int] = []
 
     async def change(connection: AsyncConnection[Any], study: int) -> None:
@@ -102,9 +108,10 @@ async def revoke_corrections(archive: Archive, ids: Sequence[int], *, actor: str
     """Take corrections of one study back: rows and index say again what was received, or what is left of corrections.
 
     Raises NotFoundError when one of them does not exist or is revoked already, InvalidRequestError when they are of
-    several studies, DatabaseError, StorageError.
+    several studies, NotAllowedError, DatabaseError, StorageError.
     """
-    scopes = await _scopes(archive, ids)
+    visibility = visibility_of(require(Permission.STUDY_CORRECT))
+    scopes = await _scopes(archive, ids, visibility)
     study_uid = scopes[0].study_uid
 
     async def change(connection: AsyncConnection[Any], study: int) -> None:
@@ -121,7 +128,9 @@ async def revoke_corrections(archive: Archive, ids: Sequence[int], *, actor: str
 
 
 async def list_corrections(archive: Archive, study_uid: str, *, revoked_too: bool = False) -> list[CorrectionRecord]:
-    """The corrections of a study, its series and instances, the oldest first. Raises DatabaseError."""
+    """The corrections of a study, its series and instances, the oldest first. Raises NotAllowedError, DatabaseError."""
+    if not await _is_visible(archive, study_uid, visibility_of(require(Permission.STUDY_VIEW))):
+        return []
     condition = b"study_instance_uid = %s" + (b"" if revoked_too else b" AND revoked_at IS NULL")
     return await _records(archive, condition, study_uid)
 
@@ -129,8 +138,9 @@ async def list_corrections(archive: Archive, study_uid: str, *, revoked_too: boo
 async def refresh_index(archive: Archive, study_uid: str) -> None:
     """Bring the index in line with the corrections again: for objects that arrived after them, or were indexed anew.
 
-    Raises NotFoundError, DatabaseError, StorageError.
+    Raises NotFoundError, NotAllowedError, DatabaseError, StorageError.
     """
+    require(Permission.SYSTEM_MANAGE)
     everywhere = Corrections(study_uid, (), "", "")
 
     async def change(connection: AsyncConnection[Any], study: int) -> None:
@@ -168,9 +178,20 @@ def _selection(scope: Corrections) -> Selection:
     )
 
 
+async def _is_visible(archive: Archive, study_uid: str, visibility: Visibility) -> bool:
+    """Whether a study may be seen. One that is gone hides nothing from those who may see everything."""
+    if visibility.is_everything:
+        return True
+    try:
+        async with archive.pool.connection() as connection:
+            return await has_visible_study(connection, study_uid, visibility)
+    except psycopg.Error as error:
+        raise _failure(error) from error
+
+
 async def _require_scope(connection: AsyncConnection[Any], scope: Corrections) -> StoredInstance:
     """The first instance that the corrections are for."""
-    found = await select_instances(connection, _selection(scope), limit=1)
+    found = await select_instances(connection, _selection(scope), ALL, limit=1)
     if not found:
         raise NotFoundError(
             f"There is no {scope.sop_uid or scope.series_uid} in study {scope.study_uid} that could be corrected."
@@ -202,8 +223,11 @@ async def _insert(connection: AsyncConnection[Any], corrections: Corrections, at
     return int(row[0]) if row else 0
 
 
-async def _scopes(archive: Archive, ids: Sequence[int]) -> list[Corrections]:
-    found = await _records(archive, b"id = ANY(%s) AND revoked_at IS NULL", list(ids))
+async def _scopes(archive: Archive, ids: Sequence[int], visibility: Visibility) -> list[Corrections]:
+    records = await _records(archive, b"id = ANY(%s) AND revoked_at IS NULL", list(ids))
+    studies = {record.study_uid for record in records}
+    visible = {study_uid for study_uid in studies if await _is_visible(archive, study_uid, visibility)}
+    found = [record for record in records if record.study_uid in visible]
     missing = set(ids) - {record.id for record in found}
     if missing or not found:
         raise NotFoundError(f"There are no corrections {sorted(missing)} in force; they may have been revoked already.")
@@ -254,7 +278,8 @@ async def _refresh_levels_above(archive: Archive, connection: AsyncConnection[An
 async def _refresh_instances(
     archive: Archive, connection: AsyncConnection[Any], scope: Corrections, *, only_corrected: bool = False
 ) -> None:
-    for instance in await select_instances(connection, _selection(scope)):
+    # All of them: a correction may take the study out of the sight of whoever makes it.
+    for instance in await select_instances(connection, _selection(scope), ALL):
         touched = any(_is_instance_attribute(attribute) for attribute in instance.corrections)
         if touched or not only_corrected:
             await refresh_instances(connection, [(instance.sop_instance_uid, await _describe(archive, instance))])
@@ -282,7 +307,7 @@ async def _in_transaction(archive: Archive, study_uid: str, change: Any) -> None
             async with archive.pool.connection() as connection, connection.transaction():
                 study = await lock_study(connection, study_uid)
                 if study is None:
-                    raise NotFoundError(f"There is no study {study_uid}; it was deleted or never received.")
+                    raise _no_study(study_uid)
                 await change(connection, study)
             return
         except errors.DeadlockDetected as error:
@@ -290,6 +315,10 @@ async def _in_transaction(archive: Archive, study_uid: str, change: Any) -> None
                 raise _failure(error) from error
         except psycopg.Error as error:
             raise _failure(error) from error
+
+
+def _no_study(study_uid: str) -> NotFoundError:
+    return NotFoundError(f"There is no study {study_uid}; it was deleted or never received.")
 
 
 def _failure(error: psycopg.Error) -> DatabaseError:

@@ -14,8 +14,11 @@ import structlog
 from psycopg import AsyncConnection, errors
 
 from fileroom.archive.services import Archive
+from fileroom.core.access import Permission, require
 from fileroom.core.errors import DatabaseError, NotFoundError, StorageError
 from fileroom.dicom.query import Level
+from fileroom.index.stored import has_visible_study
+from fileroom.index.visibility import visibility_of
 
 FILES_PER_ROUND: Final = 500
 GRACE_S: Final = 60.0
@@ -35,22 +38,29 @@ class Deleted:
 
 
 async def delete_study(archive: Archive, study_uid: str, *, actor: str) -> Deleted:
-    """Delete a study; its corrections end with it. Raises NotFoundError, DatabaseError."""
+    """Delete a study; its corrections end with it. Raises NotFoundError, NotAllowedError, DatabaseError."""
     return await _delete(archive, _Target(Level.STUDY, study_uid), actor)
 
 
 async def delete_series(archive: Archive, study_uid: str, series_uid: str, *, actor: str) -> Deleted:
-    """Delete a series, and the study if it was its last. Raises NotFoundError, DatabaseError."""
+    """Delete a series, and the study if it was its last. Raises NotFoundError, NotAllowedError, DatabaseError."""
     return await _delete(archive, _Target(Level.SERIES, study_uid, series_uid), actor)
 
 
 async def delete_instance(archive: Archive, study_uid: str, series_uid: str, sop_uid: str, *, actor: str) -> Deleted:
-    """Delete an instance, and series and study if it was their last. Raises NotFoundError, DatabaseError."""
+    """Delete an instance, and series and study if it was their last.
+
+    Raises NotFoundError, NotAllowedError, DatabaseError.
+    """
     return await _delete(archive, _Target(Level.INSTANCE, study_uid, series_uid, sop_uid), actor)
 
 
 async def remove_doomed_objects(archive: Archive, grace_s: float = GRACE_S) -> int:
-    """Unlink files whose rows have been gone for `grace_s`; returns how many. Raises DatabaseError, StorageError."""
+    """Unlink files whose rows have been gone for `grace_s`; returns how many.
+
+    Raises NotAllowedError, DatabaseError, StorageError.
+    """
+    require(Permission.SYSTEM_MANAGE)
     try:
         async with archive.pool.connection() as connection, connection.transaction():
             cursor = await connection.execute(
@@ -96,9 +106,12 @@ class _Target:
 
 
 async def _delete(archive: Archive, target: _Target, actor: str) -> Deleted:
+    visibility = visibility_of(require(Permission.STUDY_DELETE))
     for attempt in range(_ATTEMPTS):
         try:
             async with archive.pool.connection() as connection, connection.transaction():
+                if not await has_visible_study(connection, target.study_uid, visibility):
+                    raise _not_there(target)
                 deleted = await _delete_rows(connection, target, actor)
             break
         except (errors.DeadlockDetected, errors.ForeignKeyViolation) as error:
@@ -111,6 +124,10 @@ async def _delete(archive: Archive, target: _Target, actor: str) -> Deleted:
     return deleted
 
 
+def _not_there(target: _Target) -> NotFoundError:
+    return NotFoundError(f"There is no {target.describe()}; it was deleted already or never received.")
+
+
 async def _delete_rows(connection: AsyncConnection[Any], target: _Target, actor: str) -> Deleted:
     # Series before study, as receiving does it, so that neither waits for the other in a circle.
     await connection.execute(_LOCK_SERIES, (target.study_uid, *_twice(target.series_uid)))
@@ -118,7 +135,7 @@ async def _delete_rows(connection: AsyncConnection[Any], target: _Target, actor:
     row = await cursor.fetchone()
     instances, studies_touched = row or (0, [])
     if not instances:
-        raise NotFoundError(f"There is no {target.describe()}; it was deleted already or never received.")
+        raise _not_there(target)
     cursor = await connection.execute(_DELETE_EMPTY_SERIES, (studies_touched, studies_touched))
     row = await cursor.fetchone()
     series = row[0] if row else 0
@@ -183,7 +200,9 @@ UPDATE study s SET
         SELECT e.modality, min(e.id) AS first FROM series e
         WHERE e.study = s.id AND e.modality IS NOT NULL GROUP BY e.modality) m), '{}'),
     sop_classes = coalesce((SELECT array_agg(DISTINCT i.sop_class_uid) FROM instance i
-        JOIN series e ON e.id = i.series WHERE e.study = s.id), '{}')
+        JOIN series e ON e.id = i.series WHERE e.study = s.id), '{}'),
+    institutions = array(SELECT DISTINCT e.institution_name_key FROM series e
+        WHERE e.study = s.id AND e.institution_name_key IS NOT NULL)
 WHERE s.id = ANY(%s)"""
 _REVOKE_CORRECTIONS: Final = b"""
 UPDATE correction SET revoked_at = now(), revoked_by = %s

@@ -10,6 +10,7 @@ from typing import Final
 
 from fileroom.archive.services import Archive
 from fileroom.archive.store import Claim, IncomingObject, StoreOutcome, begin, refuse
+from fileroom.core.access import Permission, require
 from fileroom.core.errors import InvalidObjectError
 from fileroom.core.limits import HEADER_BYTES_MAX, KIB
 from fileroom.dicom import uids
@@ -27,7 +28,8 @@ class IncomingFile:
     """One file while its bytes arrive. Not to be used again after `finish` or `abort`."""
 
     def __init__(self, archive: Archive, received_by: str, sender: str, study_instance_uid: str = "") -> None:
-        """`study_instance_uid`: the one study that the file may belong to; empty: any."""
+        """`study_instance_uid`: the one study that the file may belong to; empty: any. Raises NotAllowedError."""
+        require(Permission.STUDY_STORE)
         self._archive = archive
         self._study_instance_uid = study_instance_uid
         self._received_by = received_by

@@ -1,8 +1,8 @@
 """Which object a frame belongs to, without asking the database for each: viewers read a series frame after frame.
 
 The first question about a series asks for one instance, the second reads the series, and for a few seconds the answers are
-remembered. What may be out of date by then does no harm: frames are not touched by corrections, the bytes under a storage
-key never change, and a deleted object's file is gone.
+remembered, for those who may see the same studies. What may be out of date by then does no harm: frames are not touched by
+corrections, the bytes under a storage key never change, and a deleted object's file is gone.
 """
 
 from __future__ import annotations
@@ -15,11 +15,13 @@ from typing import Final
 from fileroom.archive import retrieve
 from fileroom.archive.retrieve import Selection, StoredInstance
 from fileroom.archive.services import Archive
+from fileroom.core.access import Permission, require
 from fileroom.core.limits import FRAME_LOOKUP_INSTANCES_MAX, FRAME_LOOKUP_SERIES_MAX
+from fileroom.index.visibility import Visibility, visibility_of
 
 REMEMBERED_S: Final = 5.0
 
-_SeriesKey = tuple[str, str]
+_SeriesKey = tuple[str, str, Visibility]
 
 
 @dataclass(slots=True)
@@ -39,8 +41,8 @@ class FrameLookup:
         self._series: OrderedDict[_SeriesKey, _Remembered] = OrderedDict()
 
     async def find(self, study_uid: str, series_uid: str, sop_uid: str) -> StoredInstance:
-        """The instance by its three UIDs. Raises NotFoundError, DatabaseError."""
-        key = (study_uid, series_uid)
+        """The instance by its three UIDs. Raises NotFoundError, NotAllowedError, DatabaseError."""
+        key = (study_uid, series_uid, visibility_of(require(Permission.STUDY_VIEW)))
         now = asyncio.get_running_loop().time()
         remembered = self._series.get(key)
         if remembered is None or remembered.until < now:

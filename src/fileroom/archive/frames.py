@@ -27,6 +27,7 @@ from fileroom.archive.random_access import lasting_reader, open_reader
 from fileroom.archive.retrieve import FileRange
 from fileroom.archive.services import Archive
 from fileroom.archive.split import SplitObject, split_object
+from fileroom.core.access import Permission, require
 from fileroom.core.errors import NotFoundError
 from fileroom.dicom import uids, walk
 from fileroom.dicom.walk import RanOutError
@@ -56,7 +57,8 @@ class Frame:
 
 
 async def count_frames(archive: Archive, instance: StoredInstance) -> int:
-    """How many frames can be asked for. Raises NotFoundError when the object has no pixels."""
+    """How many frames can be asked for. Raises NotFoundError when the object has no pixels, NotAllowedError."""
+    require(Permission.STUDY_VIEW)
     return (await _known_frames(archive, instance)).table.count
 
 
@@ -71,7 +73,8 @@ async def read_frame(
     """Frame `number` (from 1) as stored, or in `transfer_syntax`.
 
     With `as_ranges`, a frame that can be sent from the file comes without its bytes. Raises NotFoundError when there is
-    no such frame, UnsupportedError when it cannot be had in `transfer_syntax`, InvalidObjectError, StorageError.
+    no such frame, UnsupportedError when it cannot be had in `transfer_syntax`, InvalidObjectError, NotAllowedError,
+    StorageError.
     """
     return (await read_frames(archive, instance, [number], transfer_syntax, as_ranges=as_ranges))[0]
 
@@ -85,6 +88,7 @@ async def read_frames(
     as_ranges: bool = False,
 ) -> list[Frame]:
     """`read_frame` for several; every number is checked before the first frame is read. For few or as ranges."""
+    require(Permission.STUDY_VIEW)
     known = await _known_frames(archive, instance)
     for number in numbers:
         known.table.segments(number - 1)
@@ -116,8 +120,10 @@ async def open_pixel_value(archive: Archive, instance: StoredInstance) -> PixelV
     """All frames one behind the other, as Pixel Data in Explicit VR Little Endian has them.
 
     The first frame is decoded here, so that what cannot be done is known before anything leaves. Raises NotFoundError when
-    there are no pixels, UnsupportedError, InvalidObjectError, StorageError.
+    there are no pixels, UnsupportedError, InvalidObjectError, NotAllowedError,
+    StorageError.
     """
+    require(Permission.STUDY_VIEW)
     known = await _known_frames(archive, instance)
     syntax = uids.transfer_syntax(instance.transfer_syntax_uid)
     if not (syntax.encapsulated or syntax.deflated):

@@ -14,6 +14,7 @@ from typing import BinaryIO, Final
 from fileroom.archive.dicomdir import LeftOut, make_file_set
 from fileroom.archive.retrieve import Selection, StoredInstance, find_instances, open_object
 from fileroom.archive.services import Archive
+from fileroom.core.access import Permission
 from fileroom.core.errors import ConflictError, InvalidObjectError, NotFoundError, TooLargeError, UnsupportedError
 from fileroom.dicom import uids
 from fileroom.dicom.uids import Family
@@ -110,7 +111,8 @@ async def export_media(
 
 
 async def _found(archive: Archive, selection: Selection) -> list[StoredInstance]:
-    instances = [instance async for instance in find_instances(archive, selection)]
+    found = find_instances(archive, selection, permission=Permission.STUDY_EXPORT)
+    instances = [instance async for instance in found]
     if not instances:
         raise NotFoundError("Nothing matches; see 'fileroom find' for what there is.")
     return instances
@@ -141,7 +143,7 @@ async def _copy(
     archive: Archive, instance: StoredInstance, file: BinaryIO | object, transfer_syntax: str | None
 ) -> int:
     written = 0
-    opened = await open_object(archive, instance, transfer_syntax, part10=True)
+    opened = await open_object(archive, instance, transfer_syntax, part10=True, permission=Permission.STUDY_EXPORT)
     async for piece in opened.chunks:
         written += await asyncio.to_thread(file.write, piece)  # type: ignore[union-attr]  # ZIP members have no type of their own
     return written

@@ -16,6 +16,7 @@ from fileroom.archive.file_store import IncomingFile
 from fileroom.archive.import_sources import Source, UnreadableError, name_for_people, read_pieces, sources
 from fileroom.archive.services import Archive
 from fileroom.archive.store import StoreKind
+from fileroom.core.access import Permission, require
 from fileroom.core.errors import InvalidObjectError, NotFoundError
 from fileroom.index.imports import finished_paths, forget_import, note_finished
 
@@ -59,9 +60,10 @@ async def import_paths(
 ) -> ImportReport:
     """Import files, folders (with everything below) and ZIP files.
 
-    `again` forgets an earlier interrupted run. Raises NotFoundError when a path does not exist, StorageError or
-    DatabaseError when the archive fails; what was imported stays, and the next call goes on from there.
+    `again` forgets an earlier interrupted run. Raises NotFoundError when a path does not exist, NotAllowedError,
+    StorageError or DatabaseError when the archive fails; what was imported stays, and the next call goes on from there.
     """
+    require(Permission.STUDY_STORE)
     report = ImportReport()
     for path in paths:
         if not path.exists():

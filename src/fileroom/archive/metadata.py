@@ -30,6 +30,7 @@ from fileroom.archive.metadata_documents import (
 from fileroom.archive.retrieve import EncodedHeader, Selection, list_instances, read_header_bytes
 from fileroom.archive.services import Archive
 from fileroom.archive.slotted_deflate import GZIP_HEAD, GzipJoiner
+from fileroom.core.access import Permission, require
 from fileroom.core.errors import DatabaseError, InvalidObjectError, NotFoundError
 from fileroom.dicom.json_model import BulkPath, BulkUri, encoded_to_json
 from fileroom.index.series_documents import (
@@ -41,6 +42,7 @@ from fileroom.index.series_documents import (
     stable_series,
 )
 from fileroom.index.stored import StoredInstance
+from fileroom.index.visibility import Visibility, visibility_of
 
 DOCUMENTED_INSTANCES_MIN: Final = 8
 """A smaller series is answered from its headers in a few milliseconds, and needs no file beside its own."""
@@ -56,7 +58,7 @@ _LEVEL: Final = 1
 _log: Final = structlog.get_logger(__name__)
 
 
-async def series_metadata(
+def series_metadata(
     archive: Archive, study_uid: str, series_uid: str, bulk_data_root: str, *, packed: bool = False
 ) -> AsyncIterator[bytes]:
     """The JSON array of all instances of a series, in pieces: from its document if there is one, else from headers.
@@ -65,32 +67,43 @@ async def series_metadata(
     `{bulk_data_root}/studies/{uid}/series/{uid}/instances/{uid}/bulkdata/{path}` where path is GGGGEEEE, and for an
     element in sequences GGGGEEEE/item/GGGGEEEE with items from 0. `bulk_data_root` is the address of the DICOMweb
     service without the last slash. `packed`: as a gzip stream, into which documents go as they are stored. Raises
-    NotFoundError at the first piece, DatabaseError, StorageError.
+    NotAllowedError at once, NotFoundError at the first piece, DatabaseError, StorageError.
     """
-    series = await _series_of(archive, study_uid, series_uid)
-    if not series:
-        raise NotFoundError(f"There is no series {series_uid} in study {study_uid}.")
-    give = _packed_array if packed else _array
-    async for piece in give(archive, series, bulk_data_root):
-        yield piece
+    visibility = visibility_of(require(Permission.STUDY_VIEW))
+    return _metadata(archive, study_uid, series_uid, bulk_data_root, visibility, packed=packed)
 
 
-async def study_metadata(
+def study_metadata(
     archive: Archive, study_uid: str, bulk_data_root: str, *, packed: bool = False
 ) -> AsyncIterator[bytes]:
     """The same for all series of a study, one array."""
-    series = await _series_of(archive, study_uid)
-    if not series:
-        raise NotFoundError(f"There is no study {study_uid}.")
-    give = _packed_array if packed else _array
-    async for piece in give(archive, series, bulk_data_root):
-        yield piece
+    visibility = visibility_of(require(Permission.STUDY_VIEW))
+    return _metadata(archive, study_uid, None, bulk_data_root, visibility, packed=packed)
 
 
-async def instances_metadata(
+def instances_metadata(
     archive: Archive, instances: Sequence[StoredInstance], bulk_data_root: str
 ) -> AsyncIterator[bytes]:
     """The same for these instances, from their headers."""
+    require(Permission.STUDY_VIEW)
+    return _array_of_instances(archive, instances, bulk_data_root)
+
+
+async def _metadata(
+    archive: Archive, study_uid: str, series_uid: str | None, root: str, visibility: Visibility, *, packed: bool
+) -> AsyncIterator[bytes]:
+    series = await _series_of(archive, study_uid, series_uid, visibility)
+    if not series:
+        what = f"series {series_uid} in study {study_uid}" if series_uid else f"study {study_uid}"
+        raise NotFoundError(f"There is no {what}.")
+    give = _packed_array if packed else _array
+    async for piece in give(archive, series, root):
+        yield piece
+
+
+async def _array_of_instances(
+    archive: Archive, instances: Sequence[StoredInstance], bulk_data_root: str
+) -> AsyncIterator[bytes]:
     opening = b"["
     async for piece in _from_headers(archive, instances, bulk_data_root):
         yield opening + piece
@@ -101,8 +114,9 @@ async def instances_metadata(
 async def document_stable_series(archive: Archive) -> int:
     """Make the documents of series that have been quiet for `settings.series_stable_s`; returns how many were due.
 
-    Raises DatabaseError, StorageError.
+    Raises NotAllowedError, DatabaseError, StorageError.
     """
+    require(Permission.SYSTEM_MANAGE)
     try:
         due = await stable_series(archive.pool, archive.settings.series_stable_s, SERIES_PER_ROUND)
         for series in due:
@@ -117,8 +131,9 @@ async def document_stable_series(archive: Archive) -> int:
 async def remove_orphan_documents(archive: Archive, older_than: dt.timedelta = ORPHAN_AGE) -> int:
     """Remove documents that no series speaks of: what a crash or a rebuilt index left behind. Returns how many.
 
-    Raises DatabaseError, StorageError.
+    Raises NotAllowedError, DatabaseError, StorageError.
     """
+    require(Permission.SYSTEM_MANAGE)
     before = archive.now() - older_than
     removed = 0
     async for document in archive.store.objects(FOLDER):
@@ -137,9 +152,11 @@ async def remove_orphan_documents(archive: Archive, older_than: dt.timedelta = O
 # --- giving ---
 
 
-async def _series_of(archive: Archive, study_uid: str, series_uid: str | None = None) -> list[SeriesRow]:
+async def _series_of(
+    archive: Archive, study_uid: str, series_uid: str | None, visibility: Visibility
+) -> list[SeriesRow]:
     try:
-        return await series_of_study(archive.pool, study_uid, series_uid)
+        return await series_of_study(archive.pool, study_uid, series_uid, visibility)
     except psycopg.Error as error:
         raise _failure(error) from error
 

@@ -12,8 +12,10 @@ from psycopg_pool import PoolTimeout
 
 from fileroom.archive.services import Archive
 from fileroom.archive.store_identity import require_own_store
+from fileroom.core.access import Permission, require
 from fileroom.core.errors import DatabaseError, FileroomError
 from fileroom.index.totals import Totals, read_totals
+from fileroom.index.visibility import ALL, visibility_of
 
 CHECK_TIMEOUT_S: Final = 3.0
 """Whoever asks for readiness waits a few seconds; what has not answered by then is not ready."""
@@ -29,12 +31,18 @@ class PartState:
 
 
 async def totals(archive: Archive) -> Totals:
-    """How many patients, studies, series and instances there are. Raises DatabaseError."""
-    return await read_totals(archive.pool)
+    """How many patients, studies, series and instances somebody may see. Raises NotAllowedError, DatabaseError."""
+    return await read_totals(archive.pool, visibility_of(require(Permission.STUDY_SEARCH)))
+
+
+async def system_totals(archive: Archive) -> Totals:
+    """How many there are, whoever may see them. Raises NotAllowedError, DatabaseError."""
+    require(Permission.SYSTEM_READ)
+    return await read_totals(archive.pool, ALL)
 
 
 async def readiness(archive: Archive) -> list[PartState]:
-    """The state of database, storage and DICOM port, asked all at once."""
+    """The state of database, storage and DICOM port, asked all at once. Whoever watches the service may ask."""
     checks: tuple[tuple[str, Callable[[Archive], Awaitable[str]]], ...] = (
         ("database", _database),
         ("storage", _storage),

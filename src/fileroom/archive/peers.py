@@ -1,6 +1,6 @@
 """What Fileroom asks of other systems, as an SCU: echo, send files, query, and have objects sent or fetched.
 
-The command line stands on it; nothing here touches the index.
+The command line stands on it; nothing here touches the index. Raises NotAllowedError at once where it is not permitted.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from typing import Final
 from pydicom.datadict import dictionary_VR, tag_for_keyword
 from pydicom.dataset import Dataset
 
+from fileroom.core.access import Permission, require
 from fileroom.core.errors import InvalidObjectError, InvalidRequestError, PeerError
 from fileroom.core.identifiers import AETitle
 from fileroom.core.limits import BROKEN_ASSOCIATIONS_MAX, PRESENTATION_CONTEXTS_MAX
@@ -32,15 +33,18 @@ from fileroom.net.association_handler import AssociationPort, Response
 from fileroom.ul.negotiation import AcceptedContext
 
 _UNCOMPRESSED: Final = (uids.EXPLICIT_VR_LITTLE_ENDIAN, uids.IMPLICIT_VR_LITTLE_ENDIAN)
-_FIND: Final = {
+_FIND_CLASSES: Final = {
     InformationModel.PATIENT_ROOT: uids.PATIENT_ROOT_FIND,
     InformationModel.STUDY_ROOT: uids.STUDY_ROOT_FIND,
 }
-_MOVE: Final = {
+_MOVE_CLASSES: Final = {
     InformationModel.PATIENT_ROOT: uids.PATIENT_ROOT_MOVE,
     InformationModel.STUDY_ROOT: uids.STUDY_ROOT_MOVE,
 }
-_GET: Final = {InformationModel.PATIENT_ROOT: uids.PATIENT_ROOT_GET, InformationModel.STUDY_ROOT: uids.STUDY_ROOT_GET}
+_GET_CLASSES: Final = {
+    InformationModel.PATIENT_ROOT: uids.PATIENT_ROOT_GET,
+    InformationModel.STUDY_ROOT: uids.STUDY_ROOT_GET,
+}
 _SOP_CLASS_UID: Final = 0x00080016
 _SOP_INSTANCE_UID: Final = 0x00080018
 _HEAD_BYTES: Final = 64 * 1024
@@ -86,7 +90,8 @@ class Sent:
 
 
 async def echo(peer: Peer) -> float:
-    """C-ECHO (PS3.4 Annex A); milliseconds from request to answer. Raises PeerError with the reason."""
+    """C-ECHO (PS3.4 Annex A); milliseconds from request to answer. Raises PeerError with the reason, NotAllowedError."""
+    require(Permission.NODE_READ)
     context = ProposedContext(uids.VERIFICATION, (uids.IMPLICIT_VR_LITTLE_ENDIAN, uids.EXPLICIT_VR_LITTLE_ENDIAN))
     async with _associate(peer, [context]) as association:
         started = time.perf_counter()
@@ -94,11 +99,39 @@ async def echo(peer: Peer) -> float:
         return (time.perf_counter() - started) * 1000
 
 
-async def send(peer: Peer, paths: Sequence[Path]) -> AsyncIterator[Sent]:
+def send(peer: Peer, paths: Sequence[Path]) -> AsyncIterator[Sent]:
     """C-STORE of files, as they are, in as many associations as their kinds need.
 
     Raises PeerError when the peer cannot be had. A file that breaks the association fails alone.
     """
+    require(Permission.STUDY_EXPORT)
+    return _send(peer, paths)
+
+
+def find(peer: Peer, model: InformationModel, identifier: Dataset) -> AsyncGenerator[Dataset, None]:
+    """C-FIND: the matches. Raises PeerError when the peer ends with a failure."""
+    require(Permission.STUDY_SEARCH)
+    return _find(peer, model, identifier)
+
+
+def move(peer: Peer, model: InformationModel, identifier: Dataset, destination: str) -> AsyncIterator[CommandSet]:
+    """C-MOVE: the responses with their counts; the last is final. Raises PeerError when it is a failure."""
+    require(Permission.STUDY_EXPORT)
+    return _move(peer, model, identifier, destination)
+
+
+def get(
+    peer: Peer, model: InformationModel, identifier: Dataset, open_file: Callable[[str], Path]
+) -> AsyncIterator[CommandSet]:
+    """C-GET: objects go to the files that `open_file` names by SOP Instance UID; yields the responses.
+
+    Raises PeerError when the peer ends with a failure.
+    """
+    require(Permission.STUDY_EXPORT)
+    return _get(peer, model, identifier, open_file)
+
+
+async def _send(peer: Peer, paths: Sequence[Path]) -> AsyncIterator[Sent]:
     files: list[_File] = []
     for path in paths:
         try:
@@ -110,9 +143,8 @@ async def send(peer: Peer, paths: Sequence[Path]) -> AsyncIterator[Sent]:
             yield sent
 
 
-async def find(peer: Peer, model: InformationModel, identifier: Dataset) -> AsyncGenerator[Dataset, None]:
-    """C-FIND: the matches. Raises PeerError when the peer ends with a failure."""
-    sop_class = _FIND[model]
+async def _find(peer: Peer, model: InformationModel, identifier: Dataset) -> AsyncGenerator[Dataset, None]:
+    sop_class = _FIND_CLASSES[model]
     async with _associate(peer, [ProposedContext(sop_class, _UNCOMPRESSED)]) as association:
         syntax = association.context_of(sop_class).transfer_syntax
         async for response in association.find(sop_class, _encode(identifier, syntax)):
@@ -122,9 +154,10 @@ async def find(peer: Peer, model: InformationModel, identifier: Dataset) -> Asyn
                 _require_success(response, "C-FIND")
 
 
-async def move(peer: Peer, model: InformationModel, identifier: Dataset, destination: str) -> AsyncIterator[CommandSet]:
-    """C-MOVE: the responses with their counts; the last is final. Raises PeerError when it is a failure."""
-    sop_class = _MOVE[model]
+async def _move(
+    peer: Peer, model: InformationModel, identifier: Dataset, destination: str
+) -> AsyncIterator[CommandSet]:
+    sop_class = _MOVE_CLASSES[model]
     async with _associate(peer, [ProposedContext(sop_class, _UNCOMPRESSED)]) as association:
         syntax = association.context_of(sop_class).transfer_syntax
         async for response in association.move(sop_class, _encode(identifier, syntax), AETitle(destination)):
@@ -133,14 +166,10 @@ async def move(peer: Peer, model: InformationModel, identifier: Dataset, destina
                 _require_success(response, "C-MOVE")
 
 
-async def get(
+async def _get(
     peer: Peer, model: InformationModel, identifier: Dataset, open_file: Callable[[str], Path]
 ) -> AsyncIterator[CommandSet]:
-    """C-GET: objects go to the files that `open_file` names by SOP Instance UID; yields the responses.
-
-    Raises PeerError when the peer ends with a failure.
-    """
-    sop_class = _GET[model]
+    sop_class = _GET_CLASSES[model]
     contexts = [ProposedContext(sop_class, _UNCOMPRESSED)]
     contexts += [ProposedContext(uid, GET_TRANSFER_SYNTAXES, as_scu=False, as_scp=True) for uid in GET_SOP_CLASSES]
     async with _associate(peer, contexts) as association:

@@ -17,6 +17,7 @@ from fileroom.archive.correct import refresh_index
 from fileroom.archive.filing import Filed, ReadObject, read_stored_object, settle_filing
 from fileroom.archive.services import Archive
 from fileroom.archive.store_identity import adopt_store
+from fileroom.core.access import Permission, require
 from fileroom.core.errors import InvalidObjectError, NotFoundError, StorageError
 from fileroom.index.upkeep import corrected_studies, count_filed_objects, doomed_keys, forget_index
 from fileroom.index.write import WriteOutcome
@@ -64,7 +65,11 @@ Progress = Callable[[int, int], None]
 
 
 async def rebuild(archive: Archive, *, progress: Progress | None = None) -> RebuildReport:
-    """Empty the index and make it anew from the store. Raises StorageError, DatabaseError; it can be run again then."""
+    """Empty the index and make it anew from the store.
+
+    Raises NotAllowedError, StorageError, DatabaseError; it can be run again then.
+    """
+    require(Permission.SYSTEM_MANAGE)
     doomed = await doomed_keys(archive.pool)
     found = [stored async for stored in archive.store.objects(OBJECTS_PREFIX) if stored.key not in doomed]
     if not found and await count_filed_objects(archive.pool):

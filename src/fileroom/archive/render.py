@@ -16,6 +16,7 @@ from fileroom.archive import retrieve
 from fileroom.archive.random_access import open_reader
 from fileroom.archive.retrieve import StoredInstance
 from fileroom.archive.services import Archive
+from fileroom.core.access import Permission, require
 from fileroom.core.limits import FILMS_MAX
 from fileroom.pixels import render as pixels_render
 from fileroom.pixels.frames import frame_table
@@ -40,13 +41,15 @@ class Renderer:
         """The asked frames as one file; several only as `image/gif` and `video/mp4`.
 
         Raises NotFoundError for a lost file or a frame that is not there, UnsupportedError for unknown media types,
-        InvalidRequestError, InvalidObjectError, TooLargeError, StorageError.
+        InvalidRequestError, InvalidObjectError, TooLargeError, NotAllowedError, StorageError.
         """
+        require(Permission.STUDY_VIEW)
         turns = self._film_turns if request.media_type in MOVING else self._turns
         return await self._with_source(instance, turns, lambda source: pixels_render.render_source(source, request))
 
     async def thumbnail(self, instance: StoredInstance, side_px: int, media_type: str) -> bytes:
         """The middle frame, at most `side_px` wide and high. Raises as `render` does."""
+        require(Permission.STUDY_VIEW)
 
         def make(source: PixelSource) -> bytes:
             return pixels_render.thumbnail(source, side_px, media_type=media_type)
@@ -54,7 +57,8 @@ class Renderer:
         return await self._with_source(instance, self._turns, make)
 
     async def count_frames(self, instance: StoredInstance) -> int:
-        """How many frames can be rendered. Raises NotFoundError when the object has no pixels."""
+        """How many frames can be rendered. Raises NotFoundError when the object has no pixels, NotAllowedError."""
+        require(Permission.STUDY_VIEW)
         return await self._with_source(instance, self._turns, lambda source: frame_table(source).count)
 
     async def _with_source(

@@ -3,6 +3,10 @@
 Stored bytes are never changed. Corrections are laid over the header when it leaves; pixels pass untouched, unless the
 caller asks for a transfer syntax in which they are encoded otherwise. Everything streams: an object of 2 GB costs a few
 megabytes of memory.
+
+Finding asks for a permission and keeps to the row scope of whoever acts; a `StoredInstance` that was found may then be
+opened with the permission alone. STUDY_VIEW is what most need; `permission` names another where copies are taken away
+(STUDY_EXPORT) or only attributes are looked at (STUDY_SEARCH).
 """
 
 from __future__ import annotations
@@ -24,6 +28,7 @@ from fileroom.archive.outgoing import SAME_VALUES, chain, deflate, recode, turn_
 from fileroom.archive.services import Archive
 from fileroom.archive.split import SplitObject, read_exactly, split_object
 from fileroom.archive.transcoding import transcode_object
+from fileroom.core.access import Permission, require
 from fileroom.core.errors import NotFoundError, StorageError
 from fileroom.core.limits import MIB, OBJECT_MEMORY_BYTES_MAX
 from fileroom.dicom import uids, walk
@@ -35,6 +40,7 @@ from fileroom.dicom.part10 import build_file_meta
 from fileroom.dicom.walk import Encoding, RanOutError
 from fileroom.index import stored
 from fileroom.index.stored import Selection, StoredInstance
+from fileroom.index.visibility import visibility_of
 
 __all__ = ["EncodedHeader", "FileRange", "OpenedObject", "Selection", "StoredInstance", "find_instances"]
 
@@ -83,21 +89,26 @@ class EncodedHeader:
     behind: bytes = b""
 
 
-def find_instances(archive: Archive, selection: Selection) -> AsyncIterator[StoredInstance]:
-    """The selected instances, streamed, by study, series number and instance number. Raises DatabaseError.
+def find_instances(
+    archive: Archive, selection: Selection, *, permission: Permission = Permission.STUDY_VIEW
+) -> AsyncIterator[StoredInstance]:
+    """The selected instances, streamed, by study, series number and instance number.
 
-    They are looked up series by series, so the caller may take its time between two of them.
+    They are looked up series by series, so the caller may take its time between two of them. Raises NotAllowedError at
+    once, DatabaseError.
     """
-    return stored.stream_instances(archive.pool, selection)
+    return stored.stream_instances(archive.pool, selection, visibility_of(require(permission)))
 
 
-async def list_instances(archive: Archive, selection: Selection) -> list[StoredInstance]:
-    """`find_instances` in a list (about 500 bytes for each). Raises DatabaseError."""
-    return await stored.list_instances(archive.pool, selection)
+async def list_instances(
+    archive: Archive, selection: Selection, *, permission: Permission = Permission.STUDY_VIEW
+) -> list[StoredInstance]:
+    """`find_instances` in a list (about 500 bytes for each). Raises NotAllowedError, DatabaseError."""
+    return await stored.list_instances(archive.pool, selection, visibility_of(require(permission)))
 
 
 async def get_instance(archive: Archive, study_uid: str, series_uid: str, sop_uid: str) -> StoredInstance:
-    """One instance by its three UIDs. Raises NotFoundError, which says what of it exists; DatabaseError."""
+    """One instance by its three UIDs. Raises NotFoundError, which says what of it exists; NotAllowedError, DatabaseError."""
     found = await list_instances(archive, Selection(sop_uids=(sop_uid,)))
     for instance in found:
         if instance.study_instance_uid == study_uid and instance.series_instance_uid == series_uid:
@@ -111,15 +122,21 @@ async def get_instance(archive: Archive, study_uid: str, series_uid: str, sop_ui
 
 
 async def open_object(
-    archive: Archive, instance: StoredInstance, transfer_syntax: str | None = None, *, part10: bool
+    archive: Archive,
+    instance: StoredInstance,
+    transfer_syntax: str | None = None,
+    *,
+    part10: bool,
+    permission: Permission = Permission.STUDY_VIEW,
 ) -> OpenedObject:
     """The object as it leaves: with `part10` as a file (preamble and file meta), else its bare data set.
 
     `transfer_syntax` None or the stored one: the stored pixels untouched. Another one: re-encoded, frame by frame. Between
     Implicit and Explicit VR only the header changes, and from big endian only the order of bytes; pixels are not looked at.
     Raises NotFoundError when the object's file is lost, UnsupportedError when it cannot be had in `transfer_syntax`,
-    InvalidObjectError when its pixels cannot be decoded, StorageError.
+    InvalidObjectError when its pixels cannot be decoded, NotAllowedError, StorageError.
     """
+    require(permission)
     stored_syntax = instance.transfer_syntax_uid
     syntax = transfer_syntax or stored_syntax
     if syntax == stored_syntax and not instance.corrections:
@@ -143,7 +160,7 @@ async def read_small(archive: Archive, instance: StoredInstance, opened: OpenedO
 async def read_header(archive: Archive, instance: StoredInstance) -> Dataset:
     """The data set without Pixel Data and without binary values above HEADER_VALUE_BYTES_MAX, corrections applied.
 
-    Raises NotFoundError when the object's file is lost, InvalidObjectError, StorageError.
+    Raises NotFoundError when the object's file is lost, InvalidObjectError, NotAllowedError, StorageError.
     """
     header = await read_header_bytes(archive, instance)
     return await asyncio.to_thread(_to_dataset, header)
@@ -156,11 +173,18 @@ async def read_pixel_header(archive: Archive, instance: StoredInstance) -> tuple
     return await asyncio.to_thread(_to_dataset, header), keyword_for_tag(place.tag if place else PIXEL_DATA)
 
 
-async def read_header_bytes(archive: Archive, instance: StoredInstance, *, behind: bool = False) -> EncodedHeader:
+async def read_header_bytes(
+    archive: Archive,
+    instance: StoredInstance,
+    *,
+    behind: bool = False,
+    permission: Permission = Permission.STUDY_VIEW,
+) -> EncodedHeader:
     """The elements before Pixel Data as they leave, corrections laid over; with `behind`, those behind it as well.
 
     Raises as `read_header` does.
     """
+    require(permission)
     split = await split_object(archive, instance)
     scanned = split.scanned
     found = await read_behind(archive, instance, split) if behind and scanned.pixel_data else b""

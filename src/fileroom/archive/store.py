@@ -19,6 +19,7 @@ import structlog
 
 from fileroom.archive.examine import Claim, Examination, MismatchError
 from fileroom.archive.services import Archive
+from fileroom.core.access import Permission, require
 from fileroom.core.errors import DatabaseError, InvalidObjectError, NotFoundError
 from fileroom.db.pool import Pool
 from fileroom.dicom import uids
@@ -63,18 +64,27 @@ class StoreOutcome:
 
 
 def begin(archive: Archive, claim: Claim) -> IncomingObject:
-    """Start to receive an object. Raises InvalidObjectError when already the claim cannot be kept."""
+    """Start to receive an object. Raises InvalidObjectError when already the claim cannot be kept, NotAllowedError.
+
+    Whoever acts now has brought it in, however long it takes and in whichever task it ends.
+    """
+    access = require(Permission.STUDY_STORE)
     known = uids.is_storage_sop_class(claim.sop_class_uid)
     if not known and not archive.settings.accept_unknown_sop_classes:
         raise InvalidObjectError(
             f"SOP class {claim.sop_class_uid[:64]} is not a storage SOP class of the standard, and unknown ones are not "
             "accepted (setting accept_unknown_sop_classes)."
         )
-    return IncomingObject(archive, claim)
+    return IncomingObject(archive, claim, access.uploader)
 
 
 async def refuse(archive: Archive, claim: Claim, error: InvalidObjectError) -> None:
-    """Record that an object was not kept and why."""
+    """Record that an object was not kept and why. Raises NotAllowedError."""
+    require(Permission.STUDY_STORE)
+    await _refuse(archive, claim, error)
+
+
+async def _refuse(archive: Archive, claim: Claim, error: InvalidObjectError) -> None:
     await record_refusal(
         archive.pool,
         sop_instance_uid=claim.sop_instance_uid,
@@ -90,9 +100,10 @@ async def refuse(archive: Archive, claim: Claim, error: InvalidObjectError) -> N
 class IncomingObject:
     """One object while its bytes arrive. Not to be used again after `finish` or `abort`."""
 
-    def __init__(self, archive: Archive, claim: Claim) -> None:
+    def __init__(self, archive: Archive, claim: Claim, brought_by: str) -> None:
         self._archive = archive
         self._claim = claim
+        self._brought_by = brought_by
         self._examination = Examination(claim)
         meta = build_file_meta(
             claim.sop_class_uid,
@@ -145,7 +156,7 @@ class IncomingObject:
 
     async def refuse(self, error: InvalidObjectError) -> None:
         """Record that the object was not kept and why."""
-        await refuse(self._archive, self._claim, error)
+        await _refuse(self._archive, self._claim, error)
 
     def _row(self) -> tuple[InstanceRow, StoredFacts]:
         examined = self._examination.conclude()
@@ -161,6 +172,7 @@ class IncomingObject:
             digest=examined.digest,
             received_by=claim.received_by,
             sender=claim.sender,
+            brought_by=self._brought_by,
         )
         return build_row(examined.header, facts, examined.study_instance_uid, examined.series_instance_uid), facts
 

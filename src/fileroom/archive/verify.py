@@ -20,6 +20,7 @@ from fileroom.archive.filing import FILE_META_BYTES_MAX, Filed, file_stored_obje
 from fileroom.archive.rebuild import OBJECTS_PREFIX
 from fileroom.archive.services import Archive
 from fileroom.archive.store_identity import require_own_store
+from fileroom.core.access import Permission, require
 from fileroom.core.errors import InvalidObjectError, NotFoundError, StorageError
 from fileroom.dicom.part10 import parse_file_meta
 from fileroom.index.upkeep import (
@@ -84,8 +85,9 @@ async def verify(
 ) -> VerifyReport:
     """Compare rows with objects below `prefixes`, both ways.
 
-    Raises StorageError (also when the store is not the one that the rows speak of), DatabaseError.
+    Raises NotAllowedError, StorageError (also when the store is not the one that the rows speak of), DatabaseError.
     """
+    require(Permission.SYSTEM_MANAGE if repair else Permission.SYSTEM_READ)
     report = VerifyReport()
     total = await count_filed_objects(archive.pool) + await count_kept_aside(archive.pool) if progress else 0
     await require_own_store(archive)
@@ -113,6 +115,7 @@ def _note(report: VerifyReport, finding: Finding) -> None:
 
 async def recover(archive: Archive) -> VerifyReport:
     """After a start: sweep unfinished writes, and put right what a crash of the last days may have left."""
+    require(Permission.SYSTEM_MANAGE)
     now = archive.now()
     await archive.store.sweep(now - dt.timedelta(seconds=ARRIVING_FOR_S))
     days = (now - dt.timedelta(days=back) for back in range(RECENT_DAYS))

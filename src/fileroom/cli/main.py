@@ -56,16 +56,16 @@ def main() -> None:
         app()
     except RequestError as error:
         _fail(error, 2)
-    except (FileroomError, *_database_errors()) as error:
+    except _failures() as error:
         _fail(error, 1)
     except KeyboardInterrupt:
         sys.exit(130)
 
 
-def _database_errors() -> tuple[type[Exception], ...]:
-    """What psycopg raises, if the command has loaded it; most commands that only ask a peer have not."""
+def _failures() -> tuple[type[Exception], ...]:
+    """Our own errors, and psycopg's if the command has loaded it; one that only asks a peer has not."""
     psycopg = sys.modules.get("psycopg")
-    return (psycopg.Error,) if psycopg else ()
+    return (FileroomError, psycopg.Error) if psycopg else (FileroomError,)
 
 
 def _fail(error: Exception, code: int) -> None:

@@ -40,6 +40,8 @@ class Permission(enum.StrEnum):
     """See associations and deliveries."""
     SYSTEM_READ = "system.read"
     """Dashboard, storage, queues, metrics."""
+    SYSTEM_MANAGE = "system.manage"
+    """Upkeep: verify and repair, make the index anew, background work."""
     SETTINGS_READ = "settings.read"
     SETTINGS_MANAGE = "settings.manage"
     USER_MANAGE = "user.manage"
@@ -51,14 +53,14 @@ class RowScope:
     """Which studies somebody may see: those that fit every list that is given (and, within a list, any entry)."""
 
     institutions: tuple[str, ...] = ()
-    """Institution Name (0008,0080) of a series, without regard to case."""
+    """Institution Name (0008,0080) of a series, without regard to case or to blanks around and between words."""
     modalities: tuple[str, ...] = ()
     """Modality (0008,0060) of a series."""
     referring_physicians: tuple[str, ...] = ()
     """Referring Physician's Name (0008,0090), in the normal form of names."""
     patient_ids: tuple[str, ...] = ()
     own_uploads: bool = False
-    """Only what the person has brought in."""
+    """Only studies that the person has brought in: whose first object came from them (`Access.uploader`)."""
 
     @property
     def is_everything(self) -> bool:
@@ -90,6 +92,16 @@ class Access:
     address: str = ""
     """Where the request came from, for the audit trail."""
     account_id: int | None = None
+
+    @property
+    def uploader(self) -> str:
+        """Whose own uploads are theirs: an account's, whatever it is called by then, a token's, a node's; empty: nobody's.
+
+        What Fileroom itself brings in (an import on the server) belongs to nobody.
+        """
+        if self.account_id is not None:
+            return f"account:{self.account_id}"
+        return f"{self.kind.value}:{self.name}" if self.kind in (ActorKind.TOKEN, ActorKind.NODE) else ""
 
     def allows(self, permission: Permission) -> bool:
         """Whether it is permitted."""

@@ -84,6 +84,11 @@ def normalize_name_pattern(text: str) -> str:
     return "=".join(_TRAILING_PARTS.sub("^*", group) for group in normalize_name(text).split("="))
 
 
+def fold_text(text: str) -> str:
+    """Text for comparing without regard to case and to blanks around and between words."""
+    return " ".join(text.casefold().split())
+
+
 def normalize_date(text: str) -> str | None:
     """DA as YYYYMMDD; None when it is no day of the calendar."""
     digits = text.strip()

@@ -47,6 +47,8 @@ class Attribute:
     level: Level
     kind: Kind
     searchable: bool = False
+    folded: bool = False
+    """A text with its folded form in a column beside it, for row scopes."""
 
     @cached_property
     def tag(self) -> int:
@@ -148,7 +150,7 @@ ATTRIBUTES: Final[tuple[Attribute, ...]] = (
     Attribute("PerformingPhysicianName", _E, _NAME),
     Attribute("OperatorsName", _E, _NAME),
     Attribute("StationName", _E, _TEXT),
-    Attribute("InstitutionName", _E, _TEXT),
+    Attribute("InstitutionName", _E, _TEXT, folded=True),
     Attribute("InstitutionalDepartmentName", _E, _TEXT),
     Attribute("Manufacturer", _E, _TEXT),
     Attribute("ManufacturerModelName", _E, _TEXT),
@@ -215,11 +217,13 @@ def columns_at(level: Level) -> tuple[tuple[str, str], ...]:
         columns.append((attribute.column, attribute.sql_type))
         if attribute.kind is Kind.NAME:
             columns += [(name_key_column(attribute), "text"), (other_name_keys_column(attribute), "text")]
+        elif attribute.folded:
+            columns.append((name_key_column(attribute), "text"))
     return tuple(columns)
 
 
 def name_key_column(attribute: Attribute) -> str:
-    """Column of the first component group's normal form."""
+    """Column of the first component group's normal form; of a folded text, of its folded form."""
     return attribute.column + "_key"
 
 

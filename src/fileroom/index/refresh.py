@@ -64,8 +64,10 @@ async def refresh_study(connection: AsyncConnection[Any], study: int, series: Se
     await connection.execute(
         b"""UPDATE study SET modalities = coalesce((SELECT array_agg(modality ORDER BY first) FROM (
                 SELECT e.modality, min(e.id) AS first FROM series e
-                WHERE e.study = %s AND e.modality IS NOT NULL GROUP BY e.modality) m), '{}') WHERE id = %s""",
-        (study, study),
+                WHERE e.study = %s AND e.modality IS NOT NULL GROUP BY e.modality) m), '{}'),
+                institutions = array(SELECT DISTINCT e.institution_name_key FROM series e
+                WHERE e.study = %s AND e.institution_name_key IS NOT NULL) WHERE id = %s""",
+        (study, study, study),
     )
     await _move_to_patient(connection, study, first)
 

@@ -20,6 +20,7 @@ from fileroom.dicom.charset import clean, decode_text
 from fileroom.dicom.header_scan import ScannedHeader
 from fileroom.dicom.json_model import items_to_json
 from fileroom.dicom.matching import normalize_date, normalize_name, normalize_time
+from fileroom.dicom.normal_forms import fold_text
 from fileroom.dicom.query import Level
 from fileroom.index.attributes import ATTRIBUTES, BY_KEYWORD, Attribute, Kind, name_key_column, other_name_keys_column
 from fileroom.index.write import InstanceRow
@@ -54,6 +55,8 @@ class StoredFacts:
     sender: str
     received_at: dt.datetime | None = None
     """None: now, by the database's clock."""
+    brought_by: str = ""
+    """Whose own upload a study is that begins with this object (`core.access.Access.uploader`)."""
 
 
 def build_row(
@@ -76,10 +79,8 @@ def build_row(
         sender=facts.sender,
         received_at=facts.received_at,
     )
-    identity = patient_identity_of(header, study_instance_uid)
-    return InstanceRow(
-        study_instance_uid, series_instance_uid, facts.sop_instance_uid, orjson.dumps({"identity": identity, **entry})
-    )
+    whole = {"identity": patient_identity_of(header, study_instance_uid), "brought_by": facts.brought_by, **entry}
+    return InstanceRow(study_instance_uid, series_instance_uid, facts.sop_instance_uid, orjson.dumps(whole))
 
 
 def attribute_columns(header: ScannedHeader) -> Entry:
@@ -168,6 +169,18 @@ def _put_text(columns: dict[str, object], header: ScannedHeader, attribute: Attr
     columns[attribute.column] = text
 
 
+def _put_folded(columns: dict[str, object], header: ScannedHeader, attribute: Attribute, raw: bytes) -> None:
+    _put_text(columns, header, attribute, raw)
+    text = columns[attribute.column]
+    if text:
+        columns[name_key_column(attribute)] = folded(str(text))
+
+
+def folded(text: str) -> str:
+    """As the columns of folded texts hold it, which an index must be able to take."""
+    return fold_text(text)[:SEARCHED_TEXT_CHARS_MAX]
+
+
 def _put_name(columns: dict[str, object], header: ScannedHeader, attribute: Attribute, raw: bytes) -> None:
     text = _text(header, attribute, raw)
     columns[attribute.column] = text
@@ -226,5 +239,7 @@ _PUT_BY_KIND: Final[dict[Kind, _Put]] = {
     Kind.SEQUENCE: _put_sequence,
 }
 _PLANS: Final = {
-    a.tag: _Plan(a, _LEVEL_NAMES[a.level], _PUT_BY_KIND[a.kind]) for a in ATTRIBUTES if a.kind is not Kind.COMPUTED
+    a.tag: _Plan(a, _LEVEL_NAMES[a.level], _put_folded if a.folded else _PUT_BY_KIND[a.kind])
+    for a in ATTRIBUTES
+    if a.kind is not Kind.COMPUTED
 }

@@ -2,6 +2,7 @@
 
 Statements are put together from the attribute table's own column names and placeholders; what a caller asks for is only
 ever a parameter. Keys above the asked level join, keys below it become EXISTS (relational queries, PS3.4 C.4.1.2.2.1).
+A row scope (`index.visibility`) is one more condition on the study, and on the studies that are counted.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from fileroom.core.limits import QUERY_ROWS_MAX, QUERY_ROWS_PER_FETCH
 from fileroom.dicom.query import Key, Level, Query
 from fileroom.index.attributes import ATTRIBUTES, BY_TAG, Attribute, Kind
 from fileroom.index.conditions import Condition, attribute_condition, combined_datetime_condition
+from fileroom.index.visibility import Visibility, study_is_visible
 
 IndexValue = str | int | list[Any] | None
 """Text, a number, the values of a multi-valued computed attribute, or the DICOM JSON items of a sequence."""
@@ -83,12 +85,13 @@ _COMPUTED: Final = {
     "AvailableTransferSyntaxUID": "i.transfer_syntax_uid",
 }
 _PATIENT_COUNTS: Final = {
-    "NumberOfPatientRelatedStudies": "(SELECT count(*) FROM study x WHERE x.patient = {patient})",
+    "NumberOfPatientRelatedStudies": "(SELECT count(*) FROM study x WHERE x.patient = {patient}{visible})",
     "NumberOfPatientRelatedSeries": (
-        "(SELECT count(*) FROM series y JOIN study x ON x.id = y.study WHERE x.patient = {patient})"
+        "(SELECT count(*) FROM series y JOIN study x ON x.id = y.study WHERE x.patient = {patient}{visible})"
     ),
     "NumberOfPatientRelatedInstances": (
-        "(SELECT sum(y.instance_count)::bigint FROM series y JOIN study x ON x.id = y.study WHERE x.patient = {patient})"
+        "(SELECT sum(y.instance_count)::bigint FROM series y JOIN study x ON x.id = y.study "
+        "WHERE x.patient = {patient}{visible})"
     ),
 }
 _COMPUTED_LEVELS: Final = {
@@ -98,13 +101,15 @@ _COMPUTED_LEVELS: Final = {
 }
 
 
-async def search(connection: AsyncConnection[Any], query: Query) -> AsyncGenerator[Answer, None]:
-    """The answers to `query`, streamed. Ends after QUERY_ROWS_MAX at the latest.
+async def search(
+    connection: AsyncConnection[Any], query: Query, visibility: Visibility
+) -> AsyncGenerator[Answer, None]:
+    """The answers to `query` that may be seen, streamed. Ends after QUERY_ROWS_MAX at the latest.
 
     Raises InvalidRequestError for values that cannot be meant, DatabaseError. Closing the iterator early cancels the
     statement in the database.
     """
-    statement = build_statement(query)
+    statement = build_statement(query, visibility)
     try:
         async with connection.cursor(row_factory=tuple_row) as cursor:
             text = statement.text.encode()
@@ -127,11 +132,12 @@ async def search(connection: AsyncConnection[Any], query: Query) -> AsyncGenerat
         raise DatabaseError(f"The database could not answer the search: {type(error).__name__}. Try again.") from error
 
 
-def build_statement(query: Query) -> Statement:
+def build_statement(query: Query, visibility: Visibility) -> Statement:
     """The one statement that answers `query`."""
     attributes = _returned(query)
-    columns = ", ".join([_IDENTITY[query.level], *(_expression(attribute, query.level) for attribute in attributes)])
-    condition = _where(query)
+    expressions = [_counted(attribute, query.level, visibility) for attribute in attributes]
+    columns = ", ".join([_IDENTITY[query.level], *(expression.text for expression in expressions)])
+    condition = _where(query, visibility)
     chosen = f"FROM {_FROM[query.level]}"
     if condition.text:
         chosen += f" WHERE {condition.text}"
@@ -145,7 +151,8 @@ def build_statement(query: Query) -> Statement:
         text = f"SELECT {columns} FROM ({keys}) AS page {_FROM_PAGE[query.level]}{order}"
     else:
         text = f"SELECT {columns} {chosen}"
-    return Statement(text, condition.parameters, attributes)
+    counted = tuple(parameter for expression in expressions for parameter in expression.parameters)
+    return Statement(text, counted + condition.parameters, attributes)
 
 
 def can_match(tag: int) -> bool:
@@ -160,14 +167,21 @@ def _returned(query: Query) -> tuple[Attribute, ...]:
     else:
         tags = dict.fromkeys(path[0] for path in query.return_tags)
         wanted = [BY_TAG[tag] for tag in tags if tag in BY_TAG and BY_TAG[tag].level <= query.level]
-    return tuple(a for a in wanted if _expression(a, query.level))
+    return tuple(wanted)
+
+
+def _counted(attribute: Attribute, level: Level, visibility: Visibility) -> Condition:
+    """SQL of an attribute in the columns of a statement at `level`, and its parameters. Only what is seen is counted."""
+    if attribute.keyword not in _PATIENT_COUNTS:
+        return Condition(_expression(attribute, level))
+    patient = "p.id" if level is Level.PATIENT else "s.patient"
+    visible = study_is_visible(visibility, "x")
+    text = f" AND {visible.text}" if visible.text else ""
+    return Condition(_PATIENT_COUNTS[attribute.keyword].format(patient=patient, visible=text), visible.parameters)
 
 
 def _expression(attribute: Attribute, level: Level) -> str:
-    """SQL of an attribute in a statement at `level`; empty where it has none there."""
-    if attribute.keyword in _PATIENT_COUNTS:
-        patient = "p.id" if level is Level.PATIENT else "s.patient"
-        return _PATIENT_COUNTS[attribute.keyword].format(patient=patient)
+    """SQL of an attribute that needs no parameters, in a statement at `level`."""
     if attribute.kind is Kind.COMPUTED:
         return _COMPUTED[attribute.keyword]
     return f"{_alias(attribute, level)}.{attribute.column}"
@@ -180,7 +194,7 @@ def _alias(attribute: Attribute, level: Level) -> str:
     return ALIASES[attribute.level]
 
 
-def _where(query: Query) -> Condition:
+def _where(query: Query, visibility: Visibility) -> Condition:
     here: list[Condition] = []
     below: list[tuple[Level, Key, Attribute]] = []
     keys = query.keys
@@ -197,8 +211,12 @@ def _where(query: Query) -> Condition:
             below.append((level, key, attribute))
         else:
             here.append(_key_condition(attribute, key, query))
-    if below:
-        here.append(_exists_below(query, below))
+    visible = study_is_visible(visibility)
+    if query.level is not Level.PATIENT:
+        here.append(visible)
+        visible = Condition()
+    if below or visible.text:
+        here.append(_exists_below(query, below, visible))
     return Condition.all_of(here)
 
 
@@ -209,9 +227,9 @@ def _key_condition(attribute: Attribute, key: Key, query: Query, level: Level | 
     return attribute_condition(attribute, _expression(attribute, at), key.matching, fuzzy=query.fuzzy_names)
 
 
-def _exists_below(query: Query, below: list[tuple[Level, Key, Attribute]]) -> Condition:
-    """One row further down satisfies all the keys further down."""
-    deepest = max(level for level, _, _ in below)
+def _exists_below(query: Query, below: list[tuple[Level, Key, Attribute]], visible: Condition) -> Condition:
+    """One row further down satisfies all the keys further down; for a patient, in a study that is visible."""
+    deepest = max((level for level, _, _ in below), default=Level.STUDY)
     steps = [level for level in Level if query.level < level <= deepest]
     first = steps[0]
     tables = f"{_TABLES[first]} {ALIASES[first]}"
@@ -219,8 +237,9 @@ def _exists_below(query: Query, below: list[tuple[Level, Key, Attribute]]) -> Co
         above = Level(level - 1)
         tables += f" JOIN {_TABLES[level]} {ALIASES[level]} ON {ALIASES[level]}.{_TABLES[above]} = {ALIASES[above]}.id"
     link = f"{ALIASES[first]}.{_TABLES[query.level]} = {ALIASES[query.level]}.id"
-    inner = Condition.all_of([_key_condition(attribute, key, query, level) for level, key, attribute in below])
-    return Condition(f"EXISTS (SELECT 1 FROM {tables} WHERE {link} AND {inner.text})", inner.parameters)
+    conditions = [_key_condition(attribute, key, query, level) for level, key, attribute in below]
+    inner = Condition.all_of([Condition(link), *conditions, visible])
+    return Condition(f"EXISTS (SELECT 1 FROM {tables} WHERE {inner.text})", inner.parameters)
 
 
 def _answer(row: tuple[Any, ...], attributes: tuple[Attribute, ...]) -> Answer:

@@ -14,6 +14,7 @@ from psycopg import AsyncConnection
 from psycopg.rows import class_row
 
 from fileroom.db.pool import Pool
+from fileroom.index.visibility import Visibility, study_is_visible
 
 _LOCK_CLASS = 0x5345  # "SE": the first half of our advisory locks, so that they meet no others
 
@@ -31,17 +32,18 @@ class SeriesRow:
     document_key: str | None
 
 
-async def series_of_study(pool: Pool, study_uid: str, series_uid: str | None = None) -> list[SeriesRow]:
-    """The series of a study by number; only one of them with `series_uid`."""
+async def series_of_study(
+    pool: Pool, study_uid: str, series_uid: str | None, visibility: Visibility
+) -> list[SeriesRow]:
+    """The series of a study by number; only one of them with `series_uid`. None of a study that may not be seen."""
+    visible = study_is_visible(visibility)
+    text = f"""SELECT e.id, s.study_instance_uid, e.series_instance_uid, e.instance_count, e.changed_at, e.documented,
+                      e.document_key
+               FROM series e JOIN study s ON s.id = e.study
+               WHERE s.study_instance_uid = %s AND (%s::text IS NULL OR e.series_instance_uid = %s)
+               AND {visible.text or "true"} ORDER BY e.series_number, e.id"""
     async with pool.connection() as connection, connection.cursor(row_factory=class_row(SeriesRow)) as cursor:
-        await cursor.execute(
-            b"""SELECT e.id, s.study_instance_uid, e.series_instance_uid, e.instance_count, e.changed_at, e.documented,
-                       e.document_key
-                FROM series e JOIN study s ON s.id = e.study
-                WHERE s.study_instance_uid = %s AND (%s::text IS NULL OR e.series_instance_uid = %s)
-                ORDER BY e.series_number, e.id""",
-            (study_uid, series_uid, series_uid),
-        )
+        await cursor.execute(text.encode(), (study_uid, series_uid, series_uid, *visible.parameters))
         return await cursor.fetchall()
 
 

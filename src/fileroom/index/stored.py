@@ -1,6 +1,7 @@
 """Which stored objects a retrieval means: rows of instances with all that is needed to send them.
 
-An object's corrections come with its row, read in the same statement, so that what is sent never mixes two states.
+An object's corrections come with its row, read in the same statement, so that what is sent never mixes two states. What
+the one who asks may not see is not found (`index.visibility`).
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from psycopg.types.json import Jsonb
 from fileroom.core.errors import DatabaseError
 from fileroom.db.pool import Pool
 from fileroom.dicom.correction import AttributeCorrection
+from fileroom.index.visibility import Visibility, study_is_visible
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,38 +88,43 @@ _REPEATED: Final = frozenset({0, 1, 3, 4, 13})
 _CORRECTIONS_COLUMN: Final = 14
 
 
-async def stream_instances(pool: Pool, selection: Selection) -> AsyncIterator[StoredInstance]:
+async def stream_instances(pool: Pool, selection: Selection, visibility: Visibility) -> AsyncIterator[StoredInstance]:
     """The selected instances by study, series number, instance number. Raises DatabaseError.
 
     They are read series by series, and no connection is held between two of them, however long the caller takes. An
     empty selection selects nothing.
     """
-    for row in await _list_series(pool, selection):
+    for row in await _list_series(pool, selection, visibility):
         try:
             async with pool.connection() as connection:
-                instances = await select_instances(connection, selection, series=row)
+                instances = await select_instances(connection, selection, visibility, series=row)
         except psycopg.Error as error:
             raise _failure(error) from error
         for instance in instances:
             yield instance
 
 
-async def list_instances(pool: Pool, selection: Selection) -> list[StoredInstance]:
+async def list_instances(pool: Pool, selection: Selection, visibility: Visibility) -> list[StoredInstance]:
     """`stream_instances` in one list; the connection is free again when it returns."""
     try:
         async with pool.connection() as connection:
-            return await select_instances(connection, selection)
+            return await select_instances(connection, selection, visibility)
     except psycopg.Error as error:
         raise _failure(error) from error
 
 
 async def select_instances(
-    connection: AsyncConnection[Any], selection: Selection, *, limit: int | None = None, series: int | None = None
+    connection: AsyncConnection[Any],
+    selection: Selection,
+    visibility: Visibility,
+    *,
+    limit: int | None = None,
+    series: int | None = None,
 ) -> list[StoredInstance]:
     """`list_instances` inside the transaction of `connection`; only the first `limit`, only of the row `series`."""
     if selection.is_empty:
         return []
-    condition, parameters = _condition(selection)
+    condition, parameters = _condition(selection, visibility)
     text = f"{_SELECT} WHERE {condition}"
     if series is not None:
         text, parameters = text + " AND e.id = %s", [*parameters, series]
@@ -138,6 +145,30 @@ async def select_representatives(connection: AsyncConnection[Any], study_uid: st
         return [(row[0], _stored_instance(row[1:])) for row in await cursor.fetchall()]
 
 
+async def has_visible_study(connection: AsyncConnection[Any], study_uid: str, visibility: Visibility) -> bool:
+    """Whether a study may be seen. Always, where everything may be: whether it exists is then found out elsewhere."""
+    visible = study_is_visible(visibility)
+    if not visible.text:
+        return True
+    text = f"SELECT EXISTS (SELECT 1 FROM study s WHERE s.study_instance_uid = %s AND {visible.text})"
+    cursor = await connection.execute(text.encode(), (study_uid, *visible.parameters))
+    row = await cursor.fetchone()
+    return bool(row and row[0])
+
+
+async def select_places(
+    connection: AsyncConnection[Any], sop_uids: Sequence[str], visibility: Visibility
+) -> dict[str, tuple[str, str, int]]:
+    """(SOP class, storage key, bytes) by SOP Instance UID of those instances that are here and may be seen."""
+    visible = study_is_visible(visibility)
+    tables = _FROM if visible.text else "FROM instance i"
+    text = f"""SELECT i.sop_instance_uid, i.sop_class_uid, i.storage_key, i.file_bytes {tables}
+               WHERE i.sop_instance_uid = ANY(%s) AND {visible.text or "true"}"""
+    async with connection.cursor(row_factory=tuple_row) as cursor:
+        await cursor.execute(text.encode(), (list(sop_uids), *visible.parameters))
+        return {row[0]: (row[1], row[2], row[3]) for row in await cursor.fetchall()}
+
+
 def write_correction(correction: AttributeCorrection) -> tuple[list[int], str, Jsonb | None]:
     """Path, VR and value of a correction as the table keeps them."""
     value = correction.value
@@ -155,11 +186,11 @@ def read_correction(path: list[int], vr: str, value: list[Any] | str | None) -> 
     return AttributeCorrection(tuple(path), vr, None if value is None else tuple(value))
 
 
-async def _list_series(pool: Pool, selection: Selection) -> list[int]:
+async def _list_series(pool: Pool, selection: Selection, visibility: Visibility) -> list[int]:
     """The rows of the series that have something of the selection, in the order of giving."""
     if selection.is_empty:
         return []
-    condition, parameters = _condition(selection)
+    condition, parameters = _condition(selection, visibility)
     text = f"SELECT e.id {_FROM} WHERE {condition} GROUP BY e.id, s.study_instance_uid ORDER BY {_SERIES_ORDER}"
     try:
         async with pool.connection() as connection, connection.cursor(row_factory=tuple_row) as cursor:
@@ -169,7 +200,7 @@ async def _list_series(pool: Pool, selection: Selection) -> list[int]:
         raise _failure(error) from error
 
 
-def _condition(selection: Selection) -> tuple[str, list[object]]:
+def _condition(selection: Selection, visibility: Visibility) -> tuple[str, list[object]]:
     conditions: list[str] = []
     parameters: list[object] = []
     for name, column in _CONDITIONS:
@@ -177,6 +208,10 @@ def _condition(selection: Selection) -> tuple[str, list[object]]:
         if values:
             conditions.append(f"{column} = ANY(%s)")
             parameters.append(list(values))
+    visible = study_is_visible(visibility)
+    if visible.text:
+        conditions.append(visible.text)
+        parameters += visible.parameters
     return " AND ".join(conditions), parameters
 
 

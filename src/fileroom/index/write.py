@@ -340,6 +340,7 @@ DECLARE
     the_study bigint;
     the_series bigint;
     modality text := entry->'series'->>'modality';
+    institution text := entry->'series'->>'institution_name_key';
 BEGIN
     SELECT id INTO the_study FROM study WHERE study_instance_uid = entry->'study'->>'study_instance_uid';
     IF the_study IS NULL THEN
@@ -347,8 +348,8 @@ BEGIN
             SELECT entry->>'identity', p.* FROM {_record("entry->'patient'", patient, "p")}
             ON CONFLICT (identity) DO NOTHING;
         SELECT id INTO STRICT the_patient FROM patient WHERE identity = entry->>'identity';
-        INSERT INTO study (patient, {_names(patient)}, {_names(study)})
-            SELECT the_patient, p.*, s.*
+        INSERT INTO study (patient, brought_by, {_names(patient)}, {_names(study)})
+            SELECT the_patient, coalesce(entry->>'brought_by', ''), p.*, s.*
             FROM {_record("entry->'patient'", patient, "p")}, {_record("entry->'study'", study, "s")}
             ON CONFLICT (study_instance_uid) DO NOTHING;
         SELECT id INTO STRICT the_study FROM study WHERE study_instance_uid = entry->'study'->>'study_instance_uid';
@@ -365,7 +366,9 @@ BEGIN
     -- A new series may know what the study's first one did not.
     UPDATE study SET {fill},
         modalities = CASE WHEN modality IS NULL OR modality = ANY(modalities) THEN modalities
-                          ELSE array_append(modalities, modality) END
+                          ELSE array_append(modalities, modality) END,
+        institutions = CASE WHEN institution IS NULL OR institution = ANY(institutions) THEN institutions
+                            ELSE array_append(institutions, institution) END
         FROM {_record("entry->'study'", study, "s")} WHERE study.id = the_study;
     RETURN the_series;
 END $$;

@@ -2,6 +2,9 @@
 
 C-ECHO  scp.echo        C-STORE  scp.store        C-FIND  scp.find
 C-GET, C-MOVE  scp.retrieve                       N-ACTION (Storage Commitment)  scp.commitment
+
+The association acts as a node. What comes from the network runs in asyncio's own context, in which nobody acts, so each
+request is served inside of `acting_as`, and the tasks that it starts take that with them.
 """
 
 from __future__ import annotations
@@ -12,8 +15,9 @@ from typing import Final
 
 import structlog
 
-from fileroom.admin.nodes import may_call
+from fileroom.admin.nodes import AccessOf, may_call, node_access
 from fileroom.archive.services import Archive
+from fileroom.core.access import NOBODY, acting_as
 from fileroom.core.errors import FileroomError
 from fileroom.dimse.command_set import CommandField, CommandSet, respond
 from fileroom.dimse.status import Status
@@ -45,10 +49,14 @@ SERVICES: Final[dict[CommandField, Service]] = {
 class PeerAssociation:
     """The handler of one association (`net.association_handler.AssociationHandler`)."""
 
-    def __init__(self, archive: Archive, peer: PeerAddress, port: AssociationPort) -> None:
+    def __init__(
+        self, archive: Archive, peer: PeerAddress, port: AssociationPort, access_of: AccessOf = node_access
+    ) -> None:
         self._archive = archive
         self._peer = peer
         self._port = port
+        self._access_of = access_of
+        self._access = NOBODY
         self._call: Call | None = None
 
     async def associate(self, request: AssociateRQ) -> AssociateAC | AssociateRJ:
@@ -73,11 +81,12 @@ class PeerAssociation:
             )
         else:
             self._call = Call.from_request(self._archive, self._port, request)
+            self._access = self._access_of(request.calling_aet, self._peer.host)
         return answer
 
     def open_store_sink(self, context: AcceptedContext, command: CommandSet) -> DataSink:
         """A C-STORE begins."""
-        return StoreSink(self._archive, self._port, context, command, self._established().calling_aet)
+        return StoreSink(self._archive, self._port, context, command, self._established().calling_aet, self._access)
 
     async def handle(self, operation: Operation) -> None:
         """Every other request."""
@@ -85,7 +94,8 @@ class PeerAssociation:
         if service is None:
             self._port.send_response(operation.context.id, respond(operation.command, Status.UNRECOGNIZED_OPERATION))
             return
-        await service(self._established(), operation)
+        with acting_as(self._access):
+            await service(self._established(), operation)
 
     def association_ended(self, end: AssociationEnd) -> None:
         """Nothing is held beyond the association; `net` has logged its end."""
@@ -101,7 +111,8 @@ class PeerAssociationFactory:
     """Makes the handler of each new connection."""
 
     archive: Archive
+    access_of: AccessOf = node_access
 
     def __call__(self, peer: PeerAddress, port: AssociationPort) -> PeerAssociation:
         """A handler for one connection."""
-        return PeerAssociation(self.archive, peer, port)
+        return PeerAssociation(self.archive, peer, port, self.access_of)

@@ -12,11 +12,19 @@ from typing import Final
 import structlog
 from pydicom.dataset import Dataset
 
-from fileroom.admin.nodes import find_node
+from fileroom.admin.nodes import AccessOf, find_node, node_access
 from fileroom.archive import commitment
 from fileroom.archive.commitment import CommitmentItem, CommitmentRequest, CommitmentResult
 from fileroom.archive.services import Archive
-from fileroom.core.errors import FileroomError, InvalidRequestError, NotFoundError, PeerError, PeerRefusedError
+from fileroom.core.access import acting_as
+from fileroom.core.errors import (
+    FileroomError,
+    InvalidRequestError,
+    NotAllowedError,
+    NotFoundError,
+    PeerError,
+    PeerRefusedError,
+)
 from fileroom.core.identifiers import UID, AETitle
 from fileroom.dicom import uids
 from fileroom.dicom.identifier import AnswerElement, decode_identifier, encode_answer
@@ -57,7 +65,8 @@ async def request_commitment(call: Call, operation: Operation) -> None:
         port.send_response(operation.context.id, answer)
         return
     except FileroomError as error:
-        answer = respond(command, Status.PROCESSING_FAILURE, error_comment=str(error))
+        status = Status.NOT_AUTHORIZED if isinstance(error, NotAllowedError) else Status.PROCESSING_FAILURE
+        answer = respond(command, status, error_comment=str(error))
         port.send_response(operation.context.id, answer)
         return
     answer = respond(command, Status.SUCCESS, action_type_id=command.action_type_id)
@@ -80,8 +89,11 @@ async def request_commitment(call: Call, operation: Operation) -> None:
         raise
 
 
-async def deliver_due(archive: Archive) -> int:
-    """Deliver one result that is due, on an association of its own. Returns 1, or 0 when nothing is due."""
+async def deliver_due(archive: Archive, access_of: AccessOf = node_access) -> int:
+    """Deliver one result that is due, on an association of its own. Returns 1, or 0 when nothing is due.
+
+    The result is what the requester may know, so it is worked out in its name.
+    """
     request = await commitment.claim_due(archive)
     if request is None:
         return 0
@@ -99,7 +111,8 @@ async def deliver_due(archive: Archive) -> int:
             called_aet=AETitle(node.aet),
             contexts=[_CONTEXT],
         ) as association:
-            await _report(archive, association.port, request)
+            with acting_as(access_of(request.requester, request.host)):
+                await _report(archive, association.port, request)
         await commitment.delivered(archive, request.id)
     except FileroomError as error:
         _log.info("commitment_not_delivered", requester=request.requester, attempts=request.attempts, reason=str(error))

@@ -11,8 +11,9 @@ from typing import Any, Final
 
 import structlog
 
-from fileroom.admin.nodes import Node, find_node
+from fileroom.admin.nodes import Node, find_destination
 from fileroom.archive.retrieve import Selection, StoredInstance, list_instances
+from fileroom.core.access import Permission
 from fileroom.core.errors import FileroomError, InvalidRequestError, PeerError
 from fileroom.core.identifiers import AETitle
 from fileroom.core.limits import BROKEN_ASSOCIATIONS_MAX
@@ -72,7 +73,7 @@ async def move(call: Call, operation: Operation) -> None:
         if destination is None:
             retrieval.refuse(_unknown_destination(operation.command))
             return
-        instances = await list_instances(call.archive, selection)
+        instances = await list_instances(call.archive, selection, permission=Permission.STUDY_EXPORT)
         with retrieval.reporting(len(instances)) as progress:
             await _move_to(call, operation, destination, instances, progress)
     except FileroomError as error:
@@ -117,7 +118,7 @@ def _values(value: object) -> tuple[str, ...]:
 async def _destination(call: Call, command: CommandSet) -> Node | None:
     if not command.move_destination:
         return None
-    return await find_node(call.archive.pool, aet=command.move_destination)
+    return await find_destination(call.archive.pool, command.move_destination)
 
 
 def _unknown_destination(command: CommandSet) -> StatusAnswer:
@@ -175,7 +176,9 @@ async def _send_to(
             called_aet=AETitle(node.aet),
             contexts=contexts,
         ) as association:
-            await send_objects(call.archive, association.port, instances, progress, originator)
+            await send_objects(
+                call.archive, association.port, instances, progress, originator, permission=Permission.STUDY_EXPORT
+            )
     except PeerError as error:
         return _Fault(str(error), was_established=association is not None)
     return None

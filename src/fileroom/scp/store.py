@@ -13,7 +13,8 @@ import structlog
 
 from fileroom.archive.services import Archive
 from fileroom.archive.store import Claim, IncomingObject, StoreKind, begin, refuse
-from fileroom.core.errors import FileroomError, InvalidObjectError, StorageError
+from fileroom.core.access import Access, acting_as
+from fileroom.core.errors import FileroomError, InvalidObjectError, NotAllowedError, StorageError
 from fileroom.core.limits import MIB, STORE_TIMEOUT_S
 from fileroom.dimse.command_set import CommandSet, respond
 from fileroom.net.association_handler import AssociationPort
@@ -28,7 +29,7 @@ _log = structlog.get_logger(__name__)
 
 
 class StoreSink:
-    """Receives one C-STORE and answers it."""
+    """Receives one C-STORE and answers it, in the name of `access`: its methods are called where nobody acts."""
 
     def __init__(
         self,
@@ -37,8 +38,10 @@ class StoreSink:
         context: AcceptedContext,
         command: CommandSet,
         calling_aet: str,
+        access: Access,
     ) -> None:
         self._archive = archive
+        self._access = access
         self._port = port
         self._context = context
         self._command = command
@@ -58,8 +61,9 @@ class StoreSink:
             receiving_aet=archive.settings.aet,
         )
         try:
-            self._incoming = begin(archive, self._claim)
-        except InvalidObjectError as error:
+            with acting_as(access):
+                self._incoming = begin(archive, self._claim)
+        except (InvalidObjectError, NotAllowedError) as error:
             # The data set still follows; it is let through and the refusal is the answer to it.
             self._give_up(error)
 
@@ -82,7 +86,8 @@ class StoreSink:
         if self._incoming is not None:
             # A timer, not a cancellation: that would wait for the very thing that hangs.
             self._overdue = asyncio.get_running_loop().call_later(STORE_TIMEOUT_S, self._refuse_overdue)
-            return asyncio.create_task(self._store(self._incoming))
+            with acting_as(self._access):
+                return asyncio.create_task(self._store(self._incoming))
         if self._error is None:
             raise AssertionError("finished after an abort")
         self._refuse(self._error)
@@ -135,7 +140,8 @@ class StoreSink:
             if isinstance(error, InvalidObjectError):
                 await refuse(self._archive, self._claim, error)
 
-        self._clearing = asyncio.create_task(clear())
+        with acting_as(self._access):
+            self._clearing = asyncio.create_task(clear())
         _background.add(self._clearing)
         self._clearing.add_done_callback(_background.discard)
 

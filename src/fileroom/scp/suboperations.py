@@ -15,6 +15,7 @@ import structlog
 
 from fileroom.archive.retrieve import StoredInstance, open_object, read_small
 from fileroom.archive.services import Archive
+from fileroom.core.access import Permission
 from fileroom.core.errors import FileroomError, PeerError, PeerRefusedError
 from fileroom.core.limits import PRESENTATION_CONTEXTS_MAX
 from fileroom.dicom import uids
@@ -144,11 +145,13 @@ async def send_objects(
     instances: Sequence[StoredInstance],
     progress: Progress,
     originator: tuple[str, int] | None = None,
+    *,
+    permission: Permission = Permission.STUDY_VIEW,
 ) -> None:
     """Send each instance by C-STORE over `port`; what becomes of it is counted in `progress`.
 
-    `originator` is AE title and message ID of a C-MOVE. Ends early when the peer cancels. Raises PeerError when the
-    association breaks; what was settled before stays settled.
+    `originator` is AE title and message ID of a C-MOVE, which needs another `permission` than a C-GET. Ends early when the
+    peer cancels. Raises PeerError when the association breaks; what was settled before stays settled.
     """
     ahead: asyncio.Task[_Prepared] | None = None
     try:
@@ -156,7 +159,7 @@ async def send_objects(
             if progress.is_cancelled():
                 progress.stopped = True
                 return
-            current = ahead or asyncio.create_task(_prepare(archive, port, instance))
+            current = ahead or asyncio.create_task(_prepare(archive, port, instance, permission))
             ahead = None
             try:
                 prepared = await current
@@ -165,7 +168,7 @@ async def send_objects(
                 progress.fail(instance, str(error))
                 continue
             if index + 1 < len(instances):
-                ahead = asyncio.create_task(_prepare(archive, port, instances[index + 1]))
+                ahead = asyncio.create_task(_prepare(archive, port, instances[index + 1], permission))
             await _send(port, instance, prepared, progress, originator)
     finally:
         if ahead is not None:
@@ -181,9 +184,11 @@ class _Prepared:
     dataset: DataSource
 
 
-async def _prepare(archive: Archive, port: AssociationPort, instance: StoredInstance) -> _Prepared:
+async def _prepare(
+    archive: Archive, port: AssociationPort, instance: StoredInstance, permission: Permission
+) -> _Prepared:
     context = _choose_context(port, instance)
-    opened = await open_object(archive, instance, context.transfer_syntax, part10=False)
+    opened = await open_object(archive, instance, context.transfer_syntax, part10=False, permission=permission)
     whole = await read_small(archive, instance, opened)
     return _Prepared(context, opened.chunks if whole is None else whole)
 

@@ -14,6 +14,7 @@ from fileroom.archive import query as archive_query
 from fileroom.archive import retrieve
 from fileroom.archive.retrieve import StoredInstance
 from fileroom.archive.services import Archive
+from fileroom.core.access import Permission
 from fileroom.core.errors import InvalidObjectError, NotFoundError
 from fileroom.dicom.json_model import encoded_to_model
 from fileroom.dicom.query import Key, Level, Page, Query, SingleValue, TagPath
@@ -28,15 +29,16 @@ async def page_elements(archive: Archive, page: Sequence[Found], paths: tuple[Ta
     """For each match the elements at `paths` that the object behind it has; none where its file cannot be read."""
     uids = [found.sop_instance_uid or await _one_instance(archive, found) or "" for found in page]
     selection = retrieve.Selection(sop_uids=tuple(filter(None, uids)))
-    known = (
-        {one.sop_instance_uid: one for one in await retrieve.list_instances(archive, selection)} if any(uids) else {}
-    )
+    known = {}
+    if any(uids):
+        found = await retrieve.list_instances(archive, selection, permission=Permission.STUDY_SEARCH)
+        known = {one.sop_instance_uid: one for one in found}
     return [await _elements(archive, known[uid], paths) if uid in known else {} for uid in uids]
 
 
 async def _elements(archive: Archive, instance: StoredInstance, paths: tuple[TagPath, ...]) -> JsonDataSet:
     try:
-        header = await retrieve.read_header_bytes(archive, instance)
+        header = await retrieve.read_header_bytes(archive, instance, permission=Permission.STUDY_SEARCH)
         wanted = frozenset(path[0] for path in paths)
         return pruned(encoded_to_model(header.data, header.transfer_syntax, only=wanted), paths)
     except (InvalidObjectError, NotFoundError) as error:

@@ -38,7 +38,7 @@ def metrics_handler(archive: Archive) -> Handler:
     """What the archive holds and whether it is ready, for Prometheus."""
 
     async def handle(_request: Request) -> Answer:
-        held = await overview.totals(archive)
+        held = await overview.system_totals(archive)
         counts = {
             "patients": held.patients,
             "studies": held.studies,

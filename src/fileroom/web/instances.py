@@ -10,6 +10,7 @@ from starlette.requests import Request
 from fileroom.archive import retrieve
 from fileroom.archive.retrieve import OpenedObject, Selection, StoredInstance
 from fileroom.archive.services import Archive
+from fileroom.core.access import Permission
 from fileroom.core.errors import InvalidObjectError, NotFoundError, TooLargeError, UnsupportedError
 from fileroom.dicom import uids
 from fileroom.dicomweb.media_types import AS_STORED, Representation
@@ -93,17 +94,23 @@ async def begun(answer: Answer) -> Answer:
     return Answer(answer.status, answer.headers, await before_first(answer.body), answer.length)
 
 
-async def open_as(archive: Archive, instance: StoredInstance, chosen: Representation) -> OpenedObject:
+async def open_as(
+    archive: Archive,
+    instance: StoredInstance,
+    chosen: Representation,
+    permission: Permission = Permission.STUDY_VIEW,
+) -> OpenedObject:
     """The instance as a file in the chosen transfer syntax.
 
     An object so broken that it can only be sent as it is stored is sent so to those who take any transfer syntax.
     """
+    syntax = _target_syntax(instance, chosen)
     try:
-        return await retrieve.open_object(archive, instance, _target_syntax(instance, chosen), part10=True)
+        return await retrieve.open_object(archive, instance, syntax, part10=True, permission=permission)
     except (InvalidObjectError, TooLargeError, UnsupportedError):
         if chosen.transfer_syntax != AS_STORED:
             raise
-        return await retrieve.open_object(archive, instance, part10=True)
+        return await retrieve.open_object(archive, instance, part10=True, permission=permission)
 
 
 async def dicom_answer(archive: Archive, request: Request, instance: StoredInstance, chosen: Representation) -> Answer:
@@ -151,12 +158,17 @@ def _part(instance: StoredInstance, opened: OpenedObject, chosen: Representation
     return Part(content_type, object_pieces(opened), opened.length, retrieve_url(root_url, *names))
 
 
-async def _open_as_far_as_possible(archive: Archive, instance: StoredInstance, chosen: Representation) -> OpenedObject:
+async def _open_as_far_as_possible(
+    archive: Archive,
+    instance: StoredInstance,
+    chosen: Representation,
+    permission: Permission = Permission.STUDY_VIEW,
+) -> OpenedObject:
     """One of many: where it cannot be encoded as the others, it goes as it is stored, and its part says so."""
     try:
-        return await open_as(archive, instance, chosen)
+        return await open_as(archive, instance, chosen, permission)
     except (InvalidObjectError, TooLargeError, UnsupportedError):
-        return await open_as(archive, instance, replace(chosen, transfer_syntax=AS_STORED))
+        return await open_as(archive, instance, replace(chosen, transfer_syntax=AS_STORED), permission)
 
 
 async def _zip(
@@ -166,7 +178,7 @@ async def _zip(
         series_uids = list(dict.fromkeys(instance.series_instance_uid for instance in instances))
         folders = {uid: number for number, uid in enumerate(series_uids, start=1)}
         for number, instance in enumerate(instances, start=1):
-            opened = await _open_as_far_as_possible(archive, instance, chosen)
+            opened = await _open_as_far_as_possible(archive, instance, chosen, Permission.STUDY_EXPORT)
             name = f"series-{folders[instance.series_instance_uid]:04d}/{number:06d}.dcm"
             yield ZipEntry(name, object_pieces(opened))
 

@@ -26,7 +26,7 @@ from fileroom.index.write import STORED_COLUMNS
 TABLES = {Level.PATIENT: "patient", Level.STUDY: "study", Level.SERIES: "series", Level.INSTANCE: "instance"}
 HOUSEKEEPING = {
     Level.PATIENT: {"id", "identity", "created_at"},
-    Level.STUDY: {"id", "patient", "modalities", "sop_classes", "received_at"},
+    Level.STUDY: {"id", "patient", "modalities", "sop_classes", "institutions", "brought_by", "received_at"},
     Level.SERIES: {"id", "study", "instance_count", "changed_at", "documented", "document_key"},
     Level.INSTANCE: {"id", "series", "vouched", *(name for name, _ in STORED_COLUMNS)},
 }

@@ -16,6 +16,7 @@ from fileroom.dicom.matching import parse_matching
 from fileroom.dicom.query import Key, Level, Page, Query, SequenceItem
 from fileroom.index.attributes import BY_KEYWORD, BY_TAG, Kind
 from fileroom.index.search import build_statement, can_match, search
+from fileroom.index.visibility import ALL
 from index_collection import DATES, MODALITIES, NAMES, OFFSETS, TEXTS, TIMES, Indexed, answers, tag_of
 
 QUICK = settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -285,7 +286,7 @@ def test_pages_give_everything_once_and_in_order(indexed: Indexed, level: Level)
 @pytest.mark.parametrize("level", Level)
 def test_a_page_far_down_holds_what_the_whole_answer_holds_there(indexed: Indexed, level: Level) -> None:
     def rows(page: Page, *keys: Key | None) -> list[tuple[object, ...]]:
-        statement = build_statement(query(level, *keys, page=page, return_tags=None))
+        statement = build_statement(query(level, *keys, page=page, return_tags=None), ALL)
         return indexed.connection.execute(statement.text.encode(), statement.parameters).fetchall()
 
     for keys in ((), (key("PatientName", "*e*"), key("StudyDate", "19000101-"))):
@@ -296,7 +297,7 @@ def test_a_page_far_down_holds_what_the_whole_answer_holds_there(indexed: Indexe
 
 @pytest.mark.parametrize("level", [Level.PATIENT, Level.STUDY, Level.SERIES, Level.INSTANCE])
 def test_counts_are_not_computed_for_rows_that_a_page_passes_over(indexed: Indexed, level: Level) -> None:
-    statement = build_statement(query(level, page=Page(5, 40), return_tags=None))
+    statement = build_statement(query(level, page=Page(5, 40), return_tags=None), ALL)
     explain = b"EXPLAIN (ANALYZE, TIMING OFF, FORMAT JSON) " + statement.text.encode()
     [(plan,)] = indexed.connection.execute(explain, statement.parameters).fetchall()
     loops = [node["Actual Loops"] for node in nodes(plan[0]["Plan"]) if node.get("Parent Relationship") == "SubPlan"]
@@ -337,7 +338,7 @@ def test_instances_come_by_series_number_and_instance_number(indexed: Indexed) -
 
 def test_every_attribute_comes_back_as_it_was_received(indexed: Indexed) -> None:
     for level in Level:
-        statement = build_statement(Query(level, return_tags=None))
+        statement = build_statement(Query(level, return_tags=None), ALL)
         tags = [attribute.tag for attribute in statement.attributes]
         assert {a.tag for a in BY_TAG.values() if a.level <= level} == set(tags)
         rows = indexed.connection.execute(statement.text.encode(), statement.parameters).fetchall()
@@ -384,7 +385,7 @@ def test_counts(indexed: Indexed, level: Level) -> None:
     asked = {keyword: ends for keyword, ends in counts.items() if ends[0] <= level}
     if not asked:
         return
-    statement = build_statement(Query(level, return_tags=tuple((tag_of(keyword),) for keyword in counts)))
+    statement = build_statement(Query(level, return_tags=tuple((tag_of(keyword),) for keyword in counts)), ALL)
     assert [a.keyword for a in statement.attributes] == list(asked)
     rows = indexed.connection.execute(statement.text.encode(), statement.parameters).fetchall()
     identities = indexed.search(Query(level))
@@ -404,7 +405,7 @@ async def test_answers_are_streamed_whatever_their_number(
 ) -> None:
     asked = query(Level.INSTANCE, key("Modality", "CT"), page=page, return_tags=((tag_of("Modality"),),))
     async with await psycopg.AsyncConnection.connect(database_url, autocommit=True) as connection:
-        found = [answer async for answer in search(connection, asked)]
+        found = [answer async for answer in search(connection, asked, ALL)]
         expected = answers(indexed.collection, query(Level.INSTANCE, key("Modality", "CT")))
         assert len(found) == (min(page.limit, len(expected)) if page else len(expected)) > 0
         assert {answer.sop_instance_uid for answer in found} <= expected
@@ -415,12 +416,12 @@ async def test_answers_are_streamed_whatever_their_number(
 async def test_a_search_that_is_wrong_or_takes_too_long_is_told(indexed: Indexed, database_url: str) -> None:
     async with await psycopg.AsyncConnection.connect(database_url, autocommit=True) as connection:
         with pytest.raises(InvalidRequestError, match="NUL"):
-            [answer async for answer in search(connection, query(Level.STUDY, key("PatientID", "a\0b")))]
+            [answer async for answer in search(connection, query(Level.STUDY, key("PatientID", "a\0b")), ALL)]
         await connection.execute("SET statement_timeout = 20")
         with indexed.connection.transaction():
             indexed.connection.execute("LOCK TABLE patient IN ACCESS EXCLUSIVE MODE")
             with pytest.raises(DatabaseError, match="took too long"):
-                [answer async for answer in search(connection, query(Level.PATIENT))]
+                [answer async for answer in search(connection, query(Level.PATIENT), ALL)]
 
 
 @pytest.mark.parametrize(("keyword", "text"), [("SeriesNumber", "x"), ("Rows", "1*"), ("SeriesNumber", "1\\y")])

@@ -11,6 +11,7 @@ import pytest
 
 from fake_port import FakePort
 from fileroom.archive.services import Archive
+from fileroom.core.access import SYSTEM
 from fileroom.core.errors import DatabaseError, StorageError, StorageFullError
 from fileroom.core.limits import MIB
 from fileroom.core.settings import Settings
@@ -34,7 +35,7 @@ def open_sink(
         affected_sop_instance_uid=sop_instance,
         has_dataset=True,
     )
-    return StoreSink(archive, port, AcceptedContext(9, sop_class or "1.2", EXPLICIT_LE), command, "CT1")
+    return StoreSink(archive, port, AcceptedContext(9, sop_class or "1.2", EXPLICIT_LE), command, "CT1", SYSTEM)
 
 
 async def send(

@@ -73,6 +73,10 @@ CREATE TABLE study (
     procedure_code_sequence jsonb,
     modalities text[] NOT NULL DEFAULT '{}',
     sop_classes text[] NOT NULL DEFAULT '{}',
+    -- The folded institution names of its series, for row scopes.
+    institutions text[] COLLATE "C" NOT NULL DEFAULT '{}',
+    -- Whose first object made the study: account:ID, node:AET@ADDRESS, token:NAME; empty: nobody's in particular.
+    brought_by text COLLATE "C" NOT NULL DEFAULT '',
     received_at timestamptz NOT NULL DEFAULT now()
 );
 
@@ -100,6 +104,7 @@ CREATE TABLE series (
     operators_name_other_keys text COLLATE "C",
     station_name text COLLATE "C",
     institution_name text COLLATE "C",
+    institution_name_key text COLLATE "C",
     institutional_department_name text COLLATE "C",
     manufacturer text COLLATE "C",
     manufacturer_model_name text COLLATE "C",
@@ -181,7 +186,11 @@ CREATE INDEX study_newest ON study (study_date DESC NULLS LAST, study_time DESC 
 CREATE INDEX study_received ON study (received_at DESC);
 CREATE INDEX study_description_parts ON study USING gin (study_description gin_trgm_ops);
 CREATE INDEX study_referring_parts ON study USING gin (referring_physician_name_key gin_trgm_ops);
+CREATE INDEX study_referring_key ON study (referring_physician_name_key);
+CREATE INDEX study_referring_other ON study USING gin (referring_physician_name_other_keys gin_trgm_ops);
 CREATE INDEX study_modalities ON study USING gin (modalities);
+CREATE INDEX study_institutions ON study USING gin (institutions);
+CREATE INDEX study_brought_by ON study (brought_by) WHERE brought_by <> '';
 
 CREATE INDEX series_series_instance_uid ON series (series_instance_uid);
 CREATE INDEX series_undocumented ON series (id) WHERE NOT documented;

@@ -12,4 +12,5 @@ down_revision = "0002"
 
 def upgrade() -> None:
     """Make the tables of 0003_audit.sql."""
-    op.get_bind().exec_driver_sql(Path(__file__).with_suffix(".sql").read_text())
+    # The driver takes % for the beginning of a parameter.
+    op.get_bind().exec_driver_sql(Path(__file__).with_suffix(".sql").read_text().replace("%", "%%"))
