@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import structlog
 
+from fileroom.app.database import database_url
 from fileroom.archive.services import Archive
 from fileroom.archive.store_identity import require_own_store
 from fileroom.core.clock import system_now
 from fileroom.core.errors import StorageError
 from fileroom.core.limits import MIB
 from fileroom.core.settings import Settings
-from fileroom.db.embedded import EmbeddedPostgres
 from fileroom.db.pool import open_pool
 from fileroom.db.schema import migrate
 from fileroom.index.conditions import moment_function_sql
@@ -24,19 +24,6 @@ from fileroom.storage.local import LocalStore
 from fileroom.storage.store import ObjectStore
 
 _log = structlog.get_logger(__name__)
-
-
-def embedded_postgres(settings: Settings) -> EmbeddedPostgres | None:
-    """The embedded server, None where the settings name another."""
-    if settings.database_url.get_secret_value():
-        return None
-    return EmbeddedPostgres(settings.data / "postgres")
-
-
-def database_url(settings: Settings) -> str:
-    """Where the database is."""
-    embedded = embedded_postgres(settings)
-    return embedded.url if embedded else settings.database_url.get_secret_value()
 
 
 def repeatables() -> list[str]:
@@ -78,17 +65,3 @@ async def open_archive(settings: Settings) -> AsyncIterator[Archive]:
     finally:
         await writer.stop()
         await pool.close()
-
-
-@contextlib.contextmanager
-def running_database(settings: Settings) -> Iterator[None]:
-    """For commands: the embedded database is started if it is not running, and stopped again."""
-    embedded = embedded_postgres(settings)
-    if embedded:
-        embedded.start()
-    try:
-        migrate_database(settings)
-        yield
-    finally:
-        if embedded:
-            embedded.stop()

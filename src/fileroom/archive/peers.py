@@ -1,13 +1,13 @@
-"""What Fileroom asks of other systems, as an SCU: echo, send files, query, and have objects sent or fetched.
+"""What Fileroom asks of other systems, as an SCU: send files, query, and have objects sent or fetched.
 
-The command line stands on it; nothing here touches the index. Raises NotAllowedError at once where it is not permitted.
+The command line stands on it; nothing here touches the index. Who a peer is, and C-ECHO, stand in `archive.peer`.
+Raises NotAllowedError at once where it is not permitted.
 """
 
 from __future__ import annotations
 
 import asyncio
 import mmap
-import time
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -17,6 +17,7 @@ from typing import Final
 from pydicom.datadict import dictionary_VR, tag_for_keyword
 from pydicom.dataset import Dataset
 
+from fileroom.archive.peer import Peer, associate
 from fileroom.core.access import Permission, require
 from fileroom.core.errors import InvalidObjectError, InvalidRequestError, PeerError
 from fileroom.core.identifiers import AETitle
@@ -28,7 +29,7 @@ from fileroom.dicom.part10 import build_file_meta, parse_file_meta
 from fileroom.dicom.query import InformationModel
 from fileroom.dimse.command_set import CommandSet, respond
 from fileroom.dimse.status import Status, StatusCategory, category, is_pending
-from fileroom.net.association_client import ClientAssociation, ProposedContext, connect
+from fileroom.net.association_client import ClientAssociation, ProposedContext
 from fileroom.net.association_handler import AssociationPort, Response
 from fileroom.ul.negotiation import AcceptedContext
 
@@ -65,16 +66,6 @@ Left out is what no stored object has: pixels that are elsewhere, live video, an
 
 
 @dataclass(frozen=True, slots=True)
-class Peer:
-    """Another application: where it is, what it is called, and what we call ourselves to it."""
-
-    host: str
-    port: int
-    aet: str
-    own_aet: str
-
-
-@dataclass(frozen=True, slots=True)
 class Sent:
     """What a peer said to one object. `status` is None where it was not even asked, and `reason` says why."""
 
@@ -87,16 +78,6 @@ class Sent:
     def is_kept(self) -> bool:
         """Success, or a warning."""
         return self.status is not None and category(self.status) in (StatusCategory.SUCCESS, StatusCategory.WARNING)
-
-
-async def echo(peer: Peer) -> float:
-    """C-ECHO (PS3.4 Annex A); milliseconds from request to answer. Raises PeerError with the reason, NotAllowedError."""
-    require(Permission.NODE_READ)
-    context = ProposedContext(uids.VERIFICATION, (uids.IMPLICIT_VR_LITTLE_ENDIAN, uids.EXPLICIT_VR_LITTLE_ENDIAN))
-    async with _associate(peer, [context]) as association:
-        started = time.perf_counter()
-        await association.echo()
-        return (time.perf_counter() - started) * 1000
 
 
 def send(peer: Peer, paths: Sequence[Path]) -> AsyncIterator[Sent]:
@@ -145,7 +126,7 @@ async def _send(peer: Peer, paths: Sequence[Path]) -> AsyncIterator[Sent]:
 
 async def _find(peer: Peer, model: InformationModel, identifier: Dataset) -> AsyncGenerator[Dataset, None]:
     sop_class = _FIND_CLASSES[model]
-    async with _associate(peer, [ProposedContext(sop_class, _UNCOMPRESSED)]) as association:
+    async with associate(peer, [ProposedContext(sop_class, _UNCOMPRESSED)]) as association:
         syntax = association.context_of(sop_class).transfer_syntax
         async for response in association.find(sop_class, _encode(identifier, syntax)):
             if is_pending(response.status) and response.dataset is not None:
@@ -158,7 +139,7 @@ async def _move(
     peer: Peer, model: InformationModel, identifier: Dataset, destination: str
 ) -> AsyncIterator[CommandSet]:
     sop_class = _MOVE_CLASSES[model]
-    async with _associate(peer, [ProposedContext(sop_class, _UNCOMPRESSED)]) as association:
+    async with associate(peer, [ProposedContext(sop_class, _UNCOMPRESSED)]) as association:
         syntax = association.context_of(sop_class).transfer_syntax
         async for response in association.move(sop_class, _encode(identifier, syntax), AETitle(destination)):
             yield response.command
@@ -172,7 +153,7 @@ async def _get(
     sop_class = _GET_CLASSES[model]
     contexts = [ProposedContext(sop_class, _UNCOMPRESSED)]
     contexts += [ProposedContext(uid, GET_TRANSFER_SYNTAXES, as_scu=False, as_scp=True) for uid in GET_SOP_CLASSES]
-    async with _associate(peer, contexts) as association:
+    async with associate(peer, contexts) as association:
         syntax = association.context_of(sop_class).transfer_syntax
 
         def open_sink(port: AssociationPort, context: AcceptedContext, command: CommandSet) -> _FileSink:
@@ -220,12 +201,6 @@ class _File:
     offset: int
 
 
-def _associate(peer: Peer, contexts: Sequence[ProposedContext]):  # type: ignore[no-untyped-def]  # `connect`'s own type
-    return connect(
-        peer.host, peer.port, calling_aet=AETitle(peer.own_aet), called_aet=AETitle(peer.aet), contexts=contexts
-    )
-
-
 def _read_identity(path: Path) -> _File:
     with path.open("rb") as file:
         head = file.read(_HEAD_BYTES)
@@ -262,7 +237,7 @@ async def _send_group(peer: Peer, group: Sequence[_File]) -> AsyncIterator[Sent]
     while waiting and broken < BROKEN_ASSOCIATIONS_MAX:
         association = None
         try:
-            async with _associate(peer, contexts) as association:
+            async with associate(peer, contexts) as association:
                 while waiting and association.port.is_established:
                     sent = await _send_file(association, waiting.popleft())
                     broken = 0 if association.port.is_established else broken + 1

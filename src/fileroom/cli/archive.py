@@ -5,20 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from fileroom.archive.media_export import export_folder, export_media, export_zip
-from fileroom.archive.media_import import ImportReport, import_paths
-from fileroom.archive.rebuild import rebuild
-from fileroom.archive.retrieve import Selection
-from fileroom.archive.verify import VerifyReport, verify
-from fileroom.cli.output import print_json, print_rows, with_archive
+from fileroom.cli.output import print_json, print_rows, with_archive, with_database
 from fileroom.core.errors import InvalidRequestError
-from fileroom.index.upkeep import list_conflicts, list_refusals
+
+if TYPE_CHECKING:
+    from fileroom.archive.media_import import ImportReport
+    from fileroom.archive.verify import VerifyReport
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Report = Callable[[int, int], None]
@@ -43,6 +39,8 @@ def import_command(
 
     Example: `fileroom import /media/cdrom`
     """
+    from fileroom.archive.media_import import import_paths
+
     with _bar("Importing") as bar:
         report = with_archive(lambda archive: import_paths(archive, paths, progress=bar, again=again))
     if as_json:
@@ -66,6 +64,9 @@ def export_command(
     """
     if not (patient or study or series):
         raise InvalidRequestError("Say what to export: --patient, --study or --series.")
+    from fileroom.archive.media_export import export_folder, export_media, export_zip
+    from fileroom.archive.retrieve import Selection
+
     selection = Selection(tuple(patient or ()), tuple(study or ()), tuple(series or ()))
     export = export_media if media else export_zip if target.suffix.lower() == ".zip" else export_folder
     with _bar("Exporting") as bar:
@@ -83,6 +84,8 @@ def rebuild_command(
     as_json: Json = False,
 ) -> None:
     """Make the whole index anew from the stored objects. Example: `fileroom rebuild --yes`"""
+    from fileroom.archive.rebuild import rebuild
+
     if not yes:
         typer.confirm(
             "The index is emptied and made again from storage; studies appear as they are read. Go on?", abort=True
@@ -108,6 +111,8 @@ def verify_command(
 
     Example: `fileroom verify --repair`
     """
+    from fileroom.archive.verify import verify
+
     with _bar("Verifying") as bar:
         report = with_archive(lambda archive: verify(archive, checksums=not quick, repair=repair, progress=bar))
     if as_json:
@@ -120,14 +125,18 @@ def verify_command(
 
 def refusals_command(as_json: Json = False) -> None:
     """List objects that were not kept, with the reason, the latest first. Example: `fileroom refusals`"""
-    found = with_archive(lambda archive: list_refusals(archive.pool))
-    print_rows(["refused_at", "status", "sop_instance_uid", "sender", "reason"], found, as_json=as_json)
+    from fileroom.index.upkeep import list_refusals
+
+    columns = ["refused_at", "status", "sop_instance_uid", "sender", "reason"]
+    print_rows(columns, with_database(list_refusals), as_json=as_json)
 
 
 def conflicts_command(as_json: Json = False) -> None:
     """List objects kept aside because their UID has other content. Example: `fileroom conflicts`"""
-    found = with_archive(lambda archive: list_conflicts(archive.pool))
-    print_rows(["received_at", "sop_instance_uid", "sender", "storage_key"], found, as_json=as_json)
+    from fileroom.index.upkeep import list_conflicts
+
+    columns = ["received_at", "sop_instance_uid", "sender", "storage_key"]
+    print_rows(columns, with_database(list_conflicts), as_json=as_json)
 
 
 def _show_import(report: ImportReport) -> None:
@@ -156,6 +165,9 @@ def _show_verify(report: VerifyReport) -> None:
 @contextmanager
 def _bar(what: str) -> Iterator[Report]:
     """A progress bar on a terminal, nothing elsewhere."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
     console = Console(stderr=True)
     columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as progress:

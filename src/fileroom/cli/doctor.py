@@ -6,15 +6,15 @@ import asyncio
 import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fileroom.archive.overview import readiness
-from fileroom.archive.peers import Peer, echo
 from fileroom.cli.output import print_rows, settings_or_exit, with_archive
 from fileroom.core.errors import FileroomError
-from fileroom.core.settings import Settings
+
+if TYPE_CHECKING:
+    from fileroom.core.settings import Settings
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +43,8 @@ def doctor_command(as_json: Annotated[bool, typer.Option("--json", help="Print J
 
 
 def _checks(settings: Settings) -> Iterator[Check]:
+    from fileroom.archive.overview import readiness
+
     try:
         for part in with_archive(readiness):
             if part.name != "dicom":  # asked below, by a real C-ECHO
@@ -54,6 +56,8 @@ def _checks(settings: Settings) -> Iterator[Check]:
 
 
 def _dicom(settings: Settings) -> Check:
+    from fileroom.archive.peer import Peer, echo
+
     peer = Peer(settings.host, settings.dicom_port, settings.aet, settings.aet)
     try:
         milliseconds = asyncio.run(echo(peer))

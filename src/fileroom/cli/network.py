@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-import orjson
 import typer
-from pydicom.dataset import Dataset
 
-from fileroom.archive.peers import Peer, Sent, echo, find, get, make_identifier, move, send
-from fileroom.cli.output import settings_or_exit
+from fileroom.cli.output import print_json, settings_or_exit
 from fileroom.core.errors import InvalidRequestError
-from fileroom.dicom.query import InformationModel
-from fileroom.dimse.command_set import CommandSet
+
+if TYPE_CHECKING:
+    from pydicom.dataset import Dataset
+
+    from fileroom.archive.peers import Sent
+    from fileroom.dicom.query import InformationModel
+    from fileroom.dimse.command_set import CommandSet
 
 Host = Annotated[str, typer.Argument(help="Address of the peer.")]
 Port = Annotated[int, typer.Argument(help="DICOM port of the peer.")]
@@ -41,6 +43,8 @@ def echo_command(host: Host, port: Port, aec: CalledAet = "ANY-SCP", aet: Callin
 
 def echo_peer(host: str, port: int, aet: str, own_aet: str) -> None:
     """Echo and print how long it took."""
+    from fileroom.archive.peer import Peer, echo
+
     milliseconds = asyncio.run(echo(Peer(host, port, aet, own_aet)))
     typer.echo(f"{aet} at {host}:{port} answered in {milliseconds:.1f} ms.")
 
@@ -57,6 +61,9 @@ def send_command(
 
     Example: `fileroom send 127.0.0.1 11112 scans/ --aec FILEROOM`
     """
+    from fileroom.archive.peer import Peer
+    from fileroom.archive.peers import send
+
     files = [f for path in paths for f in (sorted(path.rglob("*")) if path.is_dir() else [path]) if f.is_file()]
 
     async def work() -> list[Sent]:
@@ -68,7 +75,7 @@ def send_command(
             {"path": r.path, "sop_instance_uid": r.sop_instance_uid, "status": r.status, "reason": r.reason}
             for r in results
         ]
-        typer.echo(orjson.dumps(rows, option=orjson.OPT_INDENT_2).decode())
+        print_json(rows)
     kept = sum(result.is_kept for result in results)
     for result in results:
         if not result.is_kept:
@@ -94,6 +101,9 @@ def find_command(
 
     Example: `fileroom find 127.0.0.1 11112 --aec FILEROOM -k "PatientName=DOE*" -k StudyInstanceUID`
     """
+    from fileroom.archive.peer import Peer
+    from fileroom.archive.peers import find, make_identifier
+
     identifier = make_identifier(level.upper(), key or [])
 
     async def work() -> list[Dataset]:
@@ -101,7 +111,7 @@ def find_command(
 
     matches = asyncio.run(work())
     if as_json:
-        typer.echo(orjson.dumps([match.to_json_dict() for match in matches], option=orjson.OPT_INDENT_2).decode())
+        print_json([match.to_json_dict() for match in matches])
         return
     for match in matches:
         typer.echo(str(match))
@@ -123,6 +133,9 @@ def move_command(
 
     Example: `fileroom move 127.0.0.1 11112 --aec FILEROOM --to WS1 -k StudyInstanceUID=1.2.3`
     """
+    from fileroom.archive.peer import Peer
+    from fileroom.archive.peers import make_identifier, move
+
     identifier = make_identifier(level.upper(), _required(key))
 
     async def work() -> CommandSet | None:
@@ -149,6 +162,9 @@ def get_command(
 
     Example: `fileroom get 127.0.0.1 11112 --aec FILEROOM --into scans -k StudyInstanceUID=1.2.3`
     """
+    from fileroom.archive.peer import Peer
+    from fileroom.archive.peers import get, make_identifier
+
     identifier = make_identifier(level.upper(), _required(key))
     folder.mkdir(parents=True, exist_ok=True)
     count = 0
@@ -176,6 +192,8 @@ def _own_aet(aet: str) -> str:
 
 
 def _model(patient_root: bool) -> InformationModel:
+    from fileroom.dicom.query import InformationModel
+
     return InformationModel.PATIENT_ROOT if patient_root else InformationModel.STUDY_ROOT
 
 

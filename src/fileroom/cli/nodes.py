@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fileroom.admin.nodes import Node, add_node, find_node, list_held_callers, list_nodes, remove_node
-from fileroom.archive.services import Archive
 from fileroom.cli.network import echo_peer
-from fileroom.cli.output import print_rows, with_archive
+from fileroom.cli.output import print_rows, settings_or_exit, with_database
 from fileroom.core.errors import NotFoundError
+
+if TYPE_CHECKING:
+    from fileroom.admin.nodes import Node
+    from fileroom.db.pool import Pool
 
 app = typer.Typer(help="Systems that Fileroom talks to.", no_args_is_help=True)
 
@@ -28,40 +30,47 @@ def add(
 
     Example: `fileroom node add CT1 --aet CT1 --host 10.1.2.3 --port 104`
     """
-    with_archive(lambda archive: add_node(archive.pool, Node(name, aet, host, port)))
+    from fileroom.admin.nodes import Node, add_node
+
+    with_database(lambda pool: add_node(pool, Node(name, aet, host, port)))
     typer.echo(f"Added {name}.")
 
 
 @app.command("list")
 def list_(as_json: Json = False) -> None:
     """List the nodes. Example: `fileroom node list --json`"""
-    nodes = with_archive(lambda archive: list_nodes(archive.pool))
-    print_rows(["name", "aet", "host", "port"], nodes, as_json=as_json)
+    from fileroom.admin.nodes import list_nodes
+
+    print_rows(["name", "aet", "host", "port"], with_database(list_nodes), as_json=as_json)
 
 
 @app.command("held")
 def held(as_json: Json = False) -> None:
     """List callers that were turned away because nobody has approved them. Example: `fileroom node held`"""
-    callers = with_archive(lambda archive: list_held_callers(archive.pool))
-    print_rows(["aet", "host", "calls", "last_at"], callers, as_json=as_json)
+    from fileroom.admin.nodes import list_held_callers
+
+    print_rows(["aet", "host", "calls", "last_at"], with_database(list_held_callers), as_json=as_json)
 
 
 @app.command("remove")
 def remove(name: Annotated[str, typer.Argument(help="The node's name.")]) -> None:
     """Remove a node. Example: `fileroom node remove CT1`"""
-    with_archive(lambda archive: remove_node(archive.pool, name))
+    from fileroom.admin.nodes import remove_node
+
+    with_database(lambda pool: remove_node(pool, name))
     typer.echo(f"Removed {name}.")
 
 
 @app.command("echo")
 def echo(name: Annotated[str, typer.Argument(help="The node's name.")]) -> None:
     """Ask a node whether it is there (C-ECHO). Example: `fileroom node echo CT1`"""
+    from fileroom.admin.nodes import find_node
 
-    async def work(archive: Archive) -> tuple[Node, str]:
-        node = await find_node(archive.pool, name=name)
+    async def work(pool: Pool) -> Node:
+        node = await find_node(pool, name=name)
         if node is None:
             raise NotFoundError(f"There is no node named {name}; see 'fileroom node list'.")
-        return node, archive.settings.aet
+        return node
 
-    node, own_aet = with_archive(work)
-    echo_peer(node.host, node.port, node.aet, own_aet)
+    node = with_database(work)
+    echo_peer(node.host, node.port, node.aet, settings_or_exit().aet)

@@ -1,4 +1,8 @@
-"""How commands speak: tables for people, JSON for programs, settings with their errors explained."""
+"""How commands speak: tables for people, JSON for programs, settings with their errors explained.
+
+Here and in the commands, what only some of them need is imported where it is needed: loading all of Fileroom takes a
+second, and neither `--help` nor `echo` shall wait for pydicom or a database.
+"""
 
 from __future__ import annotations
 
@@ -6,25 +10,27 @@ import asyncio
 import dataclasses
 import sys
 import tomllib
-from collections.abc import Awaitable, Callable, Iterable, Sequence
-from typing import Any, TypeVar
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
 
-import orjson
 import typer
-from pydantic import ValidationError
-from rich.console import Console
-from rich.table import Table
 
-from fileroom.app.services import open_archive, running_database
-from fileroom.archive.services import Archive
 from fileroom.core.errors import ConfigurationError
-from fileroom.core.settings import Settings
+
+if TYPE_CHECKING:
+    from fileroom.archive.services import Archive
+    from fileroom.core.settings import Settings
+    from fileroom.db.pool import Pool
 
 T = TypeVar("T")
 
 
 def settings_or_exit() -> Settings:
     """The settings. Raises ConfigurationError that names the wrong one."""
+    from pydantic import ValidationError
+
+    from fileroom.core.settings import Settings
+
     try:
         return Settings()
     except ValidationError as error:
@@ -39,14 +45,32 @@ def settings_or_exit() -> Settings:
 
 def with_archive(work: Callable[[Archive], Awaitable[T]]) -> T:
     """Run `work` with the archive; the embedded database is started for it if it is not running."""
-    settings = settings_or_exit()
+    from fileroom.app.services import migrate_database, open_archive
 
-    async def run() -> T:
+    async def run(settings: Settings) -> T:
         async with open_archive(settings) as archive:
             return await work(archive)
 
-    with running_database(settings):
-        return asyncio.run(run())
+    return _beside_database(run, migrate_database)
+
+
+def with_database(work: Callable[[Pool], Awaitable[T]]) -> T:
+    """The same for commands that need rows only: neither the store nor what reads objects is loaded."""
+    from fileroom.app.database import connected_pool, require_tables
+
+    async def run(settings: Settings) -> T:
+        async with connected_pool(settings) as pool:
+            return await work(pool)
+
+    return _beside_database(run, require_tables)
+
+
+def _beside_database(run: Callable[[Settings], Coroutine[Any, Any, T]], prepare: Callable[[Settings], None]) -> T:
+    from fileroom.app.database import running_database
+
+    settings = settings_or_exit()
+    with running_database(settings, prepare):
+        return asyncio.run(run(settings))
 
 
 def print_rows(columns: Sequence[str], rows: Iterable[Any], *, as_json: bool) -> None:
@@ -55,6 +79,9 @@ def print_rows(columns: Sequence[str], rows: Iterable[Any], *, as_json: bool) ->
     if as_json:
         print_json([dataclasses.asdict(row) for row in found])
         return
+    from rich.console import Console
+    from rich.table import Table
+
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in columns:
         table.add_column(column.replace("_", " ").upper(), overflow="fold")
@@ -65,6 +92,8 @@ def print_rows(columns: Sequence[str], rows: Iterable[Any], *, as_json: bool) ->
 
 def print_json(value: object) -> None:
     """JSON on standard output."""
+    import orjson
+
     typer.echo(orjson.dumps(value, default=str, option=orjson.OPT_INDENT_2).decode())
 
 

@@ -9,10 +9,12 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from fileroom.app import services
-from fileroom.app.services import database_url, embedded_postgres, open_archive, open_store, running_database
+from fileroom.app import database, services
+from fileroom.app.database import database_url, embedded_postgres, running_database
+from fileroom.app.services import open_archive, open_store
 from fileroom.core.errors import StorageError
 from fileroom.core.settings import Settings
+from fileroom.db import schema
 from fileroom.storage.cloud import CloudStore
 from fileroom.storage.local import LocalStore
 from stored_objects import make_file, store_file
@@ -67,16 +69,28 @@ def test_a_command_stops_the_database_that_it_started(
         def stop(self) -> None:
             calls.append("stop")
 
-    monkeypatch.setattr(services, "embedded_postgres", lambda _settings: Server())
-    monkeypatch.setattr(services, "migrate_database", lambda _settings: calls.append("migrate"))
+    monkeypatch.setattr(database, "embedded_postgres", lambda _settings: Server())
     try:
-        with running_database(Settings(data=tmp_path)):
+        with running_database(Settings(data=tmp_path), lambda _settings: calls.append("migrate")):
             calls.append("work")
             if fails:
                 raise ZeroDivisionError
     except ZeroDivisionError:
         pass
     assert calls == ["start", "migrate", "work", "stop"]
+
+
+def test_tables_of_an_earlier_version_are_upgraded_before_a_command_reads_them(
+    empty_database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = Settings(data=tmp_path, database_url=SecretStr(empty_database))
+    calls: list[Settings] = []
+    monkeypatch.setattr(services, "migrate_database", calls.append)
+    database.require_tables(settings)
+    assert calls == [], "they are current"
+    monkeypatch.setattr(schema, "_newest_version", lambda: "9999")
+    database.require_tables(settings)
+    assert calls == [settings]
 
 
 def test_a_worker_that_cannot_begin_says_why_and_ends_with_1(tmp_path: Path) -> None:

@@ -16,7 +16,8 @@ from pynetdicom.sop_class import CTImageStorage
 
 from corpus.ct import make_ct_series
 from fileroom.archive import peers
-from fileroom.archive.peers import Peer, Sent, echo, find, get, make_identifier, move, send
+from fileroom.archive.peer import Peer, echo
+from fileroom.archive.peers import Sent, find, get, make_identifier, move, send
 from fileroom.archive.services import Archive
 from fileroom.core.errors import InvalidRequestError, PeerError
 from fileroom.core.limits import BROKEN_ASSOCIATIONS_MAX, PRESENTATION_CONTEXTS_MAX

@@ -10,10 +10,12 @@ from typing import Any
 
 import psycopg
 import pytest
+from alembic.script import ScriptDirectory
 
 from fileroom.app.services import repeatables
 from fileroom.core.errors import ConfigurationError, DatabaseError
-from fileroom.db.schema import migrate
+from fileroom.db import migration, schema
+from fileroom.db.schema import is_current, migrate
 
 NewDatabase = Callable[[str], str]
 
@@ -103,3 +105,20 @@ def test_an_address_that_is_none_is_told_without_its_password(url: str) -> None:
     with pytest.raises(ConfigurationError, match="FILEROOM_DATABASE_URL is no address") as caught:
         migrate(url)
     assert "secret" not in str(caught.value)
+
+
+def test_whether_the_schema_is_current_is_seen_by_a_look(new_database: NewDatabase) -> None:
+    url = new_database("look")
+    assert not is_current(url), "there are no tables yet"
+    migrate(url, ["SELECT 1"])
+    assert is_current(url)
+    assert is_current(url, ["SELECT 1"])
+    assert not is_current(url, ["SELECT 2"])
+    for change in ("UPDATE alembic_version SET version_num = '0000'", "INSERT INTO alembic_version VALUES ('9999')"):
+        ask(url, change)
+        assert not is_current(url)
+
+
+def test_the_newest_migration_by_file_name_is_alembics_head() -> None:
+    """Alembic follows the revisions named in the files; the quick look goes by the files' names."""
+    assert schema._newest_version() == ScriptDirectory.from_config(migration._config()).get_current_head()
