@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydicom import dcmread
 
 from corpus.ct import make_ct_series
 from fileroom.archive import media_import
@@ -104,10 +105,12 @@ async def test_a_dicom_file_that_ends_like_a_zip_file_is_a_dicom_file(archive: A
 
 async def test_a_medium_is_imported_by_its_dicomdir(archive: Archive, source: Path) -> None:
     (source / "files").mkdir()
-    paths = [source / "files" / f"{n}.dcm" for n in range(3)]
-    for path, file in zip(paths, make_ct_series(None, 3), strict=True):
+    objects: dict[Path, str] = {}
+    for number, file in enumerate(make_ct_series(None, 3)):
+        path = source / "files" / f"{number}.dcm"
         path.write_bytes(file)
-    make_file_set(source / "cd", paths)
+        objects[path] = dcmread(path, stop_before_pixels=True).SOPInstanceUID
+    assert make_file_set(source / "cd", objects) == []
     assert (source / "cd" / "DICOMDIR").exists()
     assert counts(await import_paths(archive, [source / "cd" / "DICOMDIR"])) == (3, 0, 0, 0, 0)
     assert counts(await import_paths(archive, [source / "cd"])) == (0, 3, 0, 0, 0)
