@@ -194,6 +194,16 @@ ACCESS_CACHE_S: Final = 3.0
 """How long a web worker goes on believing a session or token without asking the database; ending one is felt so late."""
 ACCESS_CACHE_ENTRIES: Final = 1000
 """Sessions and tokens believed at once; the oldest are asked for again."""
+STUDY_PAGE_MAX: Final = 500
+"""Studies of one page of the study list: what can be marked at once, and about 400 KB of HTML."""
+LIVE_CLIENTS_MAX: Final = 200
+"""Pages that one web worker tells of changes; each holds a connection. Others look by themselves, less often."""
+LIVE_STUDIES_MAX: Final = 200
+"""Changed studies told at once; a page that is told of more than it can show looks anew."""
+SAVED_FILTERS_MAX: Final = 50
+"""Filters that one person may keep; more could not be told apart."""
+MEDIA_DOWNLOAD_BYTES_MAX: Final = 8 * 1024 * MIB
+"""A medium that is made for a download lies in the temporary folder meanwhile: a DVD of two layers."""
 FORM_BYTES_MAX: Final = 64 * KIB
 """A submitted form: names, a list of patients, no files."""
 FORM_FIELDS_MAX: Final = 200

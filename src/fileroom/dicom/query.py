@@ -84,11 +84,28 @@ class Key:
 
 
 @dataclass(frozen=True, slots=True)
+class StudyPlace:
+    """A study's place in the list of studies, the newest first: its date and time (None: it has none) and its row.
+
+    Those without a date stand at the end.
+    """
+
+    date: str | None
+    time: str | None
+    row_id: int
+
+
+@dataclass(frozen=True, slots=True)
 class Page:
-    """A window on the ordered answers: at most `limit` of them after the first `offset`."""
+    """A window on the ordered answers: at most `limit` of them after the first `offset`.
+
+    `behind` begins behind a study instead, which costs the same however far down it is. Studies without a date follow
+    only where that one has none either: the caller asks for them when those with a date are at their end.
+    """
 
     limit: int
     offset: int = 0
+    behind: StudyPlace | None = None
 
 
 @dataclass(frozen=True, slots=True)

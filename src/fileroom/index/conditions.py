@@ -15,7 +15,17 @@ from typing import Final
 from fileroom.core.errors import InvalidRequestError, UnsupportedError
 from fileroom.dicom.matching import range_bounds, to_utc_bounds
 from fileroom.dicom.normal_forms import Bounds, normalize_date, normalize_name, normalize_name_pattern
-from fileroom.dicom.query import AnyOf, EmptyValue, Key, Matching, Range, SequenceItem, SingleValue, Wildcard
+from fileroom.dicom.query import (
+    AnyOf,
+    EmptyValue,
+    Key,
+    Matching,
+    Range,
+    SequenceItem,
+    SingleValue,
+    StudyPlace,
+    Wildcard,
+)
 from fileroom.index.attributes import BY_KEYWORD, Attribute, Kind
 
 _STUDY_DATE: Final = BY_KEYWORD["StudyDate"].tag
@@ -74,6 +84,20 @@ def combined_datetime_condition(keys: tuple[Key, ...], timezone: str | None) -> 
         )
     nearby = _between("s.study_date", Bounds(_day_from(bounds.lower, -1), _day_from(bounds.upper, 1)))
     return Condition.all_of([nearby, _within(moment, bounds)]), rest
+
+
+def behind_study(place: StudyPlace) -> Condition:
+    """The study `s` stands behind `place`, the newest first. The date alone leads to the place in the index."""
+    if place.time is None:
+        later_rows = Condition("s.study_time IS NULL AND s.id < %s", (place.row_id,))
+    else:
+        later_rows = Condition("(s.study_time IS NULL OR (s.study_time, s.id) < (%s, %s))", (place.time, place.row_id))
+    if place.date is None:
+        return Condition.all_of([Condition("s.study_date IS NULL"), later_rows])
+    return Condition(
+        f"(s.study_date <= %s AND (s.study_date < %s OR {later_rows.text}))",
+        (place.date, place.date, *later_rows.parameters),
+    )
 
 
 def like_pattern(wildcard: str) -> str:

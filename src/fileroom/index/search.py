@@ -19,7 +19,7 @@ from fileroom.core.errors import DatabaseError, InvalidRequestError
 from fileroom.core.limits import QUERY_ROWS_MAX, QUERY_ROWS_PER_FETCH
 from fileroom.dicom.query import Key, Level, Query
 from fileroom.index.attributes import ATTRIBUTES, BY_TAG, Attribute, Kind
-from fileroom.index.conditions import Condition, attribute_condition, combined_datetime_condition
+from fileroom.index.conditions import Condition, attribute_condition, behind_study, combined_datetime_condition
 from fileroom.index.visibility import Visibility, study_is_visible
 
 IndexValue = str | int | list[Any] | None
@@ -138,6 +138,8 @@ def build_statement(query: Query, visibility: Visibility) -> Statement:
     expressions = [_counted(attribute, query.level, visibility) for attribute in attributes]
     columns = ", ".join([_IDENTITY[query.level], *(expression.text for expression in expressions)])
     condition = _where(query, visibility)
+    if query.page and query.page.behind:
+        condition = Condition.all_of([condition, behind_study(query.page.behind)])
     chosen = f"FROM {_FROM[query.level]}"
     if condition.text:
         chosen += f" WHERE {condition.text}"

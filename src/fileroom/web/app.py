@@ -22,9 +22,9 @@ from fileroom.web.console.routes import console_routes
 from fileroom.web.dicomweb_routes import dicomweb_routes
 from fileroom.web.endpoint import Endpoint, Handler, send_answer
 from fileroom.web.errors import problem
-from fileroom.web.first_page import first_page_handler, style_handler
 from fileroom.web.guard import Guard
 from fileroom.web.health import alive, metrics_handler, ready_handler
+from fileroom.web.plain_style import style_handler
 from fileroom.web.viewer import viewer_handlers
 from fileroom.web.wado_uri import wado_uri_handler
 
@@ -57,7 +57,6 @@ def create_router(archive: Archive, people: People | None = None, cache: Identit
 def _other_routes(archive: Archive, renderer: Renderer) -> list[BaseRoute]:
     handlers: dict[str, Handler] = {
         "/wado": audited(archive, wado_uri_handler(archive, renderer), "images", study_in_query),
-        "/": first_page_handler(archive),
         "/static/fileroom.css": style_handler(),
         "/healthz": alive,
         "/readyz": ready_handler(archive),

@@ -1,4 +1,4 @@
-"""First page, health, metrics, capabilities, and what the router refuses."""
+"""Health, metrics, capabilities, and what the router refuses."""
 
 from __future__ import annotations
 
@@ -17,24 +17,6 @@ from stored_objects import make_file, store_file
 
 def client_of(archive: Archive) -> httpx.AsyncClient:
     return httpx.AsyncClient(transport=httpx.ASGITransport(create_app(archive)), base_url="http://localhost:8080")
-
-
-async def test_the_first_page_tells_how_to_send_and_what_is_held(client: httpx.AsyncClient, archive: Archive) -> None:
-    await store_file(archive, make_file())
-    page = await client.get("/")
-    assert page.headers["content-type"] == "text/html; charset=utf-8"
-    assert "<code>FILEROOM</code>" in page.text
-    assert "<code>11112</code>" in page.text
-    assert "<dt>Studies</dt><dd>1</dd>" in page.text
-    assert "<script" not in page.text
-    assert "$" not in page.text.replace("curl", "")
-    assert (await client.get("/static/fileroom.css")).headers["content-type"] == "text/css; charset=utf-8"
-
-
-async def test_settings_cannot_put_markup_into_the_page(archive: Archive) -> None:
-    named = dataclasses.replace(archive, settings=Settings(aet="<B>&"))
-    async with client_of(named) as client:
-        assert "&lt;B&gt;&amp;" in (await client.get("/")).text
 
 
 async def test_alive_needs_nothing(client: httpx.AsyncClient) -> None:

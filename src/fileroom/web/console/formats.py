@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 import functools
+import re
 from dataclasses import dataclass
 from typing import Final
 
@@ -38,8 +39,10 @@ def person_name(text: str | None) -> PersonName:
 
     Capitals stay capitals: nobody but the registry knows how a name is written.
     """
-    groups = [_name_group(group) for group in (text or "").split("\\")[0].split("=")[:3]]
-    kept = [group for group in groups if group]
+    first, *others = (text or "").split("\\")[0].split("=")[:3]
+    # Ideographic and phonetic names are written without a comma.
+    written = [_name_group(first), *(" ".join(re.split(r"[\s^]+", group)).strip() for group in others)]
+    kept = [group for group in written if group]
     return PersonName(kept[0], tuple(kept[1:])) if kept else PersonName(NOTHING)
 
 

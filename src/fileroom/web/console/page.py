@@ -139,17 +139,18 @@ def environment(tag: str) -> Environment:
     made.policies["ext.i18n.trimmed"] = True
     made.install_gettext_callables(reader.gettext, reader.ngettext, newstyle=True)  # type: ignore[attr-defined]  # by the extension
     made.globals["asset_url"] = asset_url
-    made.filters |= _filters(tag)
+    made.filters |= _filters(tag, reader)
     return made
 
 
-def _filters(tag: str) -> dict[str, Callable[..., object]]:
+def _filters(tag: str, reader: Reader) -> dict[str, Callable[..., object]]:
     return {
         "person": formats.person_name,
         "short_uid": formats.short_uid,
         "day": lambda text, width="medium": formats.date(text, tag, width),
         "clock": lambda text: formats.time(text, tag),
         "moment": lambda value, width="short": formats.moment(value, tag, width),
+        "age": lambda study: formats.age(study.birth_date, study.date, study.age, reader),
         "number": lambda value: formats.number(value, tag),
         "size": lambda value: formats.size(value, tag),
     }

@@ -6,17 +6,29 @@ from starlette.routing import BaseRoute, Route
 
 from fileroom.archive.services import Archive
 from fileroom.web.console.assets import ASSETS_PATH, asset_handler
+from fileroom.web.console.downloads import download_handler
+from fileroom.web.console.live import LiveStudies, live_handler
 from fileroom.web.console.page import page_handler
 from fileroom.web.console.preferences import preferences_handler
+from fileroom.web.console.studies import columns_handler, filters_handler, study_list_handler, study_rows_handler
 from fileroom.web.endpoint import Endpoint, Handler
 
 
 def console_routes(archive: Archive) -> list[BaseRoute]:
     """The routes of the pages, and of the files that they are dressed with."""
     pages: dict[str, dict[str, Handler]] = {
+        "/": {"GET": study_list_handler(archive)},
+        "/studies/rows": {"GET": study_rows_handler(archive)},
+        "/studies/columns": {"POST": columns_handler(archive)},
+        "/studies/filters": {"POST": filters_handler(archive)},
+        "/studies/download": {"GET": download_handler(archive)},
         "/preferences": {"POST": preferences_handler},
     }
-    routes: list[BaseRoute] = [Route(ASSETS_PATH, Endpoint(ASSETS_PATH, {"GET": asset_handler}))]
+    plain: dict[str, Handler] = {
+        ASSETS_PATH: asset_handler,
+        "/events/studies": live_handler(archive, LiveStudies(archive)),
+    }
+    routes: list[BaseRoute] = [Route(path, Endpoint(path, {"GET": handler})) for path, handler in plain.items()]
     for path, handlers in pages.items():
         told = {method: page_handler(archive, path, handler) for method, handler in handlers.items()}
         routes.append(Route(path, Endpoint(path, told)))

@@ -1,4 +1,4 @@
-"""What the console keeps: saved filters, choices, the settings' history."""
+"""What the console keeps: saved filters of the study list."""
 
 from __future__ import annotations
 

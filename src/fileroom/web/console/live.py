@@ -1,0 +1,123 @@
+"""Telling open pages which studies change: `/events/studies`, as server-sent events (WHATWG HTML 9.2).
+
+Each web worker looks once a second, and only while somebody listens, for studies in motion; how many pages are open costs
+the database nothing. A page learns the UIDs of changed studies that its reader may see, and asks for their rows itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import contextvars
+from collections.abc import AsyncIterator, Iterator
+from typing import Final
+
+import orjson
+import structlog
+from starlette.requests import Request
+
+from fileroom.archive.services import Archive
+from fileroom.archive.study_list import arriving_studies, studies_by_uid
+from fileroom.core.access import Permission, require
+from fileroom.core.errors import FileroomError, ServiceError
+from fileroom.core.limits import LIVE_CLIENTS_MAX, LIVE_STUDIES_MAX
+from fileroom.web.answers import NO_STORE, Answer
+from fileroom.web.endpoint import Handler
+
+LOOK_EVERY_S: Final = 1.0
+LOOK_AGAIN_AFTER_FAILURE_S: Final = 5.0
+STILL_HERE_EVERY_S: Final = 15.0
+"""Proxies close a stream that is silent for a minute; a browser that has left is found out by writing."""
+
+_log = structlog.get_logger(__name__)
+
+
+class LiveStudies:
+    """Looks for changed studies as long as somebody listens."""
+
+    def __init__(self, archive: Archive) -> None:
+        self._archive = archive
+        self._listeners: set[_Listener] = set()
+        self._looking: asyncio.Task[None] | None = None
+        self._counts: dict[str, int] = {}
+
+    @contextlib.contextmanager
+    def listen(self) -> Iterator[_Listener]:
+        """A listener for the length of the block. Raises ServiceError when there are too many."""
+        if len(self._listeners) >= LIVE_CLIENTS_MAX:
+            raise ServiceError("Too many pages are open to tell all of them of changes. They look by themselves.")
+        listener = _Listener()
+        self._listeners.add(listener)
+        if self._looking is None:
+            # In nobody's name: it outlives the request that happens to start it.
+            self._looking = asyncio.get_running_loop().create_task(self._look(), context=contextvars.Context())
+        try:
+            yield listener
+        finally:
+            self._listeners.discard(listener)
+            if not self._listeners and self._looking is not None:
+                self._looking.cancel()
+                self._looking = None
+                self._counts.clear()
+
+    async def _look(self) -> None:
+        while True:
+            try:
+                changed = await self._changed()
+            except FileroomError as error:
+                _log.warning("live_studies_not_seen", reason=str(error))
+                await asyncio.sleep(LOOK_AGAIN_AFTER_FAILURE_S)
+                continue
+            for listener in self._listeners:
+                listener.tell(changed)
+            await asyncio.sleep(LOOK_EVERY_S)
+
+    async def _changed(self) -> set[str]:
+        """Studies that have more or fewer instances than at the last look, or have become quiet since."""
+        now = {study.study_instance_uid: study.instances for study in await arriving_studies(self._archive)}
+        before, self._counts = self._counts, now
+        return {uid for uid in now.keys() | before.keys() if now.get(uid) != before.get(uid)}
+
+
+class _Listener:
+    """What one page has not been told yet: never more than a set of UIDs."""
+
+    def __init__(self) -> None:
+        self._untold: set[str] = set()
+        self._wake = asyncio.Event()
+
+    def tell(self, changed: set[str]) -> None:
+        """More has changed. What goes beyond LIVE_STUDIES_MAX is left out: the next change tells it again."""
+        if changed:
+            self._untold.update(list(changed)[: LIVE_STUDIES_MAX - len(self._untold)])
+            self._wake.set()
+
+    async def changed(self) -> list[str]:
+        """The studies that have changed since the last call; empty after STILL_HERE_EVERY_S without any."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(STILL_HERE_EVERY_S):
+                await self._wake.wait()
+        self._wake.clear()
+        changed, self._untold = sorted(self._untold), set()
+        return changed
+
+
+def live_handler(archive: Archive, live: LiveStudies) -> Handler:
+    """The handler of `/events/studies`."""
+
+    async def handle(_request: Request) -> Answer:
+        access = require(Permission.STUDY_SEARCH)
+        headers = {"content-type": "text/event-stream", "cache-control": NO_STORE, "x-accel-buffering": "no"}
+
+        async def events() -> AsyncIterator[bytes]:
+            with live.listen() as listener:
+                yield b"retry: 3000\n\n"
+                while True:
+                    changed = await listener.changed()
+                    if changed and not access.rows.is_everything:
+                        changed = [study.study_uid for study in await studies_by_uid(archive, changed)]
+                    yield b"event: studies\ndata: %s\n\n" % orjson.dumps(changed) if changed else b": still here\n\n"
+
+        return Answer(200, headers, events())
+
+    return handle
