@@ -76,3 +76,19 @@ CREATE TABLE api_token (
     CHECK ((account_id IS NULL) <> (role IS NULL))
 );
 CREATE UNIQUE INDEX api_token_name ON api_token (coalesce(account_id, 0), name);
+
+-- Break-glass: for a time and with a reason, somebody sees what their row scope hides; an auditor looks at it afterwards.
+CREATE TABLE break_glass (
+    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    account_id bigint NOT NULL,             -- without a reference: it outlives the account
+    login text NOT NULL,
+    address text NOT NULL,
+    reason text NOT NULL,
+    began_at timestamptz NOT NULL,
+    ends_at timestamptz NOT NULL,           -- brought forward where it is ended early
+    reviewed_at timestamptz,
+    reviewed_by text,
+    review text NOT NULL DEFAULT ''
+);
+CREATE INDEX break_glass_account ON break_glass (account_id, ends_at);
+CREATE INDEX break_glass_unreviewed ON break_glass (id) WHERE reviewed_at IS NULL;
