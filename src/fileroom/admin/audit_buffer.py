@@ -8,6 +8,7 @@ to WAITING_EVENTS_MAX; then `note` refuses, and with it whoever wanted to do som
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import OrderedDict
 from typing import Final
 
@@ -40,6 +41,26 @@ class AuditBuffer:
         self._wake = asyncio.Event()
         self._writing = asyncio.Lock()
         self._views: OrderedDict[tuple[object, ...], float] = OrderedDict()
+        self._pool: Pool | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._is_stopping = asyncio.Event()
+
+    def start(self, pool: Pool) -> None:
+        """Begin to write what is noted."""
+        self._pool = pool
+        self._task = asyncio.create_task(self._write(pool), name="audit-buffer")
+
+    async def stop(self) -> None:
+        """Write what is left. If the database is away, that is lost, and the log says how much."""
+        self._is_stopping.set()
+        self._wake.set()
+        if self._task is not None:
+            await self._task
+        if self._pool is not None:
+            try:
+                await self.flush(self._pool)
+            except FileroomError as error:
+                _log.error("audit_lost", events=len(self._waiting), reason=str(error))
 
     def note(self, event: AuditEvent) -> None:
         """Have an event written soon. Raises DatabaseError when too many wait already."""
@@ -68,13 +89,17 @@ class AuditBuffer:
                 del self._waiting[: len(batch)]
             self._wake.clear()
 
-    async def write(self, pool: Pool) -> None:
-        """Write what is noted, again and again, until cancelled; call `flush` once more after that."""
-        while True:
+    async def _write(self, pool: Pool) -> None:
+        while not self._is_stopping.is_set():
             await self._wake.wait()
-            await asyncio.sleep(FLUSH_INTERVAL_S)
+            await self._pause(FLUSH_INTERVAL_S)
             try:
                 await self.flush(pool)
             except FileroomError as error:
                 _log.error("audit_waits", waiting=len(self._waiting), reason=str(error))
-                await asyncio.sleep(RETRY_INTERVAL_S)
+                await self._pause(RETRY_INTERVAL_S)
+
+    async def _pause(self, seconds: float) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._is_stopping.wait()

@@ -363,9 +363,9 @@ def node_participant(aet: str, host: str, role: Code) -> ActiveParticipant:
     )
 
 
-def node_actor(aet: str, host: str) -> Access:
-    """A node as the one who acts, for the trail only: it has no permissions."""
-    return Access(ActorKind.NODE, f"{aet}@{host}", address=host)
+def participant_of(access: Access, role: Code) -> ActiveParticipant:
+    """Whoever acts, in a role."""
+    return _person(access, is_requestor=False, roles=(role,))
 
 
 def _peer(access: Access, role: Code, *, is_requestor: bool) -> ActiveParticipant:

@@ -11,6 +11,8 @@ from typing import Final
 import psycopg
 from psycopg.rows import class_row
 
+from fileroom.admin.audit import record
+from fileroom.admin.audit_events import node_changed
 from fileroom.core.access import Access, ActorKind, Permission, require
 from fileroom.core.errors import ConflictError, DatabaseError, InvalidRequestError, NotFoundError
 from fileroom.core.identifiers import AETitle
@@ -62,12 +64,13 @@ async def add_node(pool: Pool, node: Node) -> None:
         raise InvalidRequestError(f"Port {node.port} does not exist; it must be between 1 and 65535.")
     aet = str(AETitle(node.aet))
     try:
-        async with pool.connection() as connection:
+        async with pool.connection() as connection, connection.transaction():
             await connection.execute(
                 b"INSERT INTO node (name, aet, host, port) VALUES (%s, %s, %s, %s)",
                 (node.name.strip(), aet, node.host, node.port),
             )
             await connection.execute(b"DELETE FROM held_caller WHERE aet = %s", (aet,))
+            await record(connection, node_changed(node.name, f"Added: {aet} at {node.host}:{node.port}"))
     except psycopg.errors.UniqueViolation as error:
         raise ConflictError(
             f"There is a node named {node.name} or with AE title {aet} already; see 'fileroom node list'."
@@ -77,8 +80,10 @@ async def add_node(pool: Pool, node: Node) -> None:
 async def remove_node(pool: Pool, name: str) -> None:
     """Remove a node. Raises NotFoundError, NotAllowedError."""
     require(Permission.NODE_MANAGE)
-    async with pool.connection() as connection:
+    async with pool.connection() as connection, connection.transaction():
         cursor = await connection.execute(b"DELETE FROM node WHERE name = %s", (name,))
+        if cursor.rowcount:
+            await record(connection, node_changed(name, "Removed"))
     if cursor.rowcount == 0:
         raise NotFoundError(f"There is no node named {name}; see 'fileroom node list'.")
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import structlog
 
+from fileroom.admin.audit_buffer import AuditBuffer
 from fileroom.app.database import database_url
 from fileroom.archive.services import Archive
 from fileroom.archive.store_identity import require_own_store
@@ -54,8 +55,10 @@ async def open_archive(settings: Settings) -> AsyncIterator[Archive]:
     writer = IndexWriter(url)
     await writer.start()
     pool = await open_pool(url)
+    audit = AuditBuffer()
+    audit.start(pool)
     try:
-        archive = Archive(open_store(settings), writer, pool, settings, system_now)
+        archive = Archive(open_store(settings), writer, pool, settings, system_now, audit=audit)
         try:
             await require_own_store(archive)
         except StorageError as error:
@@ -64,4 +67,5 @@ async def open_archive(settings: Settings) -> AsyncIterator[Archive]:
         yield archive
     finally:
         await writer.stop()
+        await audit.stop()
         await pool.close()

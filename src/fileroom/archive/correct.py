@@ -16,6 +16,8 @@ import structlog
 from psycopg import AsyncConnection, errors
 from psycopg.rows import tuple_row
 
+from fileroom.admin.audit import record
+from fileroom.admin.audit_events import corrected
 from fileroom.archive.retrieve import corrected_header, syntax_of
 from fileroom.archive.services import Archive
 from fileroom.archive.split import split_object
@@ -98,6 +100,9 @@ async def add_corrections(archive: Archive, corrections: Corrections) -> tuple[i
         # A correction that cannot be made shows here, and takes the transaction with it.
         await _describe(archive, await _require_scope(connection, corrections))
         await _bring_in_line(archive, connection, study, corrections.study_uid, [corrections])
+        tags = ", ".join(_tag(attribute) for attribute in corrections.attributes)
+        what = f"Corrected {tags} of {_place(corrections)} by {corrections.actor}: {corrections.reason}"
+        await record(connection, corrected(corrections.study_uid, what))
 
     await _in_transaction(archive, corrections.study_uid, change)
     _log.info("corrected", study=corrections.study_uid, ids=ids, actor=corrections.actor)
@@ -122,6 +127,8 @@ async def revoke_corrections(archive: Archive, ids: Sequence[int], *, actor: str
         if cursor.rowcount != len(set(ids)):
             raise NotFoundError("One of the corrections was revoked already. Look at the list again.")
         await _bring_in_line(archive, connection, study, study_uid, scopes)
+        tags = ", ".join(_tag(attribute) for scope in scopes for attribute in scope.attributes)
+        await record(connection, corrected(study_uid, f"Took the corrections of {tags} back, by {actor}"))
 
     await _in_transaction(archive, study_uid, change)
     _log.info("corrections_revoked", study=study_uid, ids=list(ids), actor=actor)
@@ -168,6 +175,16 @@ def _check(corrections: Corrections) -> None:
             raise InvalidRequestError(f"({tag >> 16:04X},{tag & 0xFFFF:04X}) identifies the object and stays as it is.")
         if len(attribute.path) == 1 and tag in _PIXEL_TAGS:
             raise InvalidRequestError(f"({tag >> 16:04X},{tag & 0xFFFF:04X}) describes the pixels and stays as it is.")
+
+
+def _tag(attribute: AttributeCorrection) -> str:
+    return f"({attribute.path[0] >> 16:04X},{attribute.path[0] & 0xFFFF:04X})"
+
+
+def _place(scope: Corrections) -> str:
+    if scope.sop_uid:
+        return f"instance {scope.sop_uid}"
+    return f"series {scope.series_uid}" if scope.series_uid else "the study"
 
 
 def _selection(scope: Corrections) -> Selection:

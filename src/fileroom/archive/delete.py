@@ -13,6 +13,8 @@ import psycopg
 import structlog
 from psycopg import AsyncConnection, errors
 
+from fileroom.admin.audit import describe_study, record
+from fileroom.admin.audit_events import instances_deleted, study_deleted
 from fileroom.archive.services import Archive
 from fileroom.core.access import Permission, require
 from fileroom.core.errors import DatabaseError, NotFoundError, StorageError
@@ -129,6 +131,7 @@ def _not_there(target: _Target) -> NotFoundError:
 
 
 async def _delete_rows(connection: AsyncConnection[Any], target: _Target, actor: str) -> Deleted:
+    study = await describe_study(connection, target.study_uid)
     # Series before study, as receiving does it, so that neither waits for the other in a circle.
     await connection.execute(_LOCK_SERIES, (target.study_uid, *_twice(target.series_uid)))
     cursor = await connection.execute(_DELETE_INSTANCES, (target.study_uid, *_twice(target.series_uid, target.sop_uid)))
@@ -144,6 +147,9 @@ async def _delete_rows(connection: AsyncConnection[Any], target: _Target, actor:
     studies = row[0] if row else 0
     await connection.execute(_REFRESH_STUDIES, (studies_touched,))
     await connection.execute(_REVOKE_CORRECTIONS, (actor, *target.uids, target.sop_uid))
+    what = f"{instances} instances of {target.describe()}, by {actor}"
+    event = study_deleted(study, what) if studies else instances_deleted(study, what)
+    await record(connection, event)
     return Deleted(studies, series, instances)
 
 

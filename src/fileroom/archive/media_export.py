@@ -11,9 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Final
 
+from fileroom.admin.audit import record_alone
+from fileroom.admin.audit_events import exported
 from fileroom.archive.dicomdir import LeftOut, make_file_set
 from fileroom.archive.retrieve import Selection, StoredInstance, find_instances, open_object
 from fileroom.archive.services import Archive
+from fileroom.archive.transfers import studies_of
 from fileroom.core.access import Permission
 from fileroom.core.errors import ConflictError, InvalidObjectError, NotFoundError, TooLargeError, UnsupportedError
 from fileroom.dicom import uids
@@ -49,6 +52,7 @@ async def export_folder(
     """
     instances = await _found(archive, selection)
     _require_empty(folder)
+    await _put_down(archive, instances, folder)
     written = 0
     for done, (name, instance) in enumerate(_names(instances), 1):
         path = folder / name
@@ -66,6 +70,7 @@ async def export_zip(
     """Write one ZIP file; members are stored, not packed, as pixels hardly shrink."""
     instances = await _found(archive, selection)
     _require_free(path)
+    await _put_down(archive, instances, path)
     written = 0
     part = path.with_name(path.name + ".part")
     try:
@@ -90,6 +95,7 @@ async def export_media(
     """
     instances = await _found(archive, selection)
     _make_empty(folder)
+    await _put_down(archive, instances, folder)
     left_out: list[LeftOut] = []
     uids_of: dict[Path, str] = {}
     sizes: dict[str, int] = {}
@@ -116,6 +122,12 @@ async def _found(archive: Archive, selection: Selection) -> list[StoredInstance]
     if not instances:
         raise NotFoundError("Nothing matches; see 'fileroom find' for what there is.")
     return instances
+
+
+async def _put_down(archive: Archive, instances: list[StoredInstance], target: Path) -> None:
+    """In the audit trail, before the first byte leaves."""
+    studies = studies_of((instance.study_instance_uid, instance.sop_class_uid) for instance in instances)
+    await record_alone(archive.pool, exported(studies, str(target)))
 
 
 def _names(instances: list[StoredInstance]) -> list[tuple[str, StoredInstance]]:

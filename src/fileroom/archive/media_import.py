@@ -12,10 +12,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from fileroom.admin.audit_events import imported
 from fileroom.archive.file_store import IncomingFile
 from fileroom.archive.import_sources import Source, UnreadableError, name_for_people, read_pieces, sources
 from fileroom.archive.services import Archive
 from fileroom.archive.store import StoreKind
+from fileroom.archive.transfers import StudyCounts
 from fileroom.core.access import Permission, require
 from fileroom.core.errors import InvalidObjectError, NotFoundError
 from fileroom.index.imports import finished_paths, forget_import, note_finished
@@ -85,7 +87,9 @@ async def _import_one_path(
     finished: list[tuple[str, str]] = []
     async with contextlib.AsyncExitStack() as cleanup:
         cleanup.push_async_callback(lambda: note_finished(archive.pool, origin, finished))
-        async for source, outcome in _import_all(archive, todo, report):
+        counts, refused_before = StudyCounts.empty(), len(report.refused)
+        cleanup.callback(lambda: _put_down(archive, origin, counts, len(report.refused) - refused_before))
+        async for source, outcome in _import_all(archive, todo, report, counts):
             finished.append((source.name, outcome))
             if progress is not None:
                 progress(report.seen, len(found))
@@ -95,14 +99,24 @@ async def _import_one_path(
     await forget_import(archive.pool, origin)
 
 
-async def _import_all(archive: Archive, todo: list[Source], report: ImportReport) -> AsyncIterator[tuple[Source, str]]:
+def _put_down(archive: Archive, origin: str, counts: StudyCounts, refused: int) -> None:
+    """For the audit trail: what came from here, also when the import was interrupted."""
+    if counts.counts:
+        archive.audit.note(imported(counts.studies(), origin))
+    if refused:
+        archive.audit.note(imported((), origin, failure=f"{refused} files were refused"))
+
+
+async def _import_all(
+    archive: Archive, todo: list[Source], report: ImportReport, counts: StudyCounts
+) -> AsyncIterator[tuple[Source, str]]:
     """Several files at once, in the order in which they are done."""
     waiting = iter(todo)
     running: dict[asyncio.Task[str], Source] = {}
     try:
         while True:
             for source in waiting:
-                running[asyncio.create_task(_import_file(archive, source, report))] = source
+                running[asyncio.create_task(_import_file(archive, source, report, counts))] = source
                 if len(running) >= FILES_AT_ONCE:
                     break
             if not running:
@@ -117,7 +131,7 @@ async def _import_all(archive: Archive, todo: list[Source], report: ImportReport
         await asyncio.gather(*running, return_exceptions=True)
 
 
-async def _import_file(archive: Archive, source: Source, report: ImportReport) -> str:
+async def _import_file(archive: Archive, source: Source, report: ImportReport, counts: StudyCounts) -> str:
     incoming = IncomingFile(archive, "import", source.name[-200:])
     try:
         await _take(incoming, source)
@@ -129,6 +143,7 @@ async def _import_file(archive: Archive, source: Source, report: ImportReport) -
     except BaseException:
         await incoming.abort()
         raise
+    counts.add(outcome)
     if outcome.kind is StoreKind.STORED:
         report.stored += 1
         report.stored_bytes += source.size

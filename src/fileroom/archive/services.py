@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from fileroom.admin.audit_buffer import AuditBuffer
 from fileroom.archive.frame_tables import FrameTables
 from fileroom.core.clock import Now
 from fileroom.core.settings import Settings
@@ -22,3 +23,5 @@ class Archive:
     settings: Settings
     now: Now
     frame_tables: FrameTables = field(default_factory=FrameTables)
+    audit: AuditBuffer = field(default_factory=AuditBuffer)
+    """Takes the events of the audit trail that have no transaction of their own."""

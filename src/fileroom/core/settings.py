@@ -58,7 +58,9 @@ class Settings(BaseSettings):
         "the port listens on a loopback address only.",
     )
     password_chars_min: int = Field(12, ge=8, le=64, description="Shortest password (characters) of an account.")
-    session_idle_minutes: int = Field(60, ge=1, le=1440, description="Minutes without a request after which a session ends.")
+    session_idle_minutes: int = Field(
+        60, ge=1, le=1440, description="Minutes without a request after which a session ends."
+    )
     session_hours: int = Field(12, ge=1, le=168, description="Hours after which a session ends in any case.")
     accept_unknown_sop_classes: bool = Field(
         True, description="Store objects of unknown and private SOP classes too, as they came."
@@ -70,6 +72,41 @@ class Settings(BaseSettings):
     series_stable_s: float = Field(
         5.0, gt=0, description="Seconds without a new instance after which a series counts as complete."
     )
+    viewer_folder: str = Field(
+        "", description="Folder of the viewer's files. Empty: where 'make up' puts them, in the virtual environment."
+    )
+    viewer_name: str = Field("Fileroom", description="Name that the viewer shows at its top and in its title.")
+    viewer_logo: str = Field("", description="File of a picture (SVG, PNG, JPEG, WebP) shown in place of the name.")
+    viewer_hanging_protocol: str = Field(
+        "default",
+        description="How the viewer hangs a study first: default, mpr, @ohif/mnGrid or another protocol it has.",
+    )
+    viewer_priors: Literal["primary", "recent", "all"] = Field(
+        "all", description="Which of the patient's studies the viewer lists first: this one, those of a year, or all."
+    )
+    viewer_config: str = Field(
+        "", description="JSON file whose entries are laid over the viewer's settings (docs/viewer.md)."
+    )
+    ledger_days: int = Field(
+        90, ge=1, le=3650, description="Days for which associations and their operations are kept in the ledger."
+    )
+    audit_source_id: str = Field("", description="Name of this system in audit messages. Empty: the AE title.")
+    audit_site: str = Field("", description="Name of the site in audit messages (AuditEnterpriseSiteID).")
+    audit_keep_months: int = Field(
+        0, ge=0, le=1200, description="Months for which the audit trail is kept; older ones are deleted. 0: for ever."
+    )
+    audit_syslog_url: str = Field(
+        "",
+        description="Syslog server that gets the audit trail: tls://HOST:6514, tcp://HOST:601 or udp://HOST:514. "
+        "Empty: none.",
+    )
+    audit_syslog_ca: str = Field(
+        "", description="PEM file of the certificates that the syslog server is checked by. Empty: the system's."
+    )
+    audit_syslog_certificate: str = Field(
+        "", description="PEM file of the certificate that Fileroom shows to the syslog server. Empty: none."
+    )
+    audit_syslog_key: str = Field("", description="PEM file of that certificate's key. Empty: it is in the same file.")
     log_level: str = Field("INFO", description="DEBUG, INFO, WARNING or ERROR. Patient data appears only at DEBUG.")
 
     @field_validator("aet")
@@ -79,6 +116,13 @@ class Settings(BaseSettings):
             return str(AETitle(value))
         except InvalidRequestError as error:
             raise ValueError(str(error)) from None  # so that the setting's name is told with it
+
+    @field_validator("audit_syslog_url")
+    @classmethod
+    def _syslog_address_is_one(cls, value: str) -> str:
+        if value and value.partition("://")[0] not in ("tls", "tcp", "udp"):
+            raise ValueError(f"{value!r} is no address such as tls://HOST:6514, tcp://HOST:601 or udp://HOST:514")
+        return value
 
     @field_validator("log_level")
     @classmethod

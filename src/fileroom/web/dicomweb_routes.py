@@ -26,6 +26,7 @@ from fileroom.dicomweb.offers import DICOM, DICOM_JSON, DICOM_XML, ZIP
 from fileroom.dicomweb.qido_params import Resource
 from fileroom.web.address import DICOMWEB_PATH, dicomweb_root
 from fileroom.web.answers import PRIVATE, Answer
+from fileroom.web.audited import audited
 from fileroom.web.bulk_data import bulk_data_handler
 from fileroom.web.endpoint import Endpoint, Handler
 from fileroom.web.frames import frames_handler, pixel_data_handler
@@ -103,20 +104,25 @@ _INSTANCES: Final = (f'multipart/related; type="{DICOM}"', ZIP)
 
 
 def _table(archive: Archive, renderer: Renderer) -> list[_Served]:
-    instances, metadata = instances_handler(archive), metadata_handler(archive)
-    rendered, thumbnail = rendered_handler(archive, renderer), thumbnail_handler(archive, renderer)
+    instances = audited(archive, instances_handler(archive), "objects")
+    metadata = audited(archive, metadata_handler(archive), "attributes")
+    rendered = audited(archive, rendered_handler(archive, renderer), "images")
+    thumbnail = audited(archive, thumbnail_handler(archive, renderer), "thumbnails")
+    frames = audited(archive, frames_handler(archive, FrameLookup(archive)), "images")
+    bulk_data = audited(archive, bulk_data_handler(archive), "bulk data")
+    pixel_data = audited(archive, pixel_data_handler(archive), "images")
     store = store_handler(archive)
     image_levels = (_FRAMES, _INSTANCE, _SERIES, _STUDY)
     return [
-        _get(_FRAMES, "RetrieveFrames", frames_handler(archive, FrameLookup(archive)), _FRAME_TYPES),
+        _get(_FRAMES, "RetrieveFrames", frames, _FRAME_TYPES),
         *(_get(f"{path}/metadata", "RetrieveMetadata", metadata, _METADATA) for path in (_INSTANCE, _SERIES, _STUDY)),
         _get(_INSTANCE, "RetrieveInstance", instances, (*_INSTANCES, DICOM)),
         _get(f"{_FRAMES}/rendered", "RetrieveRendered", rendered, _RENDERED, _RENDERING),
         _get(f"{_INSTANCE}/rendered", "RetrieveRendered", rendered, _RENDERED_WHOLE, _RENDERING),
         *(_get(f"{path}/rendered", "RetrieveRendered", rendered, _PARTS, _RENDERING) for path in (_SERIES, _STUDY)),
         *(_get(f"{path}/thumbnail", "RetrieveThumbnail", thumbnail, _IMAGES, _THUMBNAIL) for path in image_levels),
-        _get(f"{_INSTANCE}/bulkdata/{{path}}", "RetrieveBulkdata", bulk_data_handler(archive), _FRAME_TYPES[:2]),
-        _get(f"{_INSTANCE}/pixeldata", "RetrievePixelData", pixel_data_handler(archive), _FRAME_TYPES),
+        _get(f"{_INSTANCE}/bulkdata/{{path}}", "RetrieveBulkdata", bulk_data, _FRAME_TYPES[:2]),
+        _get(f"{_INSTANCE}/pixeldata", "RetrievePixelData", pixel_data, _FRAME_TYPES),
         *(_search(archive, resource) for resource in Resource if resource is not Resource.ALL_STUDIES),
         _get(_SERIES, "RetrieveSeries", instances, _INSTANCES),
         _with_store(_get(_STUDY, "RetrieveStudy", instances, _INSTANCES), store),

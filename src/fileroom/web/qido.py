@@ -25,6 +25,7 @@ from fileroom.dicomweb.qido_params import Resource, parse_search
 from fileroom.index.search import Answer as Found
 from fileroom.web.address import dicomweb_root, optional_path_uid
 from fileroom.web.answers import NO_STORE, Answer, compressed
+from fileroom.web.audited import note_query
 from fileroom.web.endpoint import Handler
 from fileroom.web.header_fields import page_elements
 from fileroom.web.matches import MatchRenderer
@@ -43,6 +44,7 @@ def search_handler(archive: Archive, resource: Resource) -> Handler:
             optional_path_uid(request, "study"),
             optional_path_uid(request, "series"),
         )
+        note_query(archive, request, search.query)
         root_url = dicomweb_root(request)
         warnings = list(search.warnings)
         matches = await _matches(archive, search.query, root_url, warnings)

@@ -17,6 +17,8 @@ from starlette.requests import Request
 from fileroom.archive.file_store import IncomingFile
 from fileroom.archive.services import Archive
 from fileroom.archive.store import MismatchError, StoreKind, StoreOutcome
+from fileroom.archive.transfers import ReceivedObjects
+from fileroom.core.access import Access
 from fileroom.core.errors import (
     FileroomError,
     InvalidObjectError,
@@ -43,6 +45,7 @@ from fileroom.dicomweb.stow_response import (
 )
 from fileroom.web.address import dicomweb_root, optional_path_uid
 from fileroom.web.answers import NO_STORE, Answer
+from fileroom.web.audited import requestor
 from fileroom.web.endpoint import Handler
 from fileroom.web.errors import RETRY_AFTER_S, UnsupportedMediaTypeError
 from fileroom.web.negotiation import negotiate
@@ -59,7 +62,7 @@ def store_handler(archive: Archive) -> Handler:
         chosen = negotiate(request, STORE_RESPONSE_OFFERS)
         content_type = _content_type(request)
         study = optional_path_uid(request, "study")
-        upload = _Upload(archive, _sender(request), study or "")
+        upload = _Upload(archive, _sender(request), study or "", requestor(request))
         outcomes = await upload.receive(request, content_type)
         root_url = dicomweb_root(request)
         status = store_status(outcomes)
@@ -82,12 +85,13 @@ def store_handler(archive: Archive) -> Handler:
 class _Upload:
     """One Store request: its objects on their way in, and what became of each, in the order they came."""
 
-    def __init__(self, archive: Archive, sender: str, study: UID | str) -> None:
+    def __init__(self, archive: Archive, sender: str, study: UID | str, actor: Access) -> None:
         self._archive = archive
         self._sender = sender
         self._study = str(study)
         self._outcomes: list[Outcome | None] = []
         self._finishing: set[asyncio.Task[None]] = set()
+        self._received = ReceivedObjects(archive, actor)
 
     async def receive(self, request: Request, content_type: MediaType) -> list[Outcome]:
         """Take the request's body. Raises RequestError where it as a whole cannot be read."""
@@ -105,6 +109,7 @@ class _Upload:
             # Whatever happens to the request, objects that are complete are either kept or refused, not left open.
             if self._finishing:
                 await asyncio.wait(self._finishing)
+            self._received.ended()
         outcomes = [outcome for outcome in self._outcomes if outcome is not None]
         if not outcomes:
             raise InvalidRequestError("The request holds no object; send at least one part of type application/dicom")
@@ -178,7 +183,11 @@ class _Upload:
         task.add_done_callback(self._finishing.discard)
 
     async def _finish(self, incoming: _IncomingPart, place: int) -> None:
-        self._outcomes[place] = await incoming.finish()
+        self._outcomes[place] = outcome = await incoming.finish()
+        if incoming.outcome is not None:
+            self._received.stored(incoming.outcome)
+        elif isinstance(outcome, Failed):
+            self._received.refused(outcome.message)
 
 
 class _IncomingPart:
@@ -187,6 +196,8 @@ class _IncomingPart:
     def __init__(self, file: IncomingFile) -> None:
         self._file = file
         self._error: FileroomError | None = None
+        self.outcome: StoreOutcome | None = None
+        """Of the stored object."""
 
     async def take(self, data: bytes | memoryview) -> None:
         """Write the next bytes, or pass over them when the object has been refused."""
@@ -204,7 +215,8 @@ class _IncomingPart:
         """Store it; what became of it."""
         try:
             if self._error is None:
-                return _stored(await self._file.finish())
+                self.outcome = await self._file.finish()
+                return _stored(self.outcome)
             if isinstance(self._error, InvalidObjectError):
                 await self._file.refuse(self._error)
             error: Exception = self._error
