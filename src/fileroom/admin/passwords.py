@@ -7,6 +7,7 @@ usual disguises, runs along the keyboard, repetitions, and the names around the 
 from __future__ import annotations
 
 import asyncio
+import string
 import unicodedata
 from collections.abc import Callable, Iterable
 from importlib import resources
@@ -34,6 +35,8 @@ _RUNS: Final = (
 _DISGUISES: Final = str.maketrans(
     {"0": "o", "1": "i", "3": "e", "4": "a", "5": "s", "7": "t", "$": "s", "@": "a", "!": "i"}
 )
+_APPENDED: Final = string.digits + string.punctuation + " "
+"""What people put before and behind a word to please rules of composition."""
 _DISTINCT_CHARS_MIN: Final = 5
 """Fewer are a pattern, whatever their order."""
 _NAME_CHARS_MIN: Final = 4
@@ -66,7 +69,8 @@ def is_easily_guessed(password: str, names: Iterable[str] = ()) -> bool:
     if len(set(lower)) < _DISTINCT_CHARS_MIN or _is_run(lower):
         return True
     words = {part for name in names for part in _parts(name) if len(part) >= _NAME_CHARS_MIN} | _COMMON
-    return any(_is_made_of(_letters(text), words) for text in (lower, lower.translate(_DISGUISES)))
+    undisguised = lower.strip(_APPENDED).translate(_DISGUISES)
+    return any(_is_made_of(_letters(text), words) for text in (lower, undisguised))
 
 
 def normalised(password: str) -> str:
@@ -77,8 +81,10 @@ def normalised(password: str) -> str:
 class PasswordHashing:
     """Argon2id in threads: a few at a time, so that a flood of logins takes neither all memory nor all cores."""
 
-    def __init__(self) -> None:
-        self._argon2 = argon2.PasswordHasher()  # RFC 9106 4: the second recommended choice, 64 MiB
+    def __init__(self, hasher: argon2.PasswordHasher | None = None, of_nobody: str = OF_NOBODY) -> None:
+        """`hasher` with other costs than RFC 9106's second recommended choice (64 MiB, three passes) is for tests."""
+        self._argon2 = hasher or argon2.PasswordHasher()
+        self._of_nobody = of_nobody
         self._free = asyncio.Semaphore(PASSWORD_HASHES_MAX)
         self._waiting = 0
 
@@ -91,7 +97,7 @@ class PasswordHashing:
         if len(password) > PASSWORD_CHARS_MAX:
             return False
         if kept is None:
-            await self._run(lambda: self._verify(OF_NOBODY, password))
+            await self._run(lambda: self._verify(self._of_nobody, password))
             return False
         return await self._run(lambda: self._verify(kept, password))
 
