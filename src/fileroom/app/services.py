@@ -9,6 +9,7 @@ from pathlib import Path
 import structlog
 
 from fileroom.admin.audit_buffer import AuditBuffer
+from fileroom.admin.ledger import Ledger
 from fileroom.app.database import database_url
 from fileroom.archive.services import Archive
 from fileroom.archive.store_identity import require_own_store
@@ -55,10 +56,12 @@ async def open_archive(settings: Settings) -> AsyncIterator[Archive]:
     writer = IndexWriter(url)
     await writer.start()
     pool = await open_pool(url)
+    ledger = Ledger(pool, system_now)
+    ledger.start()
     audit = AuditBuffer()
     audit.start(pool)
     try:
-        archive = Archive(open_store(settings), writer, pool, settings, system_now, audit=audit)
+        archive = Archive(open_store(settings), writer, pool, settings, system_now, ledger=ledger, audit=audit)
         try:
             await require_own_store(archive)
         except StorageError as error:
@@ -67,5 +70,6 @@ async def open_archive(settings: Settings) -> AsyncIterator[Archive]:
         yield archive
     finally:
         await writer.stop()
+        await ledger.stop()
         await audit.stop()
         await pool.close()

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from fileroom.admin.audit_buffer import AuditBuffer
+from fileroom.admin.ledger import Ledger
 from fileroom.archive.frame_tables import FrameTables
-from fileroom.core.clock import Now
+from fileroom.core.clock import Now, system_now
 from fileroom.core.settings import Settings
 from fileroom.db.pool import Pool
 from fileroom.index.write import IndexWriter
@@ -23,5 +24,7 @@ class Archive:
     settings: Settings
     now: Now
     frame_tables: FrameTables = field(default_factory=FrameTables)
+    ledger: Ledger = field(default_factory=lambda: Ledger(None, system_now))
+    """Writes down every association; one without a database writes nothing."""
     audit: AuditBuffer = field(default_factory=AuditBuffer)
     """Takes the events of the audit trail that have no transaction of their own."""

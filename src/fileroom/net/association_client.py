@@ -100,12 +100,13 @@ async def connect(
     async_operations: AsyncOperationsWindow | None = None,
     timeouts: Timeouts | None = None,
     ssl: tls.SSLContext | None = None,
+    on_end: Callable[[AssociationEnd], None] | None = None,
 ) -> AsyncIterator[ClientAssociation]:
     """Open an association and yield it.
 
     `handler` answers requests that the peer makes on it, as N-EVENT-REPORT; without one they are answered as
-    unrecognized. Raises PeerRefusedError if the peer cannot be reached, rejects the association or accepts no context,
-    and PeerTimeoutError if it does not answer in time.
+    unrecognized. `on_end` hears how it ended, once there was a connection. Raises PeerRefusedError if the peer cannot
+    be reached, rejects the association or accepts no context, and PeerTimeoutError if it does not answer in time.
     """
     user_information = UserInformation(
         async_operations=async_operations,
@@ -114,7 +115,7 @@ async def connect(
         user_identity=user_identity,
     )
     request = AssociateRQ(str(called_aet), str(calling_aet), _proposals(contexts), user_information)
-    connection = await _open(host, port, request, handler, timeouts or Timeouts(), ssl)
+    connection = await _open(host, port, request, handler, timeouts or Timeouts(), ssl, on_end)
     association = ClientAssociation(connection)
     try:
         if not connection.contexts:
@@ -144,6 +145,11 @@ class ClientAssociation:
     def port(self) -> AssociationPort:
         """The association as handlers see it: `contexts`, `send_request`, ..."""
         return self._connection
+
+    @property
+    def request(self) -> AssociateRQ:
+        """What we asked for."""
+        return self._connection.request
 
     @property
     def acceptance(self) -> AssociateAC:
@@ -313,11 +319,19 @@ class ClientAssociation:
 class _ClientConnection(MessageExchange):
     """One connection that we opened."""
 
-    def __init__(self, request: AssociateRQ, handler: RequestHandler | None, timeouts: Timeouts) -> None:
+    def __init__(
+        self,
+        request: AssociateRQ,
+        handler: RequestHandler | None,
+        timeouts: Timeouts,
+        on_end: Callable[[AssociationEnd], None] | None,
+    ) -> None:
         super().__init__(Role.REQUESTOR, new_receive_buffer(), timeouts)
         self.answered: asyncio.Future[None] = self._loop.create_future()
         self.open_sink: OpenSink | None = None
+        self.request = request
         self.proposals = request.presentation_contexts
+        self._on_end = on_end
         self.handler = _GetReceiver(self, handler)
         self._perform(self.association.request_association(request))
 
@@ -356,6 +370,8 @@ class _ClientConnection(MessageExchange):
         if not self.answered.done():
             self.answered.set_exception(PeerRefusedError(f"no association: {end.kind.value}, {end.detail}"))
         super()._association_ended(end)
+        if self._on_end is not None:
+            self._on_end(end)
 
 
 class _GetReceiver:
@@ -426,13 +442,14 @@ async def _open(
     handler: RequestHandler | None,
     timeouts: Timeouts,
     ssl: tls.SSLContext | None,
+    on_end: Callable[[AssociationEnd], None] | None,
 ) -> _ClientConnection:
     """A connection whose association the peer accepted."""
     where = f"{request.called_aet} at {host}:{port}"
     try:
         async with asyncio.timeout(CONNECT_TIMEOUT_S):
             _, connection = await asyncio.get_running_loop().create_connection(
-                lambda: _ClientConnection(request, handler, timeouts), host, port, ssl=ssl
+                lambda: _ClientConnection(request, handler, timeouts, on_end), host, port, ssl=ssl
             )
     except TimeoutError:
         raise PeerTimeoutError(f"{where} did not take a connection within {CONNECT_TIMEOUT_S:g} s") from None

@@ -17,7 +17,7 @@ from typing import Protocol
 from fileroom.dimse.command_set import CommandSet
 from fileroom.dimse.message import DataChunk
 from fileroom.ul.negotiation import AcceptedContext
-from fileroom.ul.pdu import AssociateAC, AssociateRJ, AssociateRQ
+from fileroom.ul.pdu import Abort, AssociateAC, AssociateRJ, AssociateRQ
 
 DataSource = DataChunk | Iterable[DataChunk] | AsyncIterable[DataChunk]
 """An encoded data set, in one piece or in many; never assembled."""
@@ -48,10 +48,20 @@ class EndKind(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class AssociationEnd:
-    """Why an association is over. `detail` is plain text without patient data."""
+    """Why an association is over, and what was there before. `detail` is plain text without patient data.
+
+    `request` and `acceptance` are what was asked for and agreed, as far as it came to that; `rejection` or `abort` is
+    the PDU that ended it, whoever sent it.
+    """
 
     kind: EndKind
     detail: str
+    request: AssociateRQ | None = None
+    acceptance: AssociateAC | None = None
+    rejection: AssociateRJ | None = None
+    abort: Abort | None = None
+    bytes_received: int = 0
+    bytes_sent: int = 0
 
 
 @dataclass(frozen=True, slots=True)

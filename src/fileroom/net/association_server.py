@@ -196,7 +196,7 @@ class _ServerConnection(MessageExchange):
         if isinstance(answer, AssociateRJ):
             _log.info("association rejected", **names, reason=answer.describe())
             self._perform(self.association.reject(answer))
-            self._finish(EndKind.REJECTED, answer.describe())
+            self._finish(EndKind.REJECTED, answer.describe(), answer)
             return
         window = answer.user_information.async_operations
         if window is not None:

@@ -40,6 +40,7 @@ from fileroom.ul.events import (
     StopTimer,
 )
 from fileroom.ul.items import AbortReason, AbortSource
+from fileroom.ul.pdu import Abort, AssociateRJ
 from fileroom.ul.state import State
 
 _log = structlog.get_logger(__name__)
@@ -81,6 +82,8 @@ class UpperLayerConnection(asyncio.BufferedProtocol, abc.ABC):
         self._watch: asyncio.TimerHandle | None = None
         self._linger: asyncio.TimerHandle | None = None
         self._last_heard_s = 0.0
+        self._bytes_received = 0
+        self._bytes_sent = 0
         self._pauses = 0
         self._writable: asyncio.Future[None] | None = None
         self._blocked_since_s = 0.0
@@ -181,6 +184,7 @@ class UpperLayerConnection(asyncio.BufferedProtocol, abc.ABC):
         if self._socket is not None:
             _acknowledge_at_once(self._socket)
         self._last_heard_s = self._loop.time()
+        self._bytes_received += nbytes
         self._perform(self.association.receive_data(self._buffer[:nbytes]))
 
     def eof_received(self) -> bool:
@@ -235,7 +239,7 @@ class UpperLayerConnection(asyncio.BufferedProtocol, abc.ABC):
                 self._association_answered(event)
             case AssociationRejected():
                 self._association_answered(event)
-                self._finish(EndKind.REJECTED, event.rejection.describe())
+                self._finish(EndKind.REJECTED, event.rejection.describe(), event.rejection)
             case ReleaseRequested():
                 # On the acceptor's side of a collision our own release is confirmed first (Sta10).
                 if self.association.state is not State.STA10:
@@ -245,7 +249,8 @@ class UpperLayerConnection(asyncio.BufferedProtocol, abc.ABC):
                     self._respond_release()
                 self._finish(EndKind.RELEASED, "released")
             case AssociationAborted():
-                self._finish(_KIND_OF_ABORT[event.origin], event.detail)
+                abort = None if event.origin is AbortOrigin.CONNECTION else event.abort
+                self._finish(_KIND_OF_ABORT[event.origin], event.detail, abort)
 
     def _respond_release(self) -> None:
         self._perform(self.association.respond_release())
@@ -256,12 +261,22 @@ class UpperLayerConnection(asyncio.BufferedProtocol, abc.ABC):
         self, source: AbortSource, reason: AbortReason, detail: str, kind: EndKind = EndKind.ABORTED_BY_US
     ) -> None:
         self._perform(self.association.abort(source, reason))
-        self._finish(kind, detail)
+        self._finish(kind, detail, Abort(source, reason))
 
-    def _finish(self, kind: EndKind, detail: str) -> None:
+    def _finish(self, kind: EndKind, detail: str, last: Abort | AssociateRJ | None = None) -> None:
+        """It is over. `last` is the PDU that ended it."""
         if self._end is not None:
             return
-        self._end = AssociationEnd(kind, detail)
+        self._end = AssociationEnd(
+            kind,
+            detail,
+            self.association.request,
+            self.association.acceptance,
+            last if isinstance(last, AssociateRJ) else None,
+            last if isinstance(last, Abort) else None,
+            self._bytes_received,
+            self._bytes_sent,
+        )
         self._release_writers()
         if self._pauses and self._transport is not None and not self._transport.is_closing():
             self._transport.resume_reading()  # to see the peer close
@@ -276,6 +291,7 @@ class UpperLayerConnection(asyncio.BufferedProtocol, abc.ABC):
 
     def _write(self, parts: list[Any]) -> None:
         if self._transport is not None and not self._transport.is_closing():
+            self._bytes_sent += sum(map(len, parts))
             if len(parts) == 1:
                 self._transport.write(parts[0])
             else:

@@ -12,6 +12,7 @@ from typing import Final
 import structlog
 from pydicom.dataset import Dataset
 
+from fileroom.admin.ledger_outgoing import connect_recorded
 from fileroom.admin.nodes import AccessOf, find_node, node_access
 from fileroom.archive import commitment
 from fileroom.archive.commitment import CommitmentItem, CommitmentRequest, CommitmentResult
@@ -30,10 +31,11 @@ from fileroom.dicom import uids
 from fileroom.dicom.identifier import AnswerElement, decode_identifier, encode_answer
 from fileroom.dimse.command_set import CommandField, CommandSet, respond
 from fileroom.dimse.status import Status, StatusCategory, category, describe
-from fileroom.net.association_client import ProposedContext, connect
+from fileroom.net.association_client import ProposedContext
 from fileroom.net.association_handler import AssociationPort, Operation
 from fileroom.scp import offer
 from fileroom.scp.call import Call
+from fileroom.scp.recorded_port import RecordedPort
 
 REQUEST_ACTION: Final = 1
 ALL_COMMITTED_EVENT: Final = 1
@@ -61,10 +63,12 @@ async def request_commitment(call: Call, operation: Operation) -> None:
         request = _parse(call, operation)
         row_id = await commitment.record_request(call.archive, request)
     except InvalidRequestError as error:
+        call.explain(operation, error)
         answer = respond(command, Status.INVALID_ARGUMENT_VALUE, error_comment=str(error))
         port.send_response(operation.context.id, answer)
         return
     except FileroomError as error:
+        call.explain(operation, error)
         status = Status.NOT_AUTHORIZED if isinstance(error, NotAllowedError) else Status.PROCESSING_FAILURE
         answer = respond(command, status, error_comment=str(error))
         port.send_response(operation.context.id, answer)
@@ -104,15 +108,17 @@ async def deliver_due(archive: Archive, access_of: AccessOf = node_access) -> in
                 f"There is no node with AE title {request.requester}, which asked for a storage commitment from "
                 f"{request.host}. Add it with 'fileroom node add', so that the result can be delivered."
             )
-        async with connect(
+        async with connect_recorded(
+            archive.ledger,
             node.host,
             node.port,
+            purpose="commitment",
             calling_aet=AETitle(archive.settings.aet),
             called_aet=AETitle(node.aet),
             contexts=[_CONTEXT],
-        ) as association:
+        ) as (association, journal):
             with acting_as(access_of(request.requester, request.host)):
-                await _report(archive, association.port, request)
+                await _report(archive, RecordedPort(association.port, journal), request)
         await commitment.delivered(archive, request.id)
     except FileroomError as error:
         _log.info("commitment_not_delivered", requester=request.requester, attempts=request.attempts, reason=str(error))

@@ -1,0 +1,45 @@
+"""Associations that we open, with their entry in the ledger: `net.association_client.connect` and a journal beside it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+
+from fileroom.admin.ledger import Ledger
+from fileroom.admin.ledger_journal import Journal
+from fileroom.admin.ledger_rows import Direction
+from fileroom.core.errors import PeerError
+from fileroom.core.identifiers import AETitle
+from fileroom.net.association_client import ClientAssociation, ProposedContext, connect
+from fileroom.net.association_handler import PeerAddress
+
+
+@asynccontextmanager
+async def connect_recorded(
+    ledger: Ledger,
+    host: str,
+    port: int,
+    *,
+    purpose: str,
+    parent: Journal | None = None,
+    calling_aet: AETitle,
+    called_aet: AETitle,
+    contexts: Sequence[ProposedContext],
+) -> AsyncIterator[tuple[ClientAssociation, Journal]]:
+    """Open an association; yields it and its journal. `parent` is the association whose request caused it.
+
+    Raises as `connect` does.
+    """
+    journal = ledger.begin(Direction.OUT, PeerAddress(host, port), purpose=purpose, parent=parent)
+    journal.called(str(calling_aet), str(called_aet))
+    try:
+        async with connect(
+            host, port, calling_aet=calling_aet, called_aet=called_aet, contexts=contexts, on_end=journal.ended
+        ) as association:
+            journal.answered(association.request, association.acceptance)
+            yield association, journal
+    except PeerError as error:
+        journal.unreachable(str(error))  # unless its end was told before
+        raise
+    finally:
+        journal.unreachable("given up before it was open")

@@ -1,0 +1,96 @@
+"""The ledger's weeks: made ahead, dropped when they are old; and what dead processes left open is closed."""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+from typing import Any, Final
+
+import structlog
+from psycopg import AsyncConnection
+
+from fileroom.core.clock import Now
+from fileroom.db.pool import Pool
+
+LEDGER_LOCK: Final = 0x4C454447  # "LEDG"
+WEEKS_AHEAD: Final = 2
+"""Made before they are needed, so that a task worker may be away for a fortnight."""
+ABANDONED_AFTER_S: Final = 120.0
+"""Four signs of life missed."""
+_TABLES: Final = ("association", "association_operation")
+_WEEK: Final = re.compile(r"(?:association|association_operation)_(\d{8})")
+_log: Final = structlog.get_logger(__name__)
+
+
+async def keep_ledger(pool: Pool, now: Now, days: int) -> int:
+    """Make the weeks to come, drop those that ended more than `days` ago, close what was abandoned. Returns 0."""
+    today = now()
+    for ahead in range(WEEKS_AHEAD + 1):
+        await ensure_weeks(pool, today + dt.timedelta(weeks=ahead))
+    await _drop_weeks_before(pool, _monday(today - dt.timedelta(days=days)))
+    await close_abandoned(pool)
+    async with pool.connection() as connection:
+        await connection.execute(
+            b"DELETE FROM association_contexts WHERE used_at < %s", (today - dt.timedelta(days=days + 14),)
+        )
+        await connection.execute(
+            b"""DELETE FROM ledger_writer w WHERE seen_at < now() - interval '1 day'
+                AND NOT EXISTS (SELECT FROM association a WHERE a.writer = w.id AND a.ended_at IS NULL)"""
+        )
+    return 0
+
+
+async def ensure_weeks(pool: Pool, moment: dt.datetime) -> None:
+    """Make the week of `moment` where it is missing."""
+    begin = _monday(moment)
+    async with pool.connection() as connection, connection.transaction():
+        # Two that make the same table at the same time would both fail.
+        await connection.execute(b"SELECT pg_advisory_xact_lock(%s)", (LEDGER_LOCK,))
+        for table in _TABLES:
+            await connection.execute(_make_week(table, begin))
+
+
+async def close_abandoned(pool: Pool) -> int:
+    """End the associations whose process has not been seen for ABANDONED_AFTER_S. Returns how many."""
+    async with pool.connection() as connection, connection.transaction():
+        await connection.execute(b"SELECT pg_advisory_xact_lock(%s)", (LEDGER_LOCK,))
+        cursor = await connection.execute(
+            b"""UPDATE association a SET outcome = 'abandoned', mark = 2, ended_at = greatest(w.seen_at, a.began_at),
+                    change = nextval('association_change')
+                FROM ledger_writer w WHERE w.id = a.writer AND a.ended_at IS NULL
+                AND w.seen_at < now() - make_interval(secs => %s)""",
+            (ABANDONED_AFTER_S,),
+        )
+        return cursor.rowcount
+
+
+async def _drop_weeks_before(pool: Pool, first_kept: dt.date) -> None:
+    async with pool.connection() as connection:
+        for name in await _weeks(connection):
+            found = _WEEK.fullmatch(name)
+            if found is None or dt.datetime.strptime(found[1], "%Y%m%d").date() >= first_kept:
+                continue
+            async with connection.transaction():
+                # Whoever reads the ledger just now is not kept waiting: the next round is soon enough.
+                await connection.execute(b"SET LOCAL lock_timeout = '2s'")
+                await connection.execute(f"DROP TABLE {name}".encode())
+            _log.info("ledger_week_dropped", table=name)
+
+
+async def _weeks(connection: AsyncConnection[Any]) -> list[str]:
+    cursor = await connection.execute(
+        b"""SELECT c.relname FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
+            WHERE i.inhparent IN ('association'::regclass, 'association_operation'::regclass) ORDER BY 1"""
+    )
+    return [name for (name,) in await cursor.fetchall()]
+
+
+def _make_week(table: str, begin: dt.date) -> bytes:
+    end = begin + dt.timedelta(weeks=1)
+    bounds = f"FROM ('{begin} 00:00+00') TO ('{end} 00:00+00')"
+    return f"CREATE TABLE IF NOT EXISTS {table}_{begin:%Y%m%d} PARTITION OF {table} FOR VALUES {bounds}".encode()
+
+
+def _monday(moment: dt.datetime) -> dt.date:
+    day = moment.astimezone(dt.UTC).date()
+    return day - dt.timedelta(days=day.weekday())
