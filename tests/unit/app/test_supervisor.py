@@ -132,7 +132,7 @@ class House:
 
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
-    return Settings(data=tmp_path / "data", dicom_port=free_port(), http_port=free_port(), workers=2)
+    return Settings(web_workers=1, data=tmp_path / "data", dicom_port=free_port(), http_port=free_port(), workers=2)
 
 
 @pytest.fixture
@@ -264,7 +264,7 @@ def test_one_server_for_each_data_folder(settings: Settings) -> None:
 def test_a_data_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(ConfigurationError, match=r"data folder .*file/data cannot be used: .*FILEROOM_DATA"):
-        _take_lock(Settings(data=tmp_path / "file" / "data"))
+        _take_lock(Settings(web_workers=1, data=tmp_path / "file" / "data"))
 
 
 def test_a_port_that_is_taken_is_named_with_its_setting() -> None:
