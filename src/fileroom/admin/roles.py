@@ -99,9 +99,8 @@ async def add_role(people: People, role: Role) -> None:
 
 async def change_role(people: People, role: Role) -> None:
     """Give a role of one's own other permissions or studies; they hold within seconds. Raises NotFoundError as well."""
-    current = await find_role(people, role.name)
     access = require(Permission.USER_MANAGE)
-    require_may_give(access, current)
+    require_may_give(access, await find_role(people, role.name))
     await _save(people, role, b"UPDATE role SET permissions = %s, row_scope = %s, description = %s WHERE name = %s")
 
 

@@ -81,9 +81,10 @@ async def list_own_sessions(people: People) -> list[Session]:
 
 async def end_own_session(people: People, session_id: int) -> None:
     """End one of one's own sessions. Raises NotFoundError, NotAllowedError."""
+    account_id = own_account_id()
     async with people.pool.connection() as connection:
         cursor = await connection.execute(
-            b"DELETE FROM session WHERE id = %s AND account_id = %s", (session_id, own_account_id())
+            b"DELETE FROM session WHERE id = %s AND account_id = %s", (session_id, account_id)
         )
     if cursor.rowcount == 0:
         raise NotFoundError("That session is over already.")

@@ -103,10 +103,9 @@ async def take_code(people: People, account_id: int, code: str) -> bool:
 
 async def count_recovery_codes(people: People) -> int:
     """How many are left to whoever acts."""
+    account_id = own_account_id()
     async with people.pool.connection() as connection:
-        cursor = await connection.execute(
-            b"SELECT count(*) FROM recovery_code WHERE account_id = %s", (own_account_id(),)
-        )
+        cursor = await connection.execute(b"SELECT count(*) FROM recovery_code WHERE account_id = %s", (account_id,))
         row = await cursor.fetchone()
         return int(row[0]) if row else 0
 

@@ -48,6 +48,7 @@ async def find_bulk_value(archive: Archive, instance: StoredInstance, path: Bulk
 
     Raises NotFoundError, UnsupportedError (encapsulated pixels are frames), NotAllowedError, StorageError.
     """
+    require(Permission.STUDY_VIEW)
     header = await retrieve.read_header_bytes(archive, instance, behind=path[0] > PIXEL_DATA)
     for data in filter(None, (header.data, header.behind)):
         if (value := _value_in_elements(data, declared_encoding(header.transfer_syntax), path)) is not None:
