@@ -3,6 +3,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+VIEWER := $(VENV)/share/fileroom/viewer
 
 .PHONY: help up test check bench lock format clean
 
@@ -14,10 +15,12 @@ help:
 	@echo "make lock    renew requirements/*.txt from pyproject.toml"
 
 up: $(VENV)/.base
+	@$(BIN)/python tools/viewer.py $(VIEWER)
 	@exec $(BIN)/fileroom serve --demo
 
 test: $(VENV)/.dev
 	@$(BIN)/python tools/install_peers.py
+	@$(BIN)/python tools/viewer.py $(VIEWER)
 	$(BIN)/python -m pytest -q
 
 check: $(VENV)/.dev
@@ -29,6 +32,7 @@ check: $(VENV)/.dev
 
 bench: $(VENV)/.dev
 	@$(BIN)/python tools/install_peers.py
+	@$(BIN)/python tools/viewer.py $(VIEWER)
 	$(BIN)/python -m benchmarks
 
 format: $(VENV)/.dev

@@ -38,6 +38,7 @@ SERVICES: Final[dict[str, Permission | str]] = {
     "archive.delete.delete_study": _DELETE,
     "archive.delete.remove_doomed_objects": _SYSTEM,
     "archive.file_store.IncomingFile": _STORE,
+    "archive.first_image.find_first_image": _VIEW,
     "archive.frame_lookup.FrameLookup.find": _VIEW,
     "archive.frames.count_frames": _VIEW,
     "archive.frames.open_pixel_value": _VIEW,

@@ -9,3 +9,4 @@ COMMON = ["uv", "pip", "compile", "-q", "--generate-hashes", "--python-version",
 if __name__ == "__main__":
     subprocess.run([*COMMON, "pyproject.toml", "-o", "requirements/base.txt"], check=True)
     subprocess.run([*COMMON, "pyproject.toml", "--group", "dev", "-o", "requirements/dev.txt"], check=True)
+    subprocess.run([*COMMON, "--group", "node", "-o", "requirements/node.txt"], check=True)

@@ -47,17 +47,23 @@ def json_answer(value: object, *, status: int = 200, media_type: str = "applicat
     return Answer(status, {"content-type": media_type, "cache-control": NO_STORE}, orjson.dumps(value))
 
 
-def accepts_gzip(header: str | None) -> bool:
-    """True where Accept-Encoding allows gzip (RFC 9110 12.5.3)."""
-    quality: dict[str, float] = {}
+def accepted_codings(header: str | None) -> dict[str, float]:
+    """The content codings that Accept-Encoding names, with their weights (RFC 9110 12.5.3)."""
+    weights: dict[str, float] = {}
     for member in (header or "").lower().split(","):
         coding, _, parameters = member.partition(";")
         name, _, value = parameters.strip().partition("=")
         try:
-            quality[coding.strip()] = float(value) if name.strip() == "q" else 1.0
+            weights[coding.strip()] = float(value) if name.strip() == "q" else 1.0
         except ValueError:
-            quality[coding.strip()] = 0.0
-    return quality.get("gzip", quality.get("x-gzip", quality.get("*", 0.0))) > 0
+            weights[coding.strip()] = 0.0
+    return weights
+
+
+def accepts_gzip(header: str | None) -> bool:
+    """True where Accept-Encoding allows gzip."""
+    weights = accepted_codings(header)
+    return weights.get("gzip", weights.get("x-gzip", weights.get("*", 0.0))) > 0
 
 
 def compressed(answer: Answer, accept_encoding: str | None) -> Answer:

@@ -61,7 +61,7 @@ def _other_routes(archive: Archive, renderer: Renderer) -> list[BaseRoute]:
         "/healthz": alive,
         "/readyz": ready_handler(archive),
         "/metrics": metrics_handler(archive),
-        **viewer_handlers(archive.settings),
+        **viewer_handlers(archive, renderer),
     }
     return [Route(path, Endpoint(path, {"GET": handler})) for path, handler in handlers.items()]
 

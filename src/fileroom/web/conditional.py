@@ -22,10 +22,13 @@ def entity_tag(instance: StoredInstance, *form: object) -> str:
 
 def not_modified(request: Request, tag: str) -> Answer | None:
     """The empty answer 304 where the client has this very form already."""
+    return Answer(304, {"etag": tag, "cache-control": PRIVATE}) if is_known(request, tag) else None
+
+
+def is_known(request: Request, tag: str) -> bool:
+    """Whether the client says that it has what `tag` names."""
     header = request.headers.get("if-none-match")
     if header is None:
-        return None
+        return False
     known = {member.strip().removeprefix("W/") for member in header.split(",")}
-    if tag in known or "*" in known:
-        return Answer(304, {"etag": tag, "cache-control": PRIVATE})
-    return None
+    return tag in known or "*" in known

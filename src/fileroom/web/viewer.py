@@ -1,0 +1,287 @@
+"""The viewer at /viewer: OHIF's files as `tools/viewer.py` has prepared them, its page and its settings.
+
+`/viewer`, and whatever address the viewer makes below it, is the page. `/viewer/app-config.js` is made from our settings.
+`/viewer/BUILD/...` are the files: their names and forms come from the list that was made with them, so that no request
+ever becomes a path. They may be kept for ever, since another build has other addresses.
+
+OHIF takes seconds to start. Until its own first image is drawn, the page shows that image as `/viewer/first-image` renders
+it; it is there in a fraction of a second, as a picture to look at, and goes when the viewer is ready.
+"""
+
+from __future__ import annotations
+
+import json
+import string
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from hashlib import blake2b
+from html import escape
+from importlib import resources
+from pathlib import Path
+from typing import Final
+
+import structlog
+from starlette.requests import Request
+
+from fileroom.archive.first_image import find_first_image
+from fileroom.archive.render import Renderer
+from fileroom.archive.retrieve import FileRange
+from fileroom.archive.services import Archive
+from fileroom.core.access import Permission, require
+from fileroom.core.errors import ConfigurationError, InvalidRequestError, NotFoundError
+from fileroom.core.identifiers import UID
+from fileroom.core.settings import Settings
+from fileroom.dicom.display import Viewport
+from fileroom.pixels.request import RenderRequest
+from fileroom.web.answers import NO_STORE, PRIVATE, Answer, accepted_codings
+from fileroom.web.audited import audited
+from fileroom.web.conditional import entity_tag, is_known, not_modified
+from fileroom.web.endpoint import Handler
+from fileroom.web.files import file_pieces
+from fileroom.web.viewer_config import VIEWER_PATH, config_script
+
+FOR_EVER: Final = "private, max-age=31536000, immutable"
+FIRST_IMAGE_PATH: Final = VIEWER_PATH + "/first-image"
+FIRST_IMAGE_SIDE_PX: Final = 1200
+"""As much as is seen of it on most screens; a mammogram of 50 MB becomes 200 KB."""
+LOGO_TYPES: Final = {".svg": "image/svg+xml", ".png": "image/png", ".jpg": "image/jpeg", ".webp": "image/webp"}
+_PREFERRED: Final = ("br", "gzip")
+_EXTENSIONS: Final = {"identity": "", "gzip": ".gz", "br": ".br"}
+
+
+def _policy(*, script_src: str) -> str:
+    return "; ".join(
+        (
+            "default-src 'none'",
+            f"script-src {script_src}",
+            "worker-src 'self' blob:",
+            "connect-src 'self' blob: data:",
+            "img-src 'self' blob: data:",
+            "media-src 'self' blob:",
+            "style-src 'self' 'unsafe-inline'",
+            "font-src 'self' data:",
+            "object-src 'self' blob:",
+            "frame-src 'self' blob:",
+            "base-uri 'none'",
+            "form-action 'none'",
+            "frame-ancestors 'none'",
+        )
+    )
+
+
+PAGE_POLICY: Final = _policy(script_src="'self' 'wasm-unsafe-eval'")
+FILE_POLICY: Final = _policy(script_src="'self' 'wasm-unsafe-eval' 'unsafe-eval'")
+"""Of the files: it holds where a script is a worker's first. Image decoders there make functions from text (Emscripten)."""
+
+_STATIC: Final = resources.files("fileroom.web") / "static"
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class ViewerFile:
+    """One file: where it lies, its media type, the bytes of each of its forms by content coding."""
+
+    path: Path
+    media_type: str
+    sizes: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Viewer:
+    """What set-up has prepared. `scripts` and `styles` are needed before any image."""
+
+    build: str
+    version: str
+    scripts: tuple[str, ...]
+    styles: tuple[str, ...]
+    files: Mapping[str, ViewerFile]
+
+
+def viewer_folder(settings: Settings) -> Path:
+    """Where `make up` puts the viewer, unless a setting says otherwise."""
+    if settings.viewer_folder:
+        return Path(settings.viewer_folder)
+    return Path(sys.prefix) / "share" / "fileroom" / "viewer"
+
+
+def load_viewer(folder: Path) -> Viewer | None:
+    """The viewer in `folder`, None where there is none."""
+    try:
+        listed = json.loads((folder / "viewer.json").read_bytes())
+        files = {
+            str(name): ViewerFile(folder / name, str(one["type"]), {str(k): int(v) for k, v in one["sizes"].items()})
+            for name, one in listed["files"].items()
+        }
+        return Viewer(listed["build"], listed["version"], tuple(listed["scripts"]), tuple(listed["styles"]), files)
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        _log.warning("viewer_not_usable", folder=str(folder), reason=str(error))
+        return None
+
+
+def viewer_handlers(archive: Archive, renderer: Renderer) -> dict[str, Handler]:
+    """The handlers of /viewer by path pattern. Raises ConfigurationError for settings that cannot be used."""
+    settings = archive.settings
+    viewer = load_viewer(viewer_folder(settings))
+    if viewer is None:
+        missing = _missing_handler(viewer_folder(settings))
+        return {VIEWER_PATH: missing, f"{VIEWER_PATH}/{{path:path}}": missing}
+    page = _page_handler(viewer, settings)
+    return {
+        VIEWER_PATH: page,
+        f"{VIEWER_PATH}/app-config.js": _config_handler(viewer, settings),
+        FIRST_IMAGE_PATH: audited(archive, _first_image_handler(archive, renderer), "images", _study_of),
+        f"{VIEWER_PATH}/logo": _logo_handler(Path(settings.viewer_logo) if settings.viewer_logo else None),
+        f"{VIEWER_PATH}/{viewer.build}/{{name:path}}": _file_handler(viewer),
+        f"{VIEWER_PATH}/{{path:path}}": page,
+    }
+
+
+# --- handlers ---
+
+
+def _page_handler(viewer: Viewer, settings: Settings) -> Handler:
+    root = f"{VIEWER_PATH}/{viewer.build}/"
+    main, *early = viewer.scripts
+    links = [f'<link rel="stylesheet" href="{root}{name}">' for name in viewer.styles]
+    links += [f'<link rel="preload" as="script" href="{root}{name}">' for name in early]
+    template = string.Template((_STATIC / "viewer_page.html").read_text("utf-8"))
+    fixed = {
+        "title": escape(settings.viewer_name),
+        "config": f"{VIEWER_PATH}/app-config.js",
+        "main": root + main,
+        "links": "\n".join(links),
+    }
+    headers = {
+        "content-type": "text/html; charset=utf-8",
+        "content-security-policy": PAGE_POLICY,
+        "cache-control": NO_STORE,
+    }
+    hung_as_usual = settings.viewer_hanging_protocol == Settings.model_fields["viewer_hanging_protocol"].default
+
+    async def handle(request: Request) -> Answer:
+        require(Permission.STUDY_VIEW)
+        # What looks like a file is none of the page's own addresses: a script of an older build, for instance.
+        if "." in request.path_params.get("path", ""):
+            raise NotFoundError("The viewer has no such file. If the page has been open for long, load it again.")
+        study = _only_study(request) if hung_as_usual and not request.path_params.get("path") else None
+        picture = (
+            f'<img id="first-image" fetchpriority="high" alt="" src="{FIRST_IMAGE_PATH}?study={study}">'
+            if study
+            else ""
+        )
+        return Answer(200, headers, template.substitute(fixed, picture=picture).encode())
+
+    return handle
+
+
+def _only_study(request: Request) -> str | None:
+    """The study where nothing but one study is asked for: then it is known what will be seen first."""
+    asked = request.query_params.multi_items()
+    if len(asked) != 1 or asked[0][0].lower() != "studyinstanceuids":
+        return None
+    try:
+        return UID(asked[0][1])
+    except InvalidRequestError:
+        return None
+
+
+def _study_of(request: Request) -> str:
+    return request.query_params.get("study", "")
+
+
+def _first_image_handler(archive: Archive, renderer: Renderer) -> Handler:
+    wanted = RenderRequest(viewport=Viewport(FIRST_IMAGE_SIDE_PX, FIRST_IMAGE_SIDE_PX), enlarge=False)
+
+    async def handle(request: Request) -> Answer:
+        instance = await find_first_image(archive, UID(_study_of(request)))
+        tag = entity_tag(instance, "first image", wanted)
+        if unchanged := not_modified(request, tag):
+            return unchanged
+        headers = {"content-type": wanted.media_type, "etag": tag, "cache-control": PRIVATE}
+        return Answer(200, headers, await renderer.render(instance, wanted))
+
+    return handle
+
+
+def _config_handler(viewer: Viewer, settings: Settings) -> Handler:
+    headers = {"content-type": "text/javascript; charset=utf-8"}
+    make = _Constant(config_script(settings, viewer.build), headers)
+
+    async def handle(request: Request) -> Answer:
+        return make(request)
+
+    return handle
+
+
+def _logo_handler(path: Path | None) -> Handler:
+    make = None
+    if path is not None:
+        media_type = LOGO_TYPES.get(path.suffix.lower())
+        if media_type is None:
+            raise ConfigurationError(f"FILEROOM_VIEWER_LOGO: {path} is none of {', '.join(LOGO_TYPES)}.")
+        try:
+            make = _Constant(path.read_bytes(), {"content-type": media_type})
+        except OSError as error:
+            raise ConfigurationError(f"FILEROOM_VIEWER_LOGO: {path} cannot be read: {error.strerror}.") from error
+
+    async def handle(request: Request) -> Answer:
+        if make is None:
+            raise NotFoundError("No logo is set (FILEROOM_VIEWER_LOGO).")
+        return make(request)
+
+    return handle
+
+
+def _file_handler(viewer: Viewer) -> Handler:
+    async def handle(request: Request) -> Answer:
+        file = viewer.files.get(request.path_params["name"])
+        if file is None:
+            raise NotFoundError("The viewer has no such file.")
+        coding = _coding(file, request.headers.get("accept-encoding"))
+        tag = f'"{viewer.build}-{coding}"'
+        headers = {"etag": tag, "cache-control": FOR_EVER, "vary": "Accept-Encoding"}
+        if is_known(request, tag):
+            return Answer(304, headers)
+        headers |= {"content-type": file.media_type, "content-security-policy": FILE_POLICY}
+        if coding != "identity":
+            headers["content-encoding"] = coding
+        path = file.path.with_name(file.path.name + _EXTENSIONS[coding])
+        size = file.sizes[coding]
+        return Answer(200, headers, file_pieces(FileRange(path, 0, size)), size)
+
+    return handle
+
+
+def _missing_handler(folder: Path) -> Handler:
+    page = (_STATIC / "viewer_missing.html").read_text("utf-8").replace("$folder", escape(str(folder)))
+    headers = {"content-type": "text/html; charset=utf-8", "cache-control": NO_STORE}
+
+    async def handle(_request: Request) -> Answer:
+        return Answer(503, headers, page.encode())
+
+    return handle
+
+
+def _coding(file: ViewerFile, accept_encoding: str | None) -> str:
+    accepted = accepted_codings(accept_encoding)
+    for coding in _PREFERRED:
+        if coding in file.sizes and accepted.get(coding, accepted.get("*", 0.0)) > 0:
+            return coding
+    return "identity"
+
+
+class _Constant:
+    """An answer that stays the same while the process lives; browsers ask whether it still is."""
+
+    def __init__(self, body: bytes, headers: Mapping[str, str]) -> None:
+        self._tag = f'"{blake2b(body, digest_size=12).hexdigest()}"'
+        self._headers = {**headers, "etag": self._tag, "cache-control": PRIVATE}
+        self._body = body
+
+    def __call__(self, request: Request) -> Answer:
+        if is_known(request, self._tag):
+            return Answer(304, {"etag": self._tag, "cache-control": PRIVATE})
+        return Answer(200, self._headers, self._body)
