@@ -5,6 +5,7 @@ A test whose program is missing is skipped with that reason.
 
 from __future__ import annotations
 
+import glob
 import os
 import shutil
 import subprocess
@@ -18,6 +19,7 @@ PACKAGES = {
     "nginx": "nginx-light",
     "ab": "apache2-utils",
     "chromium": "chromium",
+    "rsyslogd": "rsyslog",
 }
 PLACES = "/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin"
 
@@ -27,6 +29,8 @@ def missing() -> list[str]:
     packages = [package for program, package in PACKAGES.items() if not shutil.which(program, path=PLACES)]
     if not os.path.exists("/usr/share/orthanc/plugins/libOrthancDicomWeb.so"):
         packages.append("orthanc-dicomweb")
+    if not glob.glob("/usr/lib/*/rsyslog/lmnsd_gtls.so"):
+        packages.append("rsyslog-gnutls")
     if not os.path.exists("/usr/lib/postgresql/15/bin/postgres") and not shutil.which("initdb", path=PLACES):
         packages.append("postgresql-15")
     return packages

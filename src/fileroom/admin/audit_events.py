@@ -200,6 +200,18 @@ def received(
     )
 
 
+def begin_receiving(aet: str, sender: Access, studies: Sequence[StudyReference]) -> AuditEvent:
+    """Objects of these studies are coming in (A.5.3.3)."""
+    return AuditEvent(
+        EventCode.BEGIN_TRANSFERRING,
+        Action.EXECUTE,
+        sender,
+        (_peer(sender, Role.SOURCE, is_requestor=True), this_process(aet, Role.DESTINATION)),
+        studies=tuple(studies),
+        life_cycle=LifeCycle.CREATION,
+    )
+
+
 def begin_sending(
     aet: str, requestor: Access, destination: ActiveParticipant, studies: Sequence[StudyReference]
 ) -> AuditEvent:

@@ -1,6 +1,7 @@
 """What came in together, counted by study, for the audit trail: one event for each study, not one for each object.
 
-An association that goes on is put down every REPORT_INTERVAL_S, so that the trail is never far behind.
+Of an association that goes on, the trail has the beginning after LOOK_INTERVAL_S and the counts every REPORT_INTERVAL_S, so
+that also a killed worker leaves behind who sent what.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import Final
 
 import structlog
 
-from fileroom.admin.audit_events import received
+from fileroom.admin.audit_events import begin_receiving, received
 from fileroom.admin.audit_message import Action, AuditEvent, SopClassCount, StudyReference
 from fileroom.archive.services import Archive
 from fileroom.archive.store import StoreKind, StoreOutcome
@@ -21,6 +22,10 @@ from fileroom.core.access import Access
 from fileroom.core.errors import DatabaseError
 
 REPORT_INTERVAL_S: Final = 120.0
+LOOK_INTERVAL_S: Final = 2.0
+"""Most associations are over by then; those need no word of their beginning."""
+BEGUN_STUDIES_MAX: Final = 10_000
+"""Remembered as begun for one association; a migration that sends more tells of some twice."""
 AFTER_END_S: Final = 1.0
 """Objects that had wholly come when their association ended are stored a moment later."""
 
@@ -62,6 +67,8 @@ class ReceivedObjects:
         self._refused = 0
         self._reason = ""
         self._timer: asyncio.TimerHandle | None = None
+        self._report_at = 0.0
+        self._begun: set[str] = set()
         self._has_ended = False
 
     def stored(self, outcome: StoreOutcome) -> None:
@@ -82,20 +89,37 @@ class ReceivedObjects:
 
     def _report_later(self) -> None:
         if self._timer is None:
-            delay_s = AFTER_END_S if self._has_ended else REPORT_INTERVAL_S
-            self._timer = asyncio.get_running_loop().call_later(delay_s, self._report)
+            loop = asyncio.get_running_loop()
+            self._report_at = loop.time() + REPORT_INTERVAL_S
+            self._timer = loop.call_later(AFTER_END_S if self._has_ended else LOOK_INTERVAL_S, self._look)
+
+    def _look(self) -> None:
+        loop = asyncio.get_running_loop()
+        if self._has_ended or loop.time() >= self._report_at:
+            self._report()
+            return
+        studies = [study for study in self._stored.studies(Action.CREATE) if study.uid not in self._begun]
+        if len(self._begun) > BEGUN_STUDIES_MAX:
+            self._begun.clear()
+        self._begun.update(study.uid for study in studies)
+        aet = self._archive.settings.aet
+        self._note([begin_receiving(aet, self._sender, (replace(study, sop_classes=()),)) for study in studies])
+        self._timer = loop.call_later(LOOK_INTERVAL_S, self._look)
 
     def _report(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+        self._note(self._events())
+        self._stored.counts.clear()
+        self._refused = 0
+
+    def _note(self, events: Iterable[AuditEvent]) -> None:
         try:
-            for event in self._events():
+            for event in events:
                 self._archive.audit.note(event)
         except DatabaseError as error:
             _log.error("audit_lost", sender=self._sender.name, reason=str(error))
-        self._stored.counts.clear()
-        self._refused = 0
 
     def _events(self) -> Iterable[AuditEvent]:
         aet = self._archive.settings.aet

@@ -15,8 +15,10 @@ from typing import Final
 
 import structlog
 
+from fileroom.admin.ledger_rows import Cause, Direction
 from fileroom.admin.nodes import AccessOf, may_call, node_access
 from fileroom.archive.services import Archive
+from fileroom.archive.transfers import ReceivedObjects
 from fileroom.core.access import NOBODY, acting_as
 from fileroom.core.errors import FileroomError
 from fileroom.dimse.command_set import CommandField, CommandSet, respond
@@ -26,7 +28,7 @@ from fileroom.scp import commitment, find, offer, retrieve
 from fileroom.scp.call import Call
 from fileroom.scp.store import StoreSink
 from fileroom.ul.negotiation import AcceptedContext, negotiate
-from fileroom.ul.pdu import LOCAL_LIMIT_EXCEEDED, AssociateAC, AssociateRJ, AssociateRQ
+from fileroom.ul.pdu import CALLING_AET_NOT_RECOGNIZED, LOCAL_LIMIT_EXCEEDED, AssociateAC, AssociateRJ, AssociateRQ
 
 _log: Final = structlog.get_logger(__name__)
 
@@ -58,18 +60,24 @@ class PeerAssociation:
         self._access_of = access_of
         self._access = NOBODY
         self._call: Call | None = None
+        self._received: ReceivedObjects | None = None
+        self._journal = archive.ledger.begin(Direction.IN, peer)
 
     async def associate(self, request: AssociateRQ) -> AssociateAC | AssociateRJ:
         """Look the caller up, then negotiate."""
+        self._journal.requested(request)
         try:
             # Control characters in a title (PS3.5 6.2 allows none) would spoil logs, rows and file meta information.
             printable = request.calling_aet.isprintable()
             known = printable and await may_call(self._archive.pool, request.calling_aet, self._peer.host)
         except FileroomError as error:
             _log.warning("association_refused", peer=str(self._peer), reason=str(error))
+            self._journal.answered(request, LOCAL_LIMIT_EXCEEDED, Cause.NOT_READY, str(error))
             return LOCAL_LIMIT_EXCEEDED
         policy = offer.policy(self._archive.settings, caller_is_known=known)
         answer = negotiate(request, policy)
+        cause = Cause.UNKNOWN_CALLER if printable and request.calling_aet else Cause.BAD_TITLE
+        self._journal.answered(request, answer, cause if answer == CALLING_AET_NOT_RECOGNIZED else Cause.NONE)
         if isinstance(answer, AssociateRJ):
             _log.info(
                 "association_rejected",
@@ -80,25 +88,35 @@ class PeerAssociation:
                 approved=known,
             )
         else:
-            self._call = Call.from_request(self._archive, self._port, request)
+            self._call = Call.from_request(self._archive, self._port, request, self._journal)
             self._access = self._access_of(request.calling_aet, self._peer.host)
         return answer
 
     def open_store_sink(self, context: AcceptedContext, command: CommandSet) -> DataSink:
         """A C-STORE begins."""
-        return StoreSink(self._archive, self._port, context, command, self._established().calling_aet, self._access)
+        calling_aet, access = self._established().calling_aet, self._access
+        if self._received is None:
+            self._received = ReceivedObjects(self._archive, access)
+        return StoreSink(
+            self._archive, self._port, context, command, calling_aet, access, self._journal, self._received
+        )
 
     async def handle(self, operation: Operation) -> None:
         """Every other request."""
+        call = self._established()
+        self._journal.operation_began(operation.command, operation.context)
         service = SERVICES.get(operation.command.command_field)
         if service is None:
-            self._port.send_response(operation.context.id, respond(operation.command, Status.UNRECOGNIZED_OPERATION))
+            call.port.send_response(operation.context.id, respond(operation.command, Status.UNRECOGNIZED_OPERATION))
             return
         with acting_as(self._access):
-            await service(self._established(), operation)
+            await service(call, operation)
 
     def association_ended(self, end: AssociationEnd) -> None:
-        """Nothing is held beyond the association; `net` has logged its end."""
+        """Nothing is held beyond the association; `net` has logged its end; ledger and audit trail keep it."""
+        self._journal.ended(end)
+        if self._received is not None:
+            self._received.ended()
 
     def _established(self) -> Call:
         if self._call is None:

@@ -13,7 +13,10 @@ from typing import Final
 from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
 
+from fileroom.admin.audit_events import queried
 from fileroom.archive.query import search
+from fileroom.archive.question import question_of
+from fileroom.core.access import current_access
 from fileroom.core.errors import FileroomError, InvalidRequestError
 from fileroom.core.limits import QUERY_ROWS_MAX, QUERY_ROWS_PER_FETCH
 from fileroom.dicom import uids
@@ -61,11 +64,30 @@ async def find(call: Call, operation: Operation) -> None:
     """Answer one C-FIND-RQ with pending responses and a final one."""
     try:
         request = _parse(call, operation)
+        _put_down(call, operation, request.query)
         status, comment = await _answer(call, operation, request)
     except FileroomError as error:
+        call.explain(operation, error)
         failure = query_failure(error)
         status, comment = failure.status, failure.comment
     call.port.send_response(operation.context.id, respond(operation.command, status, error_comment=comment or None))
+
+
+def _put_down(call: Call, operation: Operation, query: Query) -> None:
+    """The query for the audit trail."""
+    question = question_of(query)
+    call.archive.audit.note(
+        queried(
+            call.archive.settings.aet,
+            current_access(),
+            operation.dataset or b"",
+            question.words,
+            sop_class_uid=operation.context.abstract_syntax,
+            transfer_syntax_uid=operation.context.transfer_syntax,
+            patient_ids=question.patient_ids,
+            study_uids=question.study_uids,
+        )
+    )
 
 
 async def _answer(call: Call, operation: Operation, request: _Request) -> tuple[int, str]:

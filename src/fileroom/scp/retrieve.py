@@ -11,9 +11,12 @@ from typing import Any, Final
 
 import structlog
 
+from fileroom.admin.audit_events import node_participant, participant_of
+from fileroom.admin.audit_message import Role
+from fileroom.admin.ledger_outgoing import connect_recorded
 from fileroom.admin.nodes import Node, find_destination
 from fileroom.archive.retrieve import Selection, StoredInstance, list_instances
-from fileroom.core.access import Permission
+from fileroom.core.access import Permission, current_access
 from fileroom.core.errors import FileroomError, InvalidRequestError, PeerError
 from fileroom.core.identifiers import AETitle
 from fileroom.core.limits import BROKEN_ASSOCIATIONS_MAX
@@ -22,9 +25,10 @@ from fileroom.dicom.identifier import AnswerElement, decode_identifier, encode_a
 from fileroom.dicom.query import Level
 from fileroom.dimse.command_set import CommandSet, respond
 from fileroom.dimse.status import SUBOPERATIONS_WITH_FAILURES, Status
-from fileroom.net.association_client import ProposedContext, connect
+from fileroom.net.association_client import ProposedContext
 from fileroom.net.association_handler import Operation
 from fileroom.scp.call import Call
+from fileroom.scp.sent_objects import put_down
 from fileroom.scp.status import StatusAnswer, retrieve_failure
 from fileroom.scp.suboperations import Progress, plan_associations, send_objects
 
@@ -56,8 +60,12 @@ async def get(call: Call, operation: Operation) -> None:
     retrieval = _Retrieval(call, operation)
     try:
         instances = await list_instances(call.archive, parse_selection(operation))
-        with retrieval.reporting(len(instances)) as progress:
-            await send_objects(call.archive, call.port, instances, progress)
+        receiver = participant_of(current_access(), Role.DESTINATION)
+        with (
+            retrieval.reporting(len(instances)) as progress,
+            put_down(call.archive, receiver, instances, progress),
+        ):
+            await send_objects(call.archive, call.port, instances, progress, journal=call.journal)
     except FileroomError as error:
         retrieval.fail(error)
         return
@@ -74,7 +82,11 @@ async def move(call: Call, operation: Operation) -> None:
             retrieval.refuse(_unknown_destination(operation.command))
             return
         instances = await list_instances(call.archive, selection, permission=Permission.STUDY_EXPORT)
-        with retrieval.reporting(len(instances)) as progress:
+        receiver = node_participant(destination.aet, destination.host, Role.DESTINATION)
+        with (
+            retrieval.reporting(len(instances)) as progress,
+            put_down(call.archive, receiver, instances, progress),
+        ):
             await _move_to(call, operation, destination, instances, progress)
     except FileroomError as error:
         retrieval.fail(error)
@@ -169,15 +181,24 @@ async def _send_to(
     """Send over one association. None when all was settled."""
     association = None
     try:
-        async with connect(
+        async with connect_recorded(
+            call.archive.ledger,
             node.host,
             node.port,
+            purpose="move",
+            parent=call.journal,
             calling_aet=AETitle(call.archive.settings.aet),
             called_aet=AETitle(node.aet),
             contexts=contexts,
-        ) as association:
+        ) as (association, journal):
             await send_objects(
-                call.archive, association.port, instances, progress, originator, permission=Permission.STUDY_EXPORT
+                call.archive,
+                association.port,
+                instances,
+                progress,
+                originator,
+                permission=Permission.STUDY_EXPORT,
+                journal=journal,
             )
     except PeerError as error:
         return _Fault(str(error), was_established=association is not None)
@@ -211,6 +232,7 @@ class _Retrieval:
 
     def fail(self, error: FileroomError) -> None:
         """The final response to what could not be done at all."""
+        self.call.explain(self.operation, error)
         self.refuse(retrieve_failure(error))
 
     def refuse(self, answer: StatusAnswer) -> None:

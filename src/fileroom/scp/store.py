@@ -11,8 +11,10 @@ from typing import Final
 
 import structlog
 
+from fileroom.admin.ledger_journal import Journal, ObjectNote
 from fileroom.archive.services import Archive
-from fileroom.archive.store import Claim, IncomingObject, StoreKind, begin, refuse
+from fileroom.archive.store import Claim, IncomingObject, StoreKind, StoreOutcome, begin, refuse
+from fileroom.archive.transfers import ReceivedObjects
 from fileroom.core.access import Access, acting_as
 from fileroom.core.errors import FileroomError, InvalidObjectError, NotAllowedError, StorageError
 from fileroom.core.limits import MIB, STORE_TIMEOUT_S
@@ -39,8 +41,15 @@ class StoreSink:
         command: CommandSet,
         calling_aet: str,
         access: Access,
+        journal: Journal | None = None,
+        received: ReceivedObjects | None = None,
     ) -> None:
         self._archive = archive
+        self._received = received
+        self._journal = journal
+        self._began_at = archive.now()
+        self._bytes = 0
+        self._outcome: StoreOutcome | None = None
         self._access = access
         self._port = port
         self._context = context
@@ -69,6 +78,7 @@ class StoreSink:
 
     def write(self, data: memoryview) -> None:
         """A piece of the data set."""
+        self._bytes += len(data)
         incoming = self._incoming
         if incoming is None:
             return
@@ -98,6 +108,7 @@ class StoreSink:
         if self._draining is not None:
             self._draining.cancel()
         self._clear(None)
+        self._note(None, "", "the association ended before the object was complete")
 
     async def _store(self, incoming: IncomingObject) -> None:
         self._incoming = None  # From here on the object is stored whether or not the peer waits for the answer.
@@ -107,7 +118,7 @@ class StoreSink:
             if self._error is not None:
                 await incoming.abort()
                 raise self._error
-            outcome = await incoming.finish()
+            self._outcome = outcome = await incoming.finish()
         except FileroomError as error:
             self._refuse(error)
             return
@@ -151,9 +162,9 @@ class StoreSink:
     def _refuse(self, error: FileroomError) -> None:
         answer = store_failure(error)
         _log.info("object_refused", peer=str(self._port.peer), status=f"{answer.status:04X}", reason=str(error))
-        self._answer(answer)
+        self._answer(answer, error)
 
-    def _answer(self, answer: StatusAnswer) -> None:
+    def _answer(self, answer: StatusAnswer, error: FileroomError | None = None) -> None:
         if self._is_answered:
             return  # as overdue; if it was stored after all, the sender's next attempt finds it there
         self._is_answered = True
@@ -161,6 +172,34 @@ class StoreSink:
             self._overdue.cancel()
         response = respond(self._command, answer.status, error_comment=answer.comment or None)
         self._port.send_response(self._context.id, response)
+        if error is None:
+            self._note(answer.status, "", answer.comment)
+        else:
+            self._note(answer.status, type(error).__name__, str(error))
+
+    def _note(self, status: int | None, cause: str, reason: str) -> None:
+        """Tell the ledger and the audit trail what became of it."""
+        if self._received is not None:
+            if self._outcome is not None:
+                self._received.stored(self._outcome)
+            elif status is not None:
+                self._received.refused(reason)
+        if self._journal is None:
+            return
+        claim, outcome = self._claim, self._outcome
+        note = ObjectNote(
+            self._began_at,
+            claim.sop_class_uid,
+            claim.sop_instance_uid,
+            claim.transfer_syntax_uid,
+            self._bytes,
+            status,
+            outcome.study_instance_uid if outcome is not None else "",
+            outcome.series_instance_uid if outcome is not None else "",
+            cause,
+            reason,
+        )
+        self._journal.object_ended(note)
 
 
 def _overdue_error() -> StorageError:

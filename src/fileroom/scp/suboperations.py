@@ -7,12 +7,14 @@ transfer syntax, else in an uncompressed one.
 from __future__ import annotations
 
 import asyncio
+import datetime as dt
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Self
 
 import structlog
 
+from fileroom.admin.ledger_journal import Journal, ObjectNote
 from fileroom.archive.retrieve import StoredInstance, open_object, read_small
 from fileroom.archive.services import Archive
 from fileroom.core.access import Permission
@@ -79,6 +81,13 @@ class Progress:
         self._settled.add(instance.sop_instance_uid)
         self.failed_uids.append(instance.sop_instance_uid)
         self.last_failure = reason
+
+    def arrived(self, instances: Sequence[StoredInstance]) -> list[StoredInstance]:
+        """Those that the peer has taken."""
+        failed = set(self.failed_uids)
+        return [
+            one for one in instances if one.sop_instance_uid in self._settled and one.sop_instance_uid not in failed
+        ]
 
     def unsettled(self, instances: Sequence[StoredInstance]) -> list[StoredInstance]:
         """Those of which nothing is known yet."""
@@ -147,11 +156,12 @@ async def send_objects(
     originator: tuple[str, int] | None = None,
     *,
     permission: Permission = Permission.STUDY_VIEW,
+    journal: Journal | None = None,
 ) -> None:
     """Send each instance by C-STORE over `port`; what becomes of it is counted in `progress`.
 
-    `originator` is AE title and message ID of a C-MOVE, which needs another `permission` than a C-GET. Ends early when the
-    peer cancels. Raises PeerError when the association breaks; what was settled before stays settled.
+    `originator` is AE title and message ID of a C-MOVE, which needs another `permission` than a C-GET. Ends early when
+    the peer cancels. Raises PeerError when the association breaks; what was settled before stays settled.
     """
     ahead: asyncio.Task[_Prepared] | None = None
     try:
@@ -166,10 +176,19 @@ async def send_objects(
             except FileroomError as error:
                 _log.warning("suboperation_failed", sop_instance_uid=instance.sop_instance_uid, reason=str(error))
                 progress.fail(instance, str(error))
+                _note(journal, instance, archive.now(), "", None, error)
                 continue
             if index + 1 < len(instances):
                 ahead = asyncio.create_task(_prepare(archive, port, instances[index + 1], permission))
-            await _send(port, instance, prepared, progress, originator)
+            began_at = archive.now()
+            syntax = prepared.context.transfer_syntax
+            try:
+                status = await _send(port, instance, prepared, originator)
+            except PeerError as error:
+                _note(journal, instance, began_at, syntax, None, error)
+                raise
+            progress.settle(instance, status)
+            _note(journal, instance, began_at, syntax, status)
     finally:
         if ahead is not None:
             ahead.cancel()
@@ -207,9 +226,9 @@ async def _send(
     port: AssociationPort,
     instance: StoredInstance,
     prepared: _Prepared,
-    progress: Progress,
     originator: tuple[str, int] | None,
-) -> None:
+) -> int:
+    """The status that the peer answers with."""
     aet, message_id = originator or (None, None)
     command = CommandSet(
         CommandField.C_STORE_RQ,
@@ -226,4 +245,30 @@ async def _send(
     except FileroomError as error:
         # The data set broke off in the middle of the message, so the association had to be aborted.
         raise PeerError(f"{instance.sop_instance_uid} could not be sent to its end: {error}") from error
-    progress.settle(instance, response.status)
+    return response.status
+
+
+def _note(
+    journal: Journal | None,
+    instance: StoredInstance,
+    began_at: dt.datetime,
+    transfer_syntax_uid: str,
+    status: int | None,
+    error: FileroomError | None = None,
+) -> None:
+    """Tell the ledger what became of one object."""
+    if journal is None:
+        return
+    note = ObjectNote(
+        began_at,
+        instance.sop_class_uid,
+        instance.sop_instance_uid,
+        transfer_syntax_uid or instance.transfer_syntax_uid,
+        instance.file_bytes,
+        status,
+        instance.study_instance_uid,
+        instance.series_instance_uid,
+        "" if error is None else type(error).__name__,
+        "" if error is None else str(error),
+    )
+    journal.object_ended(note, by_us=True)

@@ -34,6 +34,7 @@ def every_kind() -> Iterator[AuditEvent]:
     yield events.node_changed("CT1", "Added")
     yield events.received("FILEROOM", NODE, [STUDY])
     yield events.received("FILEROOM", NODE, [], refused_reason=ODD)
+    yield events.begin_receiving("FILEROOM", NODE, [STUDY])
     yield events.begin_sending("FILEROOM", NODE, WORKSTATION, [STUDY])
     yield events.sent("FILEROOM", NODE, WORKSTATION, [STUDY], failure="no association")
     yield events.sent("FILEROOM", NODE, events.participant_of(NODE, Role.DESTINATION), [STUDY])

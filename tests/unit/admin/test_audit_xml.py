@@ -39,7 +39,7 @@ async def test_every_kind_of_event_follows_the_schema(archive: Archive) -> None:
 
 
 async def test_roles_and_objects_of_a_transfer(archive: Archive) -> None:
-    (record,) = await written(archive, next(e for e in every_kind() if e.event is EventCode.BEGIN_TRANSFERRING))
+    (record,) = await written(archive, [e for e in every_kind() if e.event is EventCode.BEGIN_TRANSFERRING][-1])
     root = check(to_xml(record, SOURCE))
     roles = {p.attrib["UserID"]: [r.attrib["csd-code"] for r in p] for p in root.iter("ActiveParticipant")}
     assert roles["WS@ws.example"] == ["110152"]
