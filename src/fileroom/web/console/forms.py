@@ -24,6 +24,10 @@ class Form:
         """The first value of a field, without blanks at its ends."""
         return next((value.strip() for key, value in self._fields if key == name), default)
 
+    def exactly(self, name: str) -> str:
+        """The same with its blanks: a password may begin or end with one."""
+        return next((value for key, value in self._fields if key == name), "")
+
     def all(self, name: str) -> list[str]:
         """Every value of a field."""
         return [value for key, value in self._fields if key == name]

@@ -18,7 +18,7 @@ from fileroom.archive.services import Archive
 from fileroom.core.errors import NotAuthenticatedError, RequestError, TooManyAttemptsError
 from fileroom.web.answers import NO_STORE, Answer
 from fileroom.web.authentication import FORM_TOKEN_FIELD, LOGIN_PATH, IdentityCache
-from fileroom.web.console.forms import Form, own_path, read_form
+from fileroom.web.console.forms import own_path, read_form
 from fileroom.web.console.page import page
 from fileroom.web.credentials import form_token, no_session_cookie, read_head, session_cookie, session_secret
 from fileroom.web.endpoint import Handler
@@ -44,7 +44,7 @@ def login_handler(archive: Archive, people: People) -> Handler:
         form = await read_form(request)
         following, login = own_path(form.get("next"), "/"), form.get("username")
         try:
-            session = await log_in(people, login, _exactly(form, "password"), _client(request))
+            session = await log_in(people, login, form.exactly("password"), _client(request))
         except (NotAuthenticatedError, TooManyAttemptsError) as error:
             return await _login_page(archive, request, following, login=login, error=error)
         return _begun(request, session, following)
@@ -96,11 +96,6 @@ def logout_handler(people: People, cache: IdentityCache) -> Handler:
 def _client(request: Request) -> Client:
     address = request.client.host if request.client else ""
     return Client(address, request.headers.get("user-agent", ""))
-
-
-def _exactly(form: Form, name: str) -> str:
-    """A password may begin or end with a blank."""
-    return next(iter(form.all(name)), "")
 
 
 def _begun(request: Request, session: NewSession, following: str) -> Answer:

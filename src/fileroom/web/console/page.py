@@ -20,6 +20,7 @@ from starlette.requests import Request
 from fileroom.archive.services import Archive
 from fileroom.core.access import Access, current_access
 from fileroom.web.answers import NO_STORE, Answer, compressed
+from fileroom.web.authentication import form_token_of, identity_of
 from fileroom.web.console import formats
 from fileroom.web.console.assets import asset_url
 from fileroom.web.console.language import LANGUAGES, Reader, choose_reader
@@ -57,12 +58,13 @@ class View:
 
 
 def view_of(request: Request) -> View:
-    """The view of a request: looks by cookie, as they belong to a screen rather than to a person."""
+    """The view of a request: looks by cookie, as they belong to a screen, else as the person has chosen them."""
     cookies = request.cookies
-    theme, density = cookies.get(THEME_COOKIE, ""), cookies.get(DENSITY_COOKIE, "")
+    profile = identity_of(request).profile
+    theme, density = cookies.get(THEME_COOKIE) or profile.theme, cookies.get(DENSITY_COOKIE) or profile.density
     return View(
         current_access(),
-        choose_reader(cookies.get(LANGUAGE_COOKIE), request.headers.get("accept-language")),
+        choose_reader(cookies.get(LANGUAGE_COOKIE) or profile.language, request.headers.get("accept-language")),
         theme if theme in THEMES else THEMES[0],
         density if density in DENSITIES else DENSITIES[0],
     )
@@ -89,6 +91,8 @@ async def page(
             themes=THEMES,
             address=request.url.path + (f"?{request.url.query}" if request.url.query else ""),
             aet=archive.settings.aet,
+            person=identity_of(request),
+            form_token=form_token_of(request),
             **values,
         )
     )

@@ -7,6 +7,7 @@ from starlette.routing import BaseRoute, Route
 from fileroom.admin.people import People
 from fileroom.archive.services import Archive
 from fileroom.web.authentication import LOGIN_PATH, IdentityCache
+from fileroom.web.console.account import account_handlers
 from fileroom.web.console.login import (
     CODE_PATH,
     LOGOUT_PATH,
@@ -17,6 +18,7 @@ from fileroom.web.console.login import (
     logout_handler,
 )
 from fileroom.web.console.page import page_handler
+from fileroom.web.console.people import people_handlers
 from fileroom.web.endpoint import Endpoint, Handler
 
 
@@ -27,6 +29,7 @@ def people_routes(archive: Archive, people: People, cache: IdentityCache) -> lis
         CODE_PATH: {"GET": code_page_handler(archive), "POST": code_handler(archive, people)},
         LOGOUT_PATH: {"POST": logout_handler(people, cache)},
     }
+    pages |= account_handlers(archive, people, cache) | people_handlers(archive, people, cache)
     routes: list[BaseRoute] = []
     for path, handlers in pages.items():
         told = {method: page_handler(archive, path, handler) for method, handler in handlers.items()}

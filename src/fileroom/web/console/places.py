@@ -22,6 +22,7 @@ class Place:
 PLACES: Final = (
     Place("studies", "/", N_("Studies"), Permission.STUDY_SEARCH),
     # Exceptions, Worklist and Routing take their lines here, in this order, when there is something behind them.
+    Place("admin", "/admin/people", N_("Admin"), Permission.USER_MANAGE),
 )
 
 
