@@ -157,12 +157,14 @@ async def read_small(archive: Archive, instance: StoredInstance, opened: OpenedO
     return b"".join([piece async for piece in opened.chunks])
 
 
-async def read_header(archive: Archive, instance: StoredInstance) -> Dataset:
+async def read_header(
+    archive: Archive, instance: StoredInstance, *, permission: Permission = Permission.STUDY_VIEW
+) -> Dataset:
     """The data set without Pixel Data and without binary values above HEADER_VALUE_BYTES_MAX, corrections applied.
 
     Raises NotFoundError when the object's file is lost, InvalidObjectError, NotAllowedError, StorageError.
     """
-    header = await read_header_bytes(archive, instance)
+    header = await read_header_bytes(archive, instance, permission=permission)
     return await asyncio.to_thread(_to_dataset, header)
 
 

@@ -24,6 +24,7 @@ from fileroom.index.study_state import StudyInMotion, StudyState
 _SHOWN: Final = (
     "PatientName",
     "PatientID",
+    "IssuerOfPatientID",
     "PatientSex",
     "PatientBirthDate",
     "PatientAge",
@@ -61,6 +62,7 @@ class ListedStudy:
     study_uid: str
     patient_name: str
     patient_id: str
+    issuer: str
     sex: str
     birth_date: str
     age: str
@@ -77,10 +79,11 @@ class ListedStudy:
 
 @dataclass(frozen=True, slots=True)
 class StudyPage:
-    """Some studies, and where the next page begins; None where there is none."""
+    """Some studies, where the next page begins (None where there is none), and what was asked."""
 
     studies: list[ListedStudy]
     next_place: StudyPlace | None
+    query: Query
 
 
 async def list_studies(
@@ -106,7 +109,7 @@ async def list_studies(
         found += await _found(archive, rest)
     studies = await _with_states(archive, found[: wanted - 1])
     more = len(found) == wanted
-    return StudyPage(studies, _place(found[wanted - 2]) if more else None)
+    return StudyPage(studies, _place(found[wanted - 2]) if more else None, query)
 
 
 async def studies_by_uid(
@@ -152,6 +155,7 @@ def _listed(answer: Answer, state: StudyState, stable_s: float) -> ListedStudy:
         study_uid=answer.study_instance_uid or "",
         patient_name=_text(values["PatientName"]),
         patient_id=_text(values["PatientID"]),
+        issuer=_text(values["IssuerOfPatientID"]),
         sex=_text(values["PatientSex"]),
         birth_date=_text(values["PatientBirthDate"]),
         age=_text(values["PatientAge"]),

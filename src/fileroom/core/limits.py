@@ -204,6 +204,14 @@ SAVED_FILTERS_MAX: Final = 50
 """Filters that one person may keep; more could not be told apart."""
 MEDIA_DOWNLOAD_BYTES_MAX: Final = 8 * 1024 * MIB
 """A medium that is made for a download lies in the temporary folder meanwhile: a DVD of two layers."""
+SERIES_SHOWN_MAX: Final = 100
+"""Series of one page of a study; few studies have more, and each has a thumbnail that must be made."""
+PRIORS_SHOWN_MAX: Final = 200
+"""Studies of one patient on the time line; more dots than that cannot be told apart."""
+ATTRIBUTES_SHOWN_MAX: Final = 3000
+"""Elements of one object in its table; headers of enhanced multi-frame objects have a hundred thousand."""
+REPORT_NODES_MAX: Final = 5000
+"""Content items of one structured report that are shown; long measurement reports have some hundred."""
 FORM_BYTES_MAX: Final = 64 * KIB
 """A submitted form: names, a list of patients, no files."""
 FORM_FIELDS_MAX: Final = 200

@@ -80,6 +80,26 @@ LEFT JOIN (
 WHERE s.id = ANY(%(rows)s)
 """
 
+
+@dataclass(frozen=True, slots=True)
+class SeriesSample:
+    """One instance of a series, to know what kind of objects it has."""
+
+    series_row_id: int
+    sop_instance_uid: str
+    sop_class_uid: str
+    has_pixels: bool
+    frames: int
+    sender: str
+    received_by: str
+    received_at: dt.datetime
+
+
+_SAMPLES: Final = """
+SELECT e.id AS series_row_id, i.sop_instance_uid, i.sop_class_uid, i.rows IS NOT NULL AND i.columns IS NOT NULL AS has_pixels,
+    greatest(coalesce(i.number_of_frames, 1), 1) AS frames, i.sender, i.received_by, i.received_at
+FROM unnest(%s::bigint[]) AS e(id) CROSS JOIN LATERAL (SELECT * FROM instance WHERE series = e.id LIMIT 1) i
+"""
 _IN_MOTION: Final = """
 SELECT s.id AS row_id, s.study_instance_uid, sum(e.instance_count)::bigint AS instances,
     extract(epoch FROM now() - max(e.changed_at))::float AS quiet_s
@@ -103,6 +123,12 @@ async def read_states(pool: Pool, row_ids: Sequence[int]) -> dict[int, StudyStat
         return {}
     found = await _rows(pool, StudyState, _STATES, {"rows": list(row_ids)})
     return {state.row_id: state for state in found}
+
+
+async def read_samples(pool: Pool, series_row_ids: Sequence[int]) -> dict[int, SeriesSample]:
+    """One instance of each series, by the series' row. Raises DatabaseError."""
+    found = await _rows(pool, SeriesSample, _SAMPLES, (list(series_row_ids),))
+    return {sample.series_row_id: sample for sample in found}
 
 
 async def studies_in_motion(pool: Pool, within_s: float) -> list[StudyInMotion]:

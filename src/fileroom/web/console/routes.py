@@ -5,23 +5,37 @@ from __future__ import annotations
 from starlette.routing import BaseRoute, Route
 
 from fileroom.archive.services import Archive
+from fileroom.web.audited import audited
 from fileroom.web.console.assets import ASSETS_PATH, asset_handler
 from fileroom.web.console.downloads import download_handler
 from fileroom.web.console.live import LiveStudies, live_handler
 from fileroom.web.console.page import page_handler
 from fileroom.web.console.preferences import preferences_handler
 from fileroom.web.console.studies import columns_handler, filters_handler, study_list_handler, study_rows_handler
+from fileroom.web.console.study_page import attributes_handler, document_handler, look_handler, study_page_handler
 from fileroom.web.endpoint import Endpoint, Handler
+
+_STUDY = "/studies/{study}"
+_SERIES = _STUDY + "/series/{series}"
+_INSTANCE = _SERIES + "/instances/{instance}"
 
 
 def console_routes(archive: Archive) -> list[BaseRoute]:
     """The routes of the pages, and of the files that they are dressed with."""
+
+    def seen(handler: Handler, what: str) -> Handler:
+        return audited(archive, handler, what)
+
     pages: dict[str, dict[str, Handler]] = {
         "/": {"GET": study_list_handler(archive)},
         "/studies/rows": {"GET": study_rows_handler(archive)},
         "/studies/columns": {"POST": columns_handler(archive)},
         "/studies/filters": {"POST": filters_handler(archive)},
         "/studies/download": {"GET": download_handler(archive)},
+        _STUDY: {"GET": seen(study_page_handler(archive), "study page")},
+        f"{_SERIES}/look": {"GET": seen(look_handler(archive), "images")},
+        f"{_INSTANCE}/attributes": {"GET": seen(attributes_handler(archive), "attributes")},
+        f"{_INSTANCE}/document": {"GET": seen(document_handler(archive), "document")},
         "/preferences": {"POST": preferences_handler},
     }
     plain: dict[str, Handler] = {

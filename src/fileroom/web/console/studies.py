@@ -24,8 +24,9 @@ from fileroom.archive.study_list import (
 from fileroom.core.errors import InvalidRequestError
 from fileroom.core.identifiers import UID
 from fileroom.core.limits import LIVE_STUDIES_MAX
-from fileroom.dicom.query import StudyPlace
+from fileroom.dicom.query import Level, Query, StudyPlace
 from fileroom.web.answers import NO_STORE, Answer
+from fileroom.web.audited import note_query
 from fileroom.web.console.forms import own_path, read_form
 from fileroom.web.console.page import is_part, page, view_of
 from fileroom.web.console.preferences import KEPT_S
@@ -47,6 +48,8 @@ def study_list_handler(archive: Archive) -> Handler:
         question = _question(request)
         place = _place(request.query_params.get("behind", ""))
         found = await _found(archive, question, place)
+        if not question.problems:
+            note_query(archive, request, found.query)
         arriving: list[ListedStudy] = []
         if question.is_empty and place is None:
             arriving = await _arriving(archive, {study.study_uid for study in found.studies})
@@ -121,13 +124,14 @@ def filters_handler(archive: Archive) -> Handler:
 
 async def _found(archive: Archive, question: StudyQuestion, place: StudyPlace | None) -> StudyPage:
     if question.problems:
-        return StudyPage([], None)
+        return StudyPage([], None, Query(Level.STUDY))
     if question.status:
         if question.status == "receiving":
             uids = [study.study_instance_uid for study in await arriving_studies(archive)]
         else:
             uids = await studies_with_exceptions(archive)
-        return StudyPage(await studies_by_uid(archive, uids, question.keys, fuzzy_names=question.fuzzy_names), None)
+        studies = await studies_by_uid(archive, uids, question.keys, fuzzy_names=question.fuzzy_names)
+        return StudyPage(studies, None, Query(Level.STUDY, keys=question.keys))
     return await list_studies(
         archive, question.keys, limit=PAGE_STUDIES, behind=place, fuzzy_names=question.fuzzy_names
     )
