@@ -171,7 +171,14 @@ def fetch(node: Node, scratch: Path) -> Path:
     """The package's archive, checked."""
     place = scratch / "package"
     place.mkdir()
-    command = ["pack", f"{PACKAGE}@{VERSION}", "--silent", "--fetch-retries=1", "--pack-destination", str(place)]
+    command = [
+        "pack",
+        f"{PACKAGE}@{VERSION}",
+        "--loglevel=error",
+        "--fetch-retries=1",
+        "--pack-destination",
+        str(place),
+    ]
     run([*node.npm, *command], f"npm could not fetch {PACKAGE} {VERSION}", folder=place)
     archives = list(place.glob("*.tgz"))
     if len(archives) != 1:
@@ -281,4 +288,4 @@ def replace(folder: Path, files: Path, scratch: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(Path(sys.argv[1]).resolve())
