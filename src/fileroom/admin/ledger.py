@@ -28,8 +28,9 @@ from fileroom.net.association_handler import PeerAddress
 
 FLUSH_INTERVAL_S: Final = 1.0
 """How far behind the ledger may be; a transaction a second costs nothing."""
-GATHER_S: Final = 0.25
-"""After an association's end others are waited for: callers that open one for each image make four writes a second."""
+GATHER_S: Final = 0.05
+"""At an association's end it is written at once, unless the last write was less than a second ago: some devices open an
+association for each image, and their ends come together."""
 FLUSH_ROWS: Final = 500
 """So many new rows are written before the second is over."""
 ROWS_WAITING_MAX: Final = 20_000
@@ -62,6 +63,7 @@ class Ledger:
         self._work = asyncio.Event()
         self._urgent = asyncio.Event()
         self._running: asyncio.Task[None] | None = None
+        self._written_at_s = 0.0
 
     def begin(
         self, direction: Direction, peer: PeerAddress, *, purpose: str = "", parent: Journal | None = None
@@ -89,7 +91,7 @@ class Ledger:
 
     async def flush(self) -> None:
         """Write all that has changed. Raises DatabaseError while the database is away; then it is kept for later."""
-        while self._changed:
+        for _ in range(0, len(self._changed), BATCH_ASSOCIATIONS):  # what changes meanwhile is for the next time
             await self._flush_some()
 
     def _note(self, journal: Journal, rows: int) -> bool:
@@ -120,7 +122,7 @@ class Ledger:
             await asyncio.sleep(pause_s)
             await self._wait_for_work()
             try:
-                await self._flush_some()
+                await (self.flush() if self._changed else self._flush_some())
                 pause_s = 0.0
             except (DatabaseError, psycopg.Error, OSError) as error:
                 _log.warning("ledger_waits", associations=len(self._changed), error=type(error).__name__)
@@ -132,10 +134,10 @@ class Ledger:
     async def _wait_for_work(self) -> None:
         """Until there is something to write and others may have come to it, or it is time for a sign of life."""
         await _wait(self._work, HEARTBEAT_S if self._open else None)
-        if self._changed:
-            if not await _wait(self._urgent, FLUSH_INTERVAL_S):
-                return
-            await asyncio.sleep(GATHER_S)
+        if self._changed and await _wait(self._urgent, FLUSH_INTERVAL_S):
+            since_s = asyncio.get_running_loop().time() - self._written_at_s
+            await asyncio.sleep(max(GATHER_S, FLUSH_INTERVAL_S - since_s))
+        self._written_at_s = asyncio.get_running_loop().time()
 
     async def _flush_some(self) -> None:
         """Write one batch. What was not written is unwritten again."""

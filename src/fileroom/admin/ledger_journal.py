@@ -203,13 +203,21 @@ class Journal:
 
     def object_ended(self, note: ObjectNote, *, by_us: bool = False) -> None:
         """A C-STORE is over: of theirs to us, or of ours to them."""
+        alike = (by_us, note.series_instance_uid, note.sop_class_uid, note.transfer_syntax_uid)
+        total = self._sums.get(alike) if note.status == 0 else None
+        if total is not None:
+            now = self._now()
+            self.row.requests += 1
+            self.row.objects += 1
+            self._add(total, note.bytes, now, (now - note.began_at).total_seconds())
+            return
         row = OperationRow(0, "C-STORE", by_us, note.began_at)
         row.status, row.bytes = note.status, note.bytes
         row.sop_class_uid, row.transfer_syntax_uid = note.sop_class_uid, note.transfer_syntax_uid
         row.study_instance_uid, row.series_instance_uid = note.study_instance_uid, note.series_instance_uid
         self._settle(row)
         if note.status == 0:
-            self._keep(row, (by_us, row.series_instance_uid, row.sop_class_uid, row.transfer_syntax_uid))
+            self._keep(row, alike)
         else:
             row.sop_instance_uid, row.cause, row.reason = note.sop_instance_uid, note.cause, note.reason
             self._keep(row, None)
@@ -253,10 +261,14 @@ class Journal:
             if row.n:
                 self._sums[alike] = row
             return
+        self._add(total, row.bytes, row.ended_at, row.busy_s)
+
+    def _add(self, total: OperationRow, size: int, ended_at: dt.datetime | None, busy_s: float) -> None:
+        """One more of the kind that a row counts."""
         total.count += 1
-        total.bytes += row.bytes
-        total.busy_s += row.busy_s
-        total.ended_at = row.ended_at
+        total.bytes += size
+        total.busy_s += busy_s
+        total.ended_at = ended_at
         self.unwritten[total.n] = total
         self._touch()
 

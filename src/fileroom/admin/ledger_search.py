@@ -51,7 +51,7 @@ class LedgerFilter:
     """Which associations: those that fit everything that is given."""
 
     aet: str = ""
-    """Either side's AE title, as written."""
+    """The peer's AE title, as written."""
     host: str = ""
     direction: Direction | None = None
     since: dt.datetime | None = None
@@ -208,7 +208,7 @@ def _conditions(wanted: LedgerFilter) -> tuple[list[str], list[Any]]:
         values.extend(given)
 
     if wanted.aet:
-        add("(calling_aet = %s OR called_aet = %s)", wanted.aet, wanted.aet)
+        add("(CASE direction WHEN 'in' THEN calling_aet ELSE called_aet END) = %s", wanted.aet)
     if wanted.host:
         add("peer_host = %s", wanted.host)
     if wanted.direction is not None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import datetime as dt
 import hashlib
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Final
@@ -29,6 +29,10 @@ CONTEXTS_REMEMBERED_MAX: Final = 500
 """Proposals known to be in the database; a worker has about as many callers."""
 CONTEXTS_REFRESH: Final = dt.timedelta(days=1)
 """How often it is noted that a proposal is still in use."""
+SIGN_OF_LIFE: Final = dt.timedelta(seconds=15)
+"""How often a writer renews its row, at most."""
+NUMBERS_AT_ONCE: Final = 20
+"""Association numbers taken at a time by a busy worker; a quiet one takes as few, so that numbers stay small."""
 TRANSFER_SYNTAXES_MAX: Final = 64
 """Kept of one proposed context. There are about 60; a hostile proposal may name thousands."""
 UID_CHARS_MAX: Final = 64
@@ -69,39 +73,56 @@ class LedgerWriter:
         self._name = name
         self._now = now
         self._id: int | None = None
+        self._alive_at: dt.datetime | None = None
+        self._numbers: deque[int] = deque()
         self._known_contexts: OrderedDict[bytes, dt.datetime] = OrderedDict()
 
     async def write(self, pool: Pool, batch: Batch) -> None:
         """Write, or with an empty batch only say that this process lives. Raises DatabaseError, psycopg.Error."""
+        # As it is now: what changes while we wait for the database goes with the next batch, rows and sums together.
+        pictures = [_picture(journal, rows) for journal, rows in batch if journal.is_known]
         try:
-            await self._write(pool, batch)
+            await self._write(pool, pictures)
         except psycopg.errors.CheckViolation:
+            self._alive_at = None
             # There is no week for these rows: the task worker has not run for long, or never has.
-            for journal, _ in batch:
-                await ensure_weeks(pool, journal.row.began_at)
-            await self._write(pool, batch)
+            for picture in pictures:
+                await ensure_weeks(pool, picture.row.began_at)
+            await self._write(pool, pictures)
+        except BaseException:
+            self._alive_at = None  # what it said was undone too
+            raise
 
-    async def _write(self, pool: Pool, batch: Batch) -> None:
-        known = [(journal, rows) for journal, rows in batch if journal.is_known]
-        described = [_described(journal.contexts) for journal, _ in known]
+    async def _write(self, pool: Pool, pictures: Sequence[_Picture]) -> None:
         async with pool.connection() as connection, connection.transaction():
-            await connection.execute(b"SET LOCAL synchronous_commit = off")
+            await connection.execute(
+                b"SELECT set_config('synchronous_commit', 'off', true), pg_advisory_xact_lock(%s)", (LEDGER_LOCK,)
+            )
             await self._say_alive(connection)
-            if not known:
+            if not pictures:
                 return
-            await connection.execute(b"SELECT pg_advisory_xact_lock(%s)", (LEDGER_LOCK,))
-            await _give_ids(connection, [journal.row for journal, _ in known])
-            await self._write_contexts(connection, described)
+            await self._give_ids(connection, [picture.row for picture in pictures])
+            await self._write_contexts(connection, pictures)
             associations = [
-                self._association(journal, contexts) for (journal, _), contexts in zip(known, described, strict=True)
+                picture.association
+                | {
+                    "id": picture.row.id,
+                    "writer": self._id,
+                    "parent": None if picture.parent is None else picture.parent.id,
+                }
+                for picture in pictures
             ]
-            operations = [_operation(journal.row, row) for journal, rows in known for row in rows.values()]
+            operations = [row | {"association": p.row.id} for p in pictures for row in p.operations]
             await connection.execute(_WRITE_ASSOCIATIONS, (_json(associations),))
             if operations:
                 await connection.execute(_WRITE_OPERATIONS, (_json(operations),))
-        self._remember(described)
+        self._remember(pictures)
 
     async def _say_alive(self, connection: AsyncConnection[Any]) -> None:
+        now = self._now()
+        if self._alive_at is not None and now - self._alive_at < SIGN_OF_LIFE:
+            return
+        self._alive_at = now
         cursor = await connection.execute(b"UPDATE ledger_writer SET seen_at = now() WHERE id = %s", (self._id,))
         if cursor.rowcount:
             return
@@ -109,53 +130,70 @@ class LedgerWriter:
         row = await cursor.fetchone()
         self._id = int(row[0]) if row else None
 
-    async def _write_contexts(self, connection: AsyncConnection[Any], described: Sequence[_Described | None]) -> None:
+    async def _give_ids(self, connection: AsyncConnection[Any], rows: Sequence[AssociationRow]) -> None:
+        """Numbers come from a stock, so that only every so many associations ask for them."""
+        new = [row for row in rows if row.id is None]
+        if len(new) > len(self._numbers):
+            cursor = await connection.execute(
+                b"SELECT nextval('association_id') FROM generate_series(1, %s)",
+                (max(NUMBERS_AT_ONCE, len(new) - len(self._numbers)),),
+            )
+            self._numbers += [int(number) for (number,) in await cursor.fetchall()]
+        for row in new:
+            row.id = self._numbers.popleft()
+
+    async def _write_contexts(self, connection: AsyncConnection[Any], pictures: Sequence[_Picture]) -> None:
         """Put the proposals there that are not known to be."""
         now = self._now()
-        for contexts in {contexts.digest: contexts for contexts in described if contexts is not None}.values():
-            seen = self._known_contexts.get(contexts.digest)
+        texts = {p.contexts_digest: p.contexts for p in pictures if p.contexts_digest is not None}
+        for digest, text in texts.items():
+            seen = self._known_contexts.get(digest)
             if seen is None or now - seen > CONTEXTS_REFRESH:
-                self._known_contexts.pop(contexts.digest, None)
+                self._known_contexts.pop(digest, None)
                 await connection.execute(
                     b"""INSERT INTO association_contexts (digest, contexts) VALUES (%s, %s::jsonb)
                         ON CONFLICT (digest) DO UPDATE SET used_at = now()""",
-                    (contexts.digest, contexts.text),
+                    (digest, text),
                 )
 
-    def _remember(self, described: Sequence[_Described | None]) -> None:
-        """These are in the database now: their transaction is through."""
+    def _remember(self, pictures: Sequence[_Picture]) -> None:
+        """Their proposals are in the database now: the transaction is through."""
         now = self._now()
-        for contexts in described:
-            if contexts is not None and contexts.digest not in self._known_contexts:
-                self._known_contexts[contexts.digest] = now
+        for picture in pictures:
+            if picture.contexts_digest is not None:
+                self._known_contexts.setdefault(picture.contexts_digest, now)
         while len(self._known_contexts) > CONTEXTS_REMEMBERED_MAX:
             self._known_contexts.popitem(last=False)
 
-    def _association(self, journal: Journal, contexts: _Described | None) -> dict[str, object]:
-        row = journal.row
-        values: dict[str, object] = {name: getattr(row, name) for name in _ROW_FIELDS}
-        values["parent"] = journal.parent.row.id if journal.parent is not None else row.parent
-        values["writer"], values["mark"] = self._id, int(row.mark)
-        values["contexts_digest"] = None if contexts is None else f"\\x{contexts.digest.hex()}"
-        return values
-
 
 _ROW_FIELDS: Final = tuple(field.name for field in fields(AssociationRow))
+_OPERATION_FIELDS: Final = tuple(field.name for field in fields(OperationRow))
 
 
 @dataclass(frozen=True, slots=True)
-class _Described:
-    """Contexts as they are written, under their digest."""
+class _Picture:
+    """A journal as it was when its batch was taken. `row` and `parent` are asked for their numbers only."""
 
-    digest: bytes
-    text: str
+    row: AssociationRow
+    parent: AssociationRow | None
+    association: dict[str, object]
+    operations: list[dict[str, object]]
+    contexts_digest: bytes | None
+    contexts: str
 
 
-def _described(contexts: Contexts | None) -> _Described | None:
-    if contexts is None:
-        return None
-    text = _json(describe_contexts(contexts))
-    return _Described(hashlib.blake2b(text.encode(), digest_size=16).digest(), text)
+def _picture(journal: Journal, rows: dict[int, OperationRow]) -> _Picture:
+    row = journal.row
+    contexts = "" if journal.contexts is None else _json(describe_contexts(journal.contexts))
+    digest = hashlib.blake2b(contexts.encode(), digest_size=16).digest() if contexts else None
+    association: dict[str, object] = {name: getattr(row, name) for name in _ROW_FIELDS}
+    association["mark"] = int(row.mark)
+    association["contexts_digest"] = None if digest is None else f"\\x{digest.hex()}"
+    operations = [
+        {name: getattr(operation, name) for name in _OPERATION_FIELDS} | {"association_began_at": row.began_at}
+        for operation in rows.values()
+    ]
+    return _Picture(row, journal.parent.row if journal.parent else None, association, operations, digest, contexts)
 
 
 def describe_contexts(contexts: Contexts) -> list[list[object]]:
@@ -189,21 +227,6 @@ def describe_contexts(contexts: Contexts) -> list[list[object]]:
 
 def _uid(text: str) -> str:
     return text[:UID_CHARS_MAX] if text.isascii() and text.isprintable() else "?"
-
-
-async def _give_ids(connection: AsyncConnection[Any], rows: Sequence[AssociationRow]) -> None:
-    new = [row for row in rows if row.id is None]
-    if not new:
-        return
-    cursor = await connection.execute(b"SELECT nextval('association_id') FROM generate_series(1, %s)", (len(new),))
-    for row, (number,) in zip(new, await cursor.fetchall(), strict=True):
-        row.id = number
-
-
-def _operation(association: AssociationRow, row: OperationRow) -> dict[str, object]:
-    values: dict[str, object] = {name: getattr(row, name) for name in _OPERATION_COLUMNS[2:]}
-    values["association"], values["association_began_at"] = association.id, association.began_at
-    return values
 
 
 def _json(value: object) -> str:

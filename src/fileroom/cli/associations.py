@@ -43,7 +43,7 @@ class _Line:
 def list_associations(
     context: typer.Context,
     failed: Annotated[bool, typer.Option("--failed", help="Only what went wrong.")] = False,
-    aet: Annotated[str, typer.Option("--aet", help="AE title of either side.")] = "",
+    aet: Annotated[str, typer.Option("--aet", help="AE title of the peer.")] = "",
     node: Annotated[str, typer.Option("--node", help="Name of a node: its AE title is looked for.")] = "",
     patient: Annotated[str, typer.Option("--patient", help="Patient ID or name, * and ? as wildcards.")] = "",
     since: Annotated[str, typer.Option("--since", help="From then on: 2h, 7d, or 2026-11-22T08:00.")] = "",

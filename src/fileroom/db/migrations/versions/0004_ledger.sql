@@ -63,8 +63,7 @@ CREATE TABLE association (
 ) PARTITION BY RANGE (began_at);
 CREATE INDEX association_began ON association (began_at, id);
 CREATE INDEX association_failed ON association (began_at, id) WHERE mark = 2;
-CREATE INDEX association_calling ON association (calling_aet, began_at);
-CREATE INDEX association_called ON association (called_aet, began_at);
+CREATE INDEX association_peer ON association ((CASE direction WHEN 'in' THEN calling_aet ELSE called_aet END), began_at);
 CREATE INDEX association_changed ON association (change);
 CREATE INDEX association_open ON association (writer) WHERE ended_at IS NULL;
 
