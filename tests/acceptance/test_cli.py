@@ -185,10 +185,3 @@ def test_an_absent_peer_is_an_error_in_one_line(fileroom: Fileroom) -> None:
     assert result.returncode == 1
     assert "Traceback" not in result.stderr
     assert result.stderr.count("\n") <= 2
-
-
-def test_the_web_port_refuses_other_addresses_than_loopback(fileroom: Fileroom, tmp_path: Path) -> None:
-    other = Fileroom(tmp_path, http_host="0.0.0.0")
-    result = other.command("serve", timeout_s=60)
-    assert result.returncode == 1
-    assert "accounts" in result.stderr

@@ -79,12 +79,13 @@ def test_a_port_in_use_is_named_with_its_setting(prepared: Fileroom) -> None:
     assert "FILEROOM_DICOM_PORT" in errors
 
 
-def test_the_web_port_serves_no_other_machine_before_there_are_accounts(prepared: Fileroom) -> None:
-    process = _serve(prepared, FILEROOM_HOST="0.0.0.0")
-    _, errors = process.communicate(timeout=30)
+def test_a_weak_first_password_stops_the_start(prepared: Fileroom) -> None:
+    process = _serve(prepared, FILEROOM_ADMIN_PASSWORD="admin123")
+    _, errors = process.communicate(timeout=60)
     assert process.returncode == 1
-    assert "no accounts yet" in errors
-    assert "FILEROOM_HTTP_HOST=127.0.0.1" in errors
+    assert "FILEROOM_ADMIN_PASSWORD" in errors
+    assert "admin123" not in errors
+    prepared.wait_until_nothing_runs()
 
 
 def test_a_wrong_setting_is_named(prepared: Fileroom) -> None:

@@ -182,6 +182,11 @@ class Fileroom:
         with psycopg.connect(self.database_url, connect_timeout=5) as connection:
             return connection.execute(sql.encode(), parameters).fetchall()
 
+    def execute(self, sql: str, *parameters: object) -> None:
+        """Change its database behind its back."""
+        with psycopg.connect(self.database_url, connect_timeout=5) as connection:
+            connection.execute(sql.encode(), parameters)
+
     def instance_count(self) -> int:
         """How many objects the index holds."""
         return int(self.rows("SELECT count(*) FROM instance")[0][0])
