@@ -55,6 +55,7 @@ SERVICES: Final[dict[str, Permission | str]] = {
     "archive.metadata.study_metadata": _VIEW,
     "archive.overview.system_totals": _SYSTEM_READ,
     "archive.overview.totals": _SEARCH,
+    "archive.overview.troubles": _SYSTEM_READ,
     "archive.peer.echo": _NODE_READ,
     "archive.peers.find": _SEARCH,
     "archive.peers.get": _EXPORT,

@@ -10,15 +10,20 @@ from typing import Final
 import psycopg
 from psycopg_pool import PoolTimeout
 
+from fileroom.admin.nodes import HeldCaller, list_held_callers
 from fileroom.archive.services import Archive
 from fileroom.archive.store_identity import require_own_store
 from fileroom.core.access import Permission, require
 from fileroom.core.errors import DatabaseError, FileroomError
 from fileroom.index.totals import Totals, read_totals
+from fileroom.index.upkeep import Conflict, Refusal, list_conflicts, list_refusals
 from fileroom.index.visibility import ALL, visibility_of
 
 CHECK_TIMEOUT_S: Final = 3.0
 """Whoever asks for readiness waits a few seconds; what has not answered by then is not ready."""
+
+TROUBLES_SHOWN_MAX: Final = 50
+"""Of each kind on one page; the commands `fileroom refusals` and `fileroom conflicts` list more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +44,24 @@ async def system_totals(archive: Archive) -> Totals:
     """How many there are, whoever may see them. Raises NotAllowedError, DatabaseError."""
     require(Permission.SYSTEM_READ)
     return await read_totals(archive.pool, ALL)
+
+
+@dataclass(frozen=True, slots=True)
+class Troubles:
+    """What did not go as it should, the latest first; at most TROUBLES_SHOWN_MAX of each kind."""
+
+    refusals: list[Refusal]
+    conflicts: list[Conflict]
+    held_callers: list[HeldCaller]
+
+
+async def troubles(archive: Archive) -> Troubles:
+    """Objects not kept, objects kept aside, callers turned away. Raises NotAllowedError, DatabaseError."""
+    access = require(Permission.SYSTEM_READ)
+    refusals = await list_refusals(archive.pool, TROUBLES_SHOWN_MAX)
+    conflicts = await list_conflicts(archive.pool, TROUBLES_SHOWN_MAX)
+    held = await list_held_callers(archive.pool) if access.allows(Permission.NODE_READ) else []
+    return Troubles(refusals, conflicts, held[:TROUBLES_SHOWN_MAX])
 
 
 async def readiness(archive: Archive) -> list[PartState]:

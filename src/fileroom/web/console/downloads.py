@@ -11,6 +11,9 @@ from typing import Final
 
 from starlette.requests import Request
 
+from fileroom.admin.audit import record_alone
+from fileroom.admin.audit_events import exported
+from fileroom.admin.audit_message import StudyReference
 from fileroom.archive import media_export, retrieve
 from fileroom.archive.retrieve import Selection, StoredInstance
 from fileroom.archive.services import Archive
@@ -19,6 +22,7 @@ from fileroom.core.errors import InvalidRequestError, NotFoundError, TooLargeErr
 from fileroom.core.identifiers import UID
 from fileroom.core.limits import MEDIA_DOWNLOAD_BYTES_MAX, STREAM_CHUNK_BYTES, STUDY_PAGE_MAX
 from fileroom.web.answers import PRIVATE, Answer, Piece
+from fileroom.web.audited import requestor
 from fileroom.web.endpoint import Handler
 from fileroom.web.files import object_pieces
 from fileroom.web.instances import begun
@@ -40,6 +44,9 @@ def download_handler(archive: Archive) -> Handler:
         )
         if not instances:
             raise NotFoundError("None of these studies is in the archive any more.")
+        if form == "zip":  # a medium is put down where it is made
+            studies = [StudyReference(uid) for uid in dict.fromkeys(one.study_instance_uid for one in instances)]
+            await record_alone(archive.pool, exported(studies, "ZIP file, downloaded", actor=requestor(request)))
         entries = _objects(archive, instances) if form == "zip" else _medium(archive, uids, instances)
         name = "study" if len(uids) == 1 else "studies"
         headers = {

@@ -22,10 +22,17 @@ class Place:
 PLACES: Final = (
     Place("studies", "/", N_("Studies"), Permission.STUDY_SEARCH),
     # Exceptions, Worklist and Routing take their lines here, in this order, when there is something behind them.
+    Place("system", "/system", N_("System"), Permission.SYSTEM_READ),
     Place("admin", "/admin/people", N_("Admin"), Permission.USER_MANAGE),
+    # Whoever may not manage people enters it by its next page.
+    Place("admin", "/admin/nodes", N_("Admin"), Permission.NODE_READ),
 )
 
 
 def places_for(access: Access) -> tuple[Place, ...]:
-    """Those that somebody may enter."""
-    return tuple(place for place in PLACES if access.allows(place.permission))
+    """Those that somebody may enter, each by the first of its pages that is open to them."""
+    first: dict[str, Place] = {}
+    for place in PLACES:
+        if access.allows(place.permission):
+            first.setdefault(place.key, place)
+    return tuple(first.values())

@@ -9,10 +9,13 @@ from fileroom.web.audited import audited
 from fileroom.web.console.assets import ASSETS_PATH, asset_handler
 from fileroom.web.console.downloads import download_handler
 from fileroom.web.console.live import LiveStudies, live_handler
+from fileroom.web.console.nodes_page import nodes_handlers
 from fileroom.web.console.page import page_handler
 from fileroom.web.console.preferences import preferences_handler
+from fileroom.web.console.search_everywhere import search_handler
 from fileroom.web.console.studies import columns_handler, filters_handler, study_list_handler, study_rows_handler
 from fileroom.web.console.study_page import attributes_handler, document_handler, look_handler, study_page_handler
+from fileroom.web.console.system_page import system_handler
 from fileroom.web.endpoint import Endpoint, Handler
 
 _STUDY = "/studies/{study}"
@@ -36,6 +39,9 @@ def console_routes(archive: Archive) -> list[BaseRoute]:
         f"{_SERIES}/look": {"GET": seen(look_handler(archive), "images")},
         f"{_INSTANCE}/attributes": {"GET": seen(attributes_handler(archive), "attributes")},
         f"{_INSTANCE}/document": {"GET": seen(document_handler(archive), "document")},
+        "/search": {"GET": search_handler(archive)},
+        "/system": {"GET": system_handler(archive)},
+        **nodes_handlers(archive),
         "/preferences": {"POST": preferences_handler},
     }
     plain: dict[str, Handler] = {
