@@ -16,6 +16,8 @@ import psycopg
 from psycopg.rows import dict_row
 from psycopg.types.json import Json
 
+from fileroom.admin.audit import record
+from fileroom.admin.audit_events import account_changed
 from fileroom.admin.passwords import require_good_password
 from fileroom.admin.people import People
 from fileroom.admin.profiles import Profile, profile_from_json, profile_to_json, stored_profile
@@ -81,11 +83,14 @@ async def add_account(people: People, new: NewAccount) -> Account:
         _require_good(people, new.password, login, full_name)
         kept = await people.hashing.make(new.password)
     try:
-        async with people.pool.connection() as connection:
+        async with people.pool.connection() as connection, connection.transaction():
             await connection.execute(
                 b"""INSERT INTO account (login, full_name, role, row_scope, password_hash, created_at)
                     VALUES (%s, %s, %s, %s, %s, %s)""",
                 (login, full_name, new.role, Json(row_scope_to_json(new.rows)), kept, people.now()),
+            )
+            await record(
+                connection, account_changed(login, f"Made with the role {new.role}, {_rows_in_words(new.rows)}")
             )
     except psycopg.errors.UniqueViolation as error:
         raise ConflictError(f"There is an account {login} already; see 'fileroom user list'.") from error
@@ -147,6 +152,9 @@ async def change_account(people: People, login: str, change: AccountChange) -> A
             )
             if await cursor.fetchone() is None:
                 raise ConflictError(f"{current.login} is the last administrator; make another one first.")
+        state = "disabled" if disabled else "enabled"
+        what = f"Changed: role {current.role} to {role}, {_rows_in_words(rows)}, {state}"
+        await record(connection, account_changed(current.login, what))
     return await find_account(people, login)
 
 
@@ -262,6 +270,11 @@ async def _keep_password(people: People, account: Account, password: str, spared
             b"DELETE FROM login_failure WHERE subject = %s OR starts_with(subject, %s)",
             (f"account {account.login}", f"account {account.login} at "),
         )
+        await record(connection, account_changed(account.login, "A new password was set; other sessions ended"))
+
+
+def _rows_in_words(rows: RowScope) -> str:
+    return "all studies" if rows.is_everything else f"studies of {row_scope_to_json(rows)}"
 
 
 def _account_of(row: dict[str, Any]) -> Account:

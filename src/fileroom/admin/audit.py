@@ -56,10 +56,10 @@ async def record(connection: AsyncConnection[Any], *events: AuditEvent) -> None:
 
 
 async def record_alone(pool: Pool, *events: AuditEvent) -> None:
-    """Write events in a transaction of their own. Raises DatabaseError."""
+    """Write events in a transaction of their own, all or none. Raises DatabaseError."""
     try:
-        async with pool.connection() as connection, connection.transaction():
-            await record(connection, *events)
+        async with pool.connection() as connection:
+            await record(connection, *events)  # one statement: no need for a transaction around it
     except psycopg.Error as error:
         raise DatabaseError(
             f"The audit trail could not be written ({type(error).__name__}). Try again later; see /readyz."

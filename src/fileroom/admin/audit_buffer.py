@@ -19,10 +19,10 @@ from fileroom.admin.audit_message import AuditEvent
 from fileroom.core.errors import DatabaseError, FileroomError
 from fileroom.db.pool import Pool
 
-FLUSH_INTERVAL_S: Final = 0.1
+FLUSH_INTERVAL_S: Final = 0.25
 RETRY_INTERVAL_S: Final = 2.0
 BATCH_EVENTS_MAX: Final = 200
-"""Of one transaction: about 20 ms."""
+"""Of one transaction: some 20 ms."""
 WAITING_EVENTS_MAX: Final = 10_000
 """About 20 MB; an outage of minutes at any speed that people work at."""
 VIEW_WINDOW_S: Final = 300.0

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from fileroom.admin.accounts import FIRST_LOGIN
+from fileroom.admin.audit import record
+from fileroom.admin.audit_events import account_changed
 from fileroom.admin.passwords import require_good_password
 from fileroom.admin.people import People
 from fileroom.admin.random_secrets import new_readable_secret
@@ -50,4 +52,7 @@ async def ensure_first_account(people: People) -> FirstAccount | None:
         )
         if await cursor.fetchone() is None:
             return None
+        await record(
+            connection, account_changed(FIRST_LOGIN, f"Made at the first start, with the role {ADMINISTRATOR}")
+        )
     return FirstAccount(FIRST_LOGIN, None if given else password)

@@ -11,6 +11,8 @@ from typing import Final
 import structlog
 
 from fileroom.admin.accounts import find_own_account
+from fileroom.admin.audit import record, record_alone
+from fileroom.admin.audit_events import logged_in, login_failed
 from fileroom.admin.lockout import Attempt, begin_attempt, plain_address, remember_address
 from fileroom.admin.people import People
 from fileroom.admin.random_secrets import hash_of
@@ -59,6 +61,7 @@ async def finish_log_in(people: People, half_session: str, code: str, client: Cl
     attempt = await begin_attempt(people, login, client.address, account_id)
     if not await take_code(people, account_id, code):
         _log.warning("login_refused", login=login, address=client.address, reason="wrong code")
+        await record_alone(people.pool, login_failed(login, client.address, "wrong code"))
         raise NotAuthenticatedError("That code is wrong or was used already. Take the next one.")
     await end_session(people, half_session)
     return await _complete(people, _Checked(account_id, login, True, attempt), client)
@@ -97,6 +100,7 @@ async def _check_password(people: People, login: str, password: str, address: st
     attempt = await begin_attempt(people, folded, address, account_id)
     if not await people.hashing.fits(kept, password) or kept is None or account_id is None:
         _log.warning("login_refused", login=folded, address=address, reason="wrong password")
+        await record_alone(people.pool, login_failed(folded, address, "login or password is wrong"))
         raise NotAuthenticatedError(_WRONG)
     if people.hashing.is_outdated(kept):
         renewed = await people.hashing.make(password)
@@ -111,10 +115,12 @@ async def _check_password(people: People, login: str, password: str, address: st
 async def _complete(people: People, checked: _Checked, client: Client) -> NewSession:
     await checked.attempt.succeeded()
     await remember_address(people, checked.account_id, client.address)
-    async with people.pool.connection() as connection:
+    how = "password and code" if checked.has_totp else "password"
+    async with people.pool.connection() as connection, connection.transaction():
         await connection.execute(
             b"UPDATE account SET last_login_at = %s WHERE id = %s", (people.now(), checked.account_id)
         )
+        await record(connection, logged_in(checked.login, client.address, how=how))
     _log.info("logged_in", login=checked.login, address=plain_address(client.address))
     return await begin_session(people, checked.account_id, client.address, client.user_agent)
 

@@ -14,6 +14,8 @@ import psycopg
 from psycopg.rows import TupleRow
 from psycopg.types.json import Json
 
+from fileroom.admin.audit import record
+from fileroom.admin.audit_events import role_changed
 from fileroom.admin.people import People
 from fileroom.admin.row_scopes import is_within, row_scope_from_json, row_scope_to_json
 from fileroom.core.access import EVERYTHING, Access, Permission, RowScope, require
@@ -110,7 +112,7 @@ async def remove_role(people: People, name: str) -> None:
     if name in BUILT_IN:
         raise ConflictError(f"The role {name} is built in and stays.")
     require_may_give(access, await find_role(people, name))
-    async with people.pool.connection() as connection:
+    async with people.pool.connection() as connection, connection.transaction():
         cursor = await connection.execute(
             b"""DELETE FROM role WHERE name = %(name)s
                 AND NOT EXISTS (SELECT FROM account WHERE role = %(name)s)
@@ -120,6 +122,7 @@ async def remove_role(people: People, name: str) -> None:
         )
         if await cursor.fetchone() is None:
             raise ConflictError(f"The role {name} is still given to accounts or tokens; give them another one first.")
+        await record(connection, role_changed(name, "Removed"))
 
 
 async def find_role(people: People, name: str) -> Role:
@@ -178,9 +181,10 @@ async def _save(people: People, role: Role, statement: bytes) -> None:
         raise InvalidRequestError("The description of the role is too long or holds a null character.")
     rows = Json(row_scope_to_json(row_scope_from_json(row_scope_to_json(role.rows))))
     try:
-        async with people.pool.connection() as connection:
+        async with people.pool.connection() as connection, connection.transaction():
             values = (sorted(role.permissions), rows, role.description, role.name)
             await connection.execute(statement, values)
+            await record(connection, role_changed(role.name, f"Now allows {', '.join(sorted(role.permissions))}"))
     except psycopg.errors.UniqueViolation as error:
         raise ConflictError(f"There is a role {role.name} already.") from error
 

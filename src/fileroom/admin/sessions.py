@@ -12,8 +12,11 @@ from typing import Final
 from psycopg.rows import class_row
 
 from fileroom.admin.accounts import own_account_id, require_may_manage
+from fileroom.admin.audit import record
+from fileroom.admin.audit_events import account_changed, logged_out
 from fileroom.admin.people import People
 from fileroom.admin.random_secrets import hash_of, new_secret
+from fileroom.core.access import current_access
 from fileroom.core.errors import NotFoundError
 from fileroom.core.limits import SECOND_FACTOR_S, SESSIONS_PER_ACCOUNT_MAX
 
@@ -70,8 +73,15 @@ async def begin_session(
 
 async def end_session(people: People, secret: str) -> None:
     """Log out. A session that is over already is no error."""
-    async with people.pool.connection() as connection:
-        await connection.execute(b"DELETE FROM session WHERE token_hash = %s", (hash_of(secret),))
+    async with people.pool.connection() as connection, connection.transaction():
+        cursor = await connection.execute(
+            b"""DELETE FROM session s USING account a WHERE s.token_hash = %s AND a.id = s.account_id
+                RETURNING a.login, s.address, s.second_factor_due""",
+            (hash_of(secret),),
+        )
+        row = await cursor.fetchone()
+        if row is not None and not row[2]:  # half a session was no login
+            await record(connection, logged_out(row[0], row[1]))
 
 
 async def list_own_sessions(people: People) -> list[Session]:
@@ -82,11 +92,15 @@ async def list_own_sessions(people: People) -> list[Session]:
 async def end_own_session(people: People, session_id: int) -> None:
     """End one of one's own sessions. Raises NotFoundError, NotAllowedError."""
     account_id = own_account_id()
-    async with people.pool.connection() as connection:
+    async with people.pool.connection() as connection, connection.transaction():
         cursor = await connection.execute(
-            b"DELETE FROM session WHERE id = %s AND account_id = %s", (session_id, account_id)
+            b"DELETE FROM session WHERE id = %s AND account_id = %s RETURNING address", (session_id, account_id)
         )
-    if cursor.rowcount == 0:
+        row = await cursor.fetchone()
+        if row is not None:
+            name = current_access().name
+            await record(connection, logged_out(name, row[0], how=f"by {name}, from another session"))
+    if row is None:
         raise NotFoundError("That session is over already.")
 
 
@@ -98,8 +112,11 @@ async def list_sessions(people: People, login: str) -> list[Session]:
 async def end_sessions(people: People, login: str) -> int:
     """End all sessions of an account; how many there were."""
     account = await require_may_manage(people, login)
-    async with people.pool.connection() as connection:
-        return (await connection.execute(b"DELETE FROM session WHERE account_id = %s", (account.id,))).rowcount
+    async with people.pool.connection() as connection, connection.transaction():
+        ended = (await connection.execute(b"DELETE FROM session WHERE account_id = %s", (account.id,))).rowcount
+        if ended:
+            await record(connection, account_changed(account.login, f"{ended} sessions were ended"))
+    return ended
 
 
 async def forget_dead_sessions(people: People) -> None:

@@ -13,6 +13,8 @@ import psycopg
 from psycopg.rows import dict_row
 
 from fileroom.admin.accounts import find_own_account, own_account_id
+from fileroom.admin.audit import record
+from fileroom.admin.audit_events import token_changed
 from fileroom.admin.people import People
 from fileroom.admin.random_secrets import TOKEN_PREFIX, hash_of, new_secret
 from fileroom.admin.roles import find_role, require_may_give, stored_permissions
@@ -82,12 +84,14 @@ async def revoke_token(people: People, name: str) -> None:
     """End a program's token, or by LOGIN/NAME a person's. Raises NotFoundError."""
     require(Permission.USER_MANAGE)
     login, _, own_name = name.rpartition("/")
-    async with people.pool.connection() as connection:
+    async with people.pool.connection() as connection, connection.transaction():
         cursor = await connection.execute(
             b"""DELETE FROM api_token t WHERE (account_id IS NULL AND name = %(name)s)
                 OR (name = %(own_name)s AND account_id = (SELECT id FROM account WHERE login = %(login)s))""",
             {"name": name, "own_name": own_name, "login": login},
         )
+        if cursor.rowcount:
+            await record(connection, token_changed(name, "Revoked"))
     if cursor.rowcount == 0:
         raise NotFoundError(f"There is no token named {name!r:.80}; see 'fileroom token list'.")
 
@@ -95,11 +99,14 @@ async def revoke_token(people: People, name: str) -> None:
 async def revoke_own_token(people: People, token_id: int) -> None:
     """End a token of one's own. Raises NotFoundError, NotAllowedError."""
     account_id = own_account_id()
-    async with people.pool.connection() as connection:
+    async with people.pool.connection() as connection, connection.transaction():
         cursor = await connection.execute(
-            b"DELETE FROM api_token WHERE id = %s AND account_id = %s", (token_id, account_id)
+            b"DELETE FROM api_token WHERE id = %s AND account_id = %s RETURNING name", (token_id, account_id)
         )
-    if cursor.rowcount == 0:
+        row = await cursor.fetchone()
+        if row is not None:
+            await record(connection, token_changed(f"{current_access().name}/{row[0]}", "Revoked"))
+    if row is None:
         raise NotFoundError("That token is gone already.")
 
 
@@ -126,13 +133,19 @@ async def _create(
     expires_at = now + dt.timedelta(days=request.days) if request.days is not None else None
     permissions = sorted(request.permissions) if request.permissions is not None else None
     try:
-        async with people.pool.connection() as connection:
+        async with people.pool.connection() as connection, connection.transaction():
             cursor = await connection.execute(
                 b"""INSERT INTO api_token
                         (name, token_hash, account_id, role, permissions, created_at, created_by, expires_at)
                     SELECT %s, %s, %s, %s, %s, %s, %s, %s WHERE (SELECT count(*) FROM api_token) < %s""",
                 (name, hash_of(secret), account_id, role, permissions, now, access.name, expires_at, API_TOKENS_MAX),
             )
+            if cursor.rowcount:
+                whose = f"with the role {role}" if role else f"of {access.name}"
+                until = f"until {expires_at:%Y-%m-%d}" if expires_at else "without an end"
+                await record(
+                    connection, token_changed(name if role else f"{access.name}/{name}", f"Made {whose}, {until}")
+                )
     except psycopg.errors.UniqueViolation as error:
         raise ConflictError(f"There is a token named {name} already.") from error
     if cursor.rowcount == 0:

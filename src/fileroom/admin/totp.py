@@ -12,8 +12,11 @@ from typing import Final
 import pyotp
 
 from fileroom.admin.accounts import find_own_account, own_account_id, require_may_manage
+from fileroom.admin.audit import record
+from fileroom.admin.audit_events import account_changed
 from fileroom.admin.people import People
 from fileroom.admin.random_secrets import hash_of, new_readable_secret
+from fileroom.core.access import current_access
 from fileroom.core.errors import ConflictError, InvalidRequestError
 from fileroom.core.limits import RECOVERY_CODES
 
@@ -71,17 +74,19 @@ async def confirm_totp(people: People, code: str) -> list[str]:
             await connection.execute(
                 b"INSERT INTO recovery_code (account_id, code_hash) VALUES (%s, %s)", (account_id, hash_of(one))
             )
+        await record(connection, account_changed(current_access().name, "The second factor was switched on"))
     return codes
 
 
 async def remove_own_totp(people: People) -> None:
     """Switch one's own second factor off. Whoever calls has asked for the password."""
-    await _remove(people, own_account_id())
+    await _remove(people, own_account_id(), current_access().name)
 
 
 async def remove_totp(people: People, login: str) -> None:
     """An administrator helps somebody who has lost telephone and recovery codes."""
-    await _remove(people, (await require_may_manage(people, login)).id)
+    account = await require_may_manage(people, login)
+    await _remove(people, account.id, account.login)
 
 
 async def take_code(people: People, account_id: int, code: str) -> bool:
@@ -118,12 +123,13 @@ async def _take_recovery_code(people: People, account_id: int, code: str) -> boo
         return cursor.rowcount == 1
 
 
-async def _remove(people: People, account_id: int) -> None:
+async def _remove(people: People, account_id: int, login: str) -> None:
     async with people.pool.connection() as connection, connection.transaction():
         await connection.execute(
             b"UPDATE account SET totp_secret = NULL, totp_secret_offered = NULL WHERE id = %s", (account_id,)
         )
         await connection.execute(b"DELETE FROM recovery_code WHERE account_id = %s", (account_id,))
+        await record(connection, account_changed(login, "The second factor was switched off"))
 
 
 def _step_now(people: People) -> int:
