@@ -38,7 +38,7 @@ def create_app(archive: Archive) -> ASGIApp:
     trusts_this_machine = is_local and settings.web_login == "beyond-loopback"
     router = create_router(archive, people, cache)
     authentication = Authentication(router, people, cache, trusts_this_machine=trusts_this_machine)
-    return Guard(authentication, names=(settings.web_host,) if is_local else None)
+    return Guard(authentication, names=(settings.web_host,) if trusts_this_machine else None)
 
 
 def create_router(archive: Archive, people: People | None = None, cache: IdentityCache | None = None) -> Router:

@@ -1,11 +1,11 @@
 """In front of every route: which names the server answers to, who may change things, and headers for the browser.
 
-Where the server listens on this machine only, its own users need not log in. A web page from elsewhere could still reach it
+Where this machine's own users need not log in, its browsers are a way in. A web page from elsewhere could still reach it
 through the user's browser: by a name of its own that points here (DNS rebinding), or by a form. Both are refused: the
 first by the Host header, the second by the Origin header. No other site is ever allowed to read answers (no CORS).
 
-Beyond loopback everybody logs in, and a browser sends no cookie of ours to another name: there the server answers to every
-name that can be one.
+Where everybody logs in, a browser sends no cookie of ours to another name: there the server answers to every name that can
+be one, also to that of a proxy.
 """
 
 from __future__ import annotations

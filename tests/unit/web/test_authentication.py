@@ -154,6 +154,15 @@ async def test_otherwise_everybody_logs_in(clients: Clients, address: str, setti
     assert (await client.get(STUDIES)).status_code == 401
 
 
+async def test_names_of_others_are_answered_where_everybody_logs_in(clients: Clients) -> None:
+    """A web site that points its own name here meets no login that it could use; where none is needed, it is refused."""
+    headers = {"host": "pacs.hospital"}
+    asked = clients("127.0.0.1", host="127.0.0.1", web_login="always")
+    assert (await asked.get(STUDIES, headers=headers)).status_code == 401
+    trusted = clients("127.0.0.1", host="127.0.0.1")
+    assert (await trusted.get(STUDIES, headers=headers)).status_code == 421
+
+
 async def test_what_is_wrong_is_refused_here_too(near: httpx.AsyncClient, people: People) -> None:
     await add(people, "mueller")
     for headers in (
