@@ -1,0 +1,125 @@
+"""Which permission each address of the web port and each DIMSE service asks for: the list that the role matrix holds them to.
+
+A new address needs a line here. OPEN: no permission; ACCOUNT: an account of one's own, whatever its role.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from fileroom.core.access import Permission
+from fileroom.dimse.command_set import CommandField
+
+OPEN: Final = "open"
+ACCOUNT: Final = "account"
+
+_SEARCH, _VIEW, _EXPORT = Permission.STUDY_SEARCH, Permission.STUDY_VIEW, Permission.STUDY_EXPORT
+_STORE, _SYSTEM, _USERS = Permission.STUDY_STORE, Permission.SYSTEM_READ, Permission.USER_MANAGE
+_NODES, _MANAGE_NODES = Permission.NODE_READ, Permission.NODE_MANAGE
+_STUDY: Final = "/dicom-web/studies/{study}"
+_SERIES: Final = _STUDY + "/series/{series}"
+_INSTANCE: Final = _SERIES + "/instances/{instance}"
+_FRAMES: Final = _INSTANCE + "/frames/{frames}"
+_LOOK: Final = "/studies/{study}/series/{series}"
+
+ROUTES: Final[dict[str, Permission | str]] = {
+    # --- DICOMweb and WADO-URI ---
+    "GET /dicom-web": OPEN,
+    "GET /dicom-web/": OPEN,
+    "GET /dicom-web/instances": _SEARCH,
+    "GET /dicom-web/series": _SEARCH,
+    "GET /dicom-web/studies": _SEARCH,
+    "POST /dicom-web/studies": _STORE,
+    f"GET {_STUDY}": _VIEW,
+    f"POST {_STUDY}": _STORE,
+    f"GET {_STUDY}/instances": _SEARCH,
+    f"GET {_STUDY}/metadata": _VIEW,
+    f"GET {_STUDY}/rendered": _VIEW,
+    f"GET {_STUDY}/series": _SEARCH,
+    f"GET {_STUDY}/thumbnail": _VIEW,
+    f"GET {_SERIES}": _VIEW,
+    f"GET {_SERIES}/instances": _SEARCH,
+    f"GET {_SERIES}/metadata": _VIEW,
+    f"GET {_SERIES}/rendered": _VIEW,
+    f"GET {_SERIES}/thumbnail": _VIEW,
+    f"GET {_INSTANCE}": _VIEW,
+    f"GET {_INSTANCE}/bulkdata/{{path:path}}": _VIEW,
+    f"GET {_INSTANCE}/metadata": _VIEW,
+    f"GET {_INSTANCE}/pixeldata": _VIEW,
+    f"GET {_INSTANCE}/rendered": _VIEW,
+    f"GET {_INSTANCE}/thumbnail": _VIEW,
+    f"GET {_FRAMES}": _VIEW,
+    f"GET {_FRAMES}/rendered": _VIEW,
+    f"GET {_FRAMES}/thumbnail": _VIEW,
+    "GET /wado": _VIEW,
+    # --- the viewer ---
+    "GET /viewer": _VIEW,
+    "GET /viewer/app-config.js": OPEN,
+    "GET /viewer/first-image": _VIEW,
+    "GET /viewer/logo": OPEN,
+    "GET /viewer/{build}/{name}": OPEN,
+    "GET /viewer/{path:path}": _VIEW,
+    # --- the console ---
+    "GET /": _SEARCH,
+    "GET /events/studies": _SEARCH,
+    "GET /studies/rows": _SEARCH,
+    "POST /studies/columns": OPEN,
+    "POST /studies/filters": _SEARCH,
+    "GET /studies/download": _EXPORT,
+    "GET /studies/{study}": _SEARCH,
+    f"GET {_LOOK}/look": _VIEW,
+    f"GET {_LOOK}/instances/{{instance}}/attributes": _SEARCH,
+    f"GET {_LOOK}/instances/{{instance}}/document": _VIEW,
+    "GET /static/{version}/{name}": OPEN,
+    "GET /static/fileroom.css": OPEN,
+    "POST /preferences": OPEN,
+    # --- people ---
+    "GET /login": OPEN,
+    "POST /login": OPEN,
+    "GET /login/code": OPEN,
+    "POST /login/code": OPEN,
+    "POST /logout": OPEN,
+    "GET /account": ACCOUNT,
+    "POST /account/password": ACCOUNT,
+    "POST /account/profile": ACCOUNT,
+    "POST /account/second-factor": ACCOUNT,
+    "POST /account/second-factor/confirm": ACCOUNT,
+    "POST /account/second-factor/remove": ACCOUNT,
+    "POST /account/sessions/end": ACCOUNT,
+    "POST /account/tokens": ACCOUNT,
+    "POST /account/tokens/revoke": ACCOUNT,
+    "GET /admin/people": _USERS,
+    "POST /admin/people/add": _USERS,
+    "POST /admin/people/change": _USERS,
+    "POST /admin/people/disable": _USERS,
+    "POST /admin/people/enable": _USERS,
+    "POST /admin/people/logout": _USERS,
+    "POST /admin/people/password": _USERS,
+    "POST /admin/people/roles/add": _USERS,
+    "POST /admin/people/roles/change": _USERS,
+    "POST /admin/people/roles/remove": _USERS,
+    "POST /admin/people/second-factor/remove": _USERS,
+    "POST /admin/people/tokens": _USERS,
+    "POST /admin/people/tokens/revoke": _USERS,
+    "POST /admin/people/unlock": _USERS,
+    # --- the console's other pages ---
+    "GET /search": OPEN,
+    "GET /system": _SYSTEM,
+    "GET /admin/nodes": _NODES,
+    "POST /admin/nodes/add": _MANAGE_NODES,
+    "POST /admin/nodes/echo": _NODES,
+    "POST /admin/nodes/remove": _MANAGE_NODES,
+    # --- for those who watch ---
+    "GET /healthz": OPEN,
+    "GET /readyz": OPEN,
+    "GET /metrics": _SYSTEM,
+}
+
+SERVICES: Final[dict[CommandField, Permission | str]] = {
+    CommandField.C_ECHO_RQ: OPEN,
+    CommandField.C_FIND_RQ: _SEARCH,
+    CommandField.C_GET_RQ: _VIEW,
+    CommandField.C_MOVE_RQ: _EXPORT,
+    CommandField.C_STORE_RQ: _STORE,
+    CommandField.N_ACTION_RQ: _STORE,
+}
