@@ -15,7 +15,6 @@ import os
 import socket
 from typing import Final
 
-import psycopg
 import structlog
 
 from fileroom.admin.ledger_journal import Journal
@@ -86,7 +85,7 @@ class Ledger:
         try:
             async with asyncio.timeout(STOP_TIMEOUT_S):
                 await self.flush()
-        except (TimeoutError, DatabaseError, psycopg.Error) as error:
+        except (TimeoutError, DatabaseError, OSError) as error:
             _log.warning("ledger_not_written", associations=len(self._changed), error=type(error).__name__)
 
     async def flush(self) -> None:
@@ -124,7 +123,7 @@ class Ledger:
             try:
                 await (self.flush() if self._changed else self._flush_some())
                 pause_s = 0.0
-            except (DatabaseError, psycopg.Error, OSError) as error:
+            except (DatabaseError, OSError) as error:
                 _log.warning("ledger_waits", associations=len(self._changed), error=type(error).__name__)
                 pause_s = RETRY_S
             if self._left_out:
@@ -156,13 +155,12 @@ class Ledger:
             journal.unwritten = {}
         try:
             await self._writer.write(self._pool, taken)
-        except BaseException as error:
-            if isinstance(error, psycopg.Error):
-                # The database has seen it and refuses it: it would refuse it again.
-                _log.error("ledger_lost", associations=len(batch), rows=count, error=type(error).__name__)
-                return
+        except (DatabaseError, OSError, asyncio.CancelledError):
             self._take_back(taken, count)
             raise
+        except Exception as error:  # noqa: BLE001 - the boundary of a batch: what it cannot write must not stop the rest
+            # Refused, by the database or already on the way there: it would be refused again.
+            _log.error("ledger_lost", associations=len(batch), rows=count, error=type(error).__name__)
 
     def _take_back(self, taken: list[tuple[Journal, Unwritten]], count: int) -> None:
         for journal, rows in taken:

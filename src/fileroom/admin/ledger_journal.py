@@ -78,7 +78,7 @@ class Journal:
 
     def called(self, calling_aet: str, called_aet: str) -> None:
         """We call a peer."""
-        self.row.calling_aet, self.row.called_aet = calling_aet, called_aet
+        self.row.calling_aet, self.row.called_aet = safe_text(calling_aet), safe_text(called_aet)
         self.is_known = True
         self._touch()
 
