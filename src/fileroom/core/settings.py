@@ -54,8 +54,8 @@ class Settings(BaseSettings):
     )
     web_login: Literal["beyond-loopback", "always"] = Field(
         "beyond-loopback",
-        description="Who must log in to the web port: always, or beyond-loopback: everybody but this machine's own users, as long as "
-        "the port listens on a loopback address only.",
+        description="Who must log in to the web port: always, or beyond-loopback: everybody but this machine's own users, "
+        "as long as the port listens on a loopback address only.",
     )
     password_chars_min: int = Field(12, ge=8, le=64, description="Shortest password (characters) of an account.")
     session_idle_minutes: int = Field(
