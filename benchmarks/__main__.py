@@ -11,6 +11,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from benchmarks import REPOSITORY
+from benchmarks.console import console
 from benchmarks.frames import frames
 from benchmarks.ingest_at_scale import ingest_at_scale
 from benchmarks.machine import describe_machine
@@ -33,6 +34,7 @@ BENCHMARKS: dict[str, Benchmark] = {
     "ingest_at_scale": ingest_at_scale,
     "query": query,
     "study_list": study_list,
+    "console": console,
 }
 
 

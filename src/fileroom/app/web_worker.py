@@ -27,7 +27,7 @@ async def serve_web(settings: Settings, stop: asyncio.Event) -> None:
     listening = socket.socket(fileno=int(sys.argv[1]))
     async with open_archive(settings) as archive:
         config = uvicorn.Config(
-            create_app(archive),
+            create_app(archive, stop),
             http=GatheringHttpProtocol,
             ws="none",
             proxy_headers=False,

@@ -6,6 +6,7 @@ API will be a FastAPI application mounted beside them.
 
 from __future__ import annotations
 
+import asyncio
 from http import HTTPStatus
 
 from starlette.routing import BaseRoute, Route, Router
@@ -29,25 +30,33 @@ from fileroom.web.viewer import viewer_handlers
 from fileroom.web.wado_uri import wado_uri_handler
 
 
-def create_app(archive: Archive) -> ASGIApp:
-    """The application over one archive. It starts and stops nothing: whoever built the archive closes it."""
+def create_app(archive: Archive, stopping: asyncio.Event | None = None) -> ASGIApp:
+    """The application over one archive. It starts and stops nothing: whoever built the archive closes it.
+
+    `stopping` is set when the server is asked to stop, so that answers without an end come to theirs.
+    """
     settings = archive.settings
     people = People(archive.pool, settings, archive.now)
     cache = IdentityCache(people)
     is_local = listens_on_loopback_only(settings.web_host)
     trusts_this_machine = is_local and settings.web_login == "beyond-loopback"
-    router = create_router(archive, people, cache)
+    router = create_router(archive, people, cache, stopping)
     authentication = Authentication(router, people, cache, trusts_this_machine=trusts_this_machine)
     return Guard(authentication, names=(settings.web_host,) if trusts_this_machine else None)
 
 
-def create_router(archive: Archive, people: People | None = None, cache: IdentityCache | None = None) -> Router:
+def create_router(
+    archive: Archive,
+    people: People | None = None,
+    cache: IdentityCache | None = None,
+    stopping: asyncio.Event | None = None,
+) -> Router:
     """Every address and its handler, which serve whoever acts; nothing in front of them."""
     renderer = Renderer(archive)
     people = people or People(archive.pool, archive.settings, archive.now)
     routes = [
         *dicomweb_routes(archive, renderer),
-        *console_routes(archive),
+        *console_routes(archive, stopping),
         *people_routes(archive, people, cache or IdentityCache(people)),
         *_other_routes(archive, renderer),
     ]

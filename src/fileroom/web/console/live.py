@@ -28,6 +28,8 @@ LOOK_EVERY_S: Final = 1.0
 LOOK_AGAIN_AFTER_FAILURE_S: Final = 5.0
 STILL_HERE_EVERY_S: Final = 15.0
 """Proxies close a stream that is silent for a minute; a browser that has left is found out by writing."""
+STREAM_S_MAX: Final = 600.0
+"""A browser asks again by itself, and whether its session still holds is looked at anew."""
 
 _log = structlog.get_logger(__name__)
 
@@ -35,11 +37,17 @@ _log = structlog.get_logger(__name__)
 class LiveStudies:
     """Looks for changed studies as long as somebody listens."""
 
-    def __init__(self, archive: Archive) -> None:
+    def __init__(self, archive: Archive, stopping: asyncio.Event | None = None) -> None:
         self._archive = archive
+        self._stopping = stopping or asyncio.Event()
         self._listeners: set[_Listener] = set()
         self._looking: asyncio.Task[None] | None = None
         self._counts: dict[str, int] = {}
+
+    @property
+    def is_stopping(self) -> bool:
+        """The server ends: streams must not hold it up."""
+        return self._stopping.is_set()
 
     @contextlib.contextmanager
     def listen(self) -> Iterator[_Listener]:
@@ -70,7 +78,13 @@ class LiveStudies:
                 continue
             for listener in self._listeners:
                 listener.tell(changed)
-            await asyncio.sleep(LOOK_EVERY_S)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(LOOK_EVERY_S):
+                    await self._stopping.wait()
+            if self.is_stopping:
+                for listener in self._listeners:
+                    listener.wake()
+                return
 
     async def _changed(self) -> set[str]:
         """Studies that have more or fewer instances than at the last look, or have become quiet since."""
@@ -92,6 +106,10 @@ class _Listener:
             self._untold.update(list(changed)[: LIVE_STUDIES_MAX - len(self._untold)])
             self._wake.set()
 
+    def wake(self) -> None:
+        """Let `changed` return at once."""
+        self._wake.set()
+
     async def changed(self) -> list[str]:
         """The studies that have changed since the last call; empty after STILL_HERE_EVERY_S without any."""
         with contextlib.suppress(TimeoutError):
@@ -112,8 +130,11 @@ def live_handler(archive: Archive, live: LiveStudies) -> Handler:
         async def events() -> AsyncIterator[bytes]:
             with live.listen() as listener:
                 yield b"retry: 3000\n\n"
-                while True:
+                until = asyncio.get_running_loop().time() + STREAM_S_MAX
+                while asyncio.get_running_loop().time() < until:
                     changed = await listener.changed()
+                    if live.is_stopping:
+                        return
                     if changed and not access.rows.is_everything:
                         changed = [study.study_uid for study in await studies_by_uid(archive, changed)]
                     yield b"event: studies\ndata: %s\n\n" % orjson.dumps(changed) if changed else b": still here\n\n"

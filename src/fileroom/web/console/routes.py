@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from starlette.routing import BaseRoute, Route
 
 from fileroom.archive.services import Archive
@@ -23,8 +25,8 @@ _SERIES = _STUDY + "/series/{series}"
 _INSTANCE = _SERIES + "/instances/{instance}"
 
 
-def console_routes(archive: Archive) -> list[BaseRoute]:
-    """The routes of the pages, and of the files that they are dressed with."""
+def console_routes(archive: Archive, stopping: asyncio.Event | None = None) -> list[BaseRoute]:
+    """The routes of the pages, and of the files that they are dressed with. `stopping` ends the streams of changes."""
 
     def seen(handler: Handler, what: str) -> Handler:
         return audited(archive, handler, what)
@@ -46,7 +48,7 @@ def console_routes(archive: Archive) -> list[BaseRoute]:
     }
     plain: dict[str, Handler] = {
         ASSETS_PATH: asset_handler,
-        "/events/studies": live_handler(archive, LiveStudies(archive)),
+        "/events/studies": live_handler(archive, LiveStudies(archive, stopping)),
     }
     routes: list[BaseRoute] = [Route(path, Endpoint(path, {"GET": handler})) for path, handler in plain.items()]
     for path, handlers in pages.items():
