@@ -37,7 +37,7 @@ def _grows_little(pid: int, what: str) -> Iterator[None]:
 
 @pytest.mark.usefixtures("dcmtk_installed")
 def test_a_big_object_goes_in_and_out_in_little_memory(fileroom_factory: FileroomFactory, tmp_path: Path) -> None:
-    room = fileroom_factory(workers=1)
+    room = fileroom_factory(workers=1, web_workers=1)
     big = tmp_path / "big.dcm"
     frames = make_big_multiframe(big, BIG_MIB * MIB)
     ds = pydicom.dcmread(big, stop_before_pixels=True)
@@ -66,7 +66,7 @@ def test_a_big_object_goes_in_and_out_in_little_memory(fileroom_factory: Fileroo
 
 @pytest.mark.usefixtures("dcmtk_installed")
 def test_two_big_uploads_by_stow_at_once(fileroom_factory: FileroomFactory, tmp_path: Path) -> None:
-    room = fileroom_factory(workers=1)
+    room = fileroom_factory(workers=1, web_workers=1)
     (web,) = room.workers(WEB_WORKER)
     files = [tmp_path / f"{n}.dcm" for n in range(2)]
     for seed, path in enumerate(files):

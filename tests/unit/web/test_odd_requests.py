@@ -118,5 +118,5 @@ async def test_a_database_that_is_gone_is_told_and_not_our_mistake(client: httpx
         assert answer.status_code == 503, (path, answer.text)
         assert int(answer.headers["retry-after"]) > 0
     page = await client.get("/")
-    assert page.status_code == 200
+    assert page.status_code == 503
     assert "does not answer" in page.text
