@@ -37,6 +37,10 @@ from fileroom.web.parts import Part, multipart_answer
 _ENCAPSULATED_PDF: Final = "1.2.840.10008.5.1.4.1.1.104.1"
 _ENCAPSULATED_DOCUMENT: Final = 0x00420011
 _PDF: Final = "application/pdf"
+_PDF_POLICY: Final = (
+    "default-src 'none'; style-src 'unsafe-inline'; object-src 'self'; base-uri 'none'; frame-ancestors 'self'"
+)
+"""The viewer shows it inside its page; the browser's own PDF viewer needs the rest. Nothing in it runs or loads anything."""
 _NOT_RENDERED: Final = "There is no image in it that could be rendered; retrieve it as application/dicom."
 
 
@@ -181,6 +185,7 @@ async def _pdf(archive: Archive, request: Request, instance: StoredInstance) -> 
     value = await bulk_data.find_bulk_value(archive, instance, (_ENCAPSULATED_DOCUMENT,))
     pieces = bulk_data.bulk_pieces(archive, value, 0, value.length)
     headers = {**_headers(request, ()), "content-type": chosen.media_type, "etag": entity_tag(instance, _PDF)}
+    headers["content-security-policy"] = _PDF_POLICY
     return await begun(Answer(200, headers, pieces, value.length))
 
 

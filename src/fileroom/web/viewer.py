@@ -50,29 +50,26 @@ _PREFERRED: Final = ("br", "gzip")
 _EXTENSIONS: Final = {"identity": "", "gzip": ".gz", "br": ".br"}
 
 
-def _policy(*, script_src: str) -> str:
-    return "; ".join(
-        (
-            "default-src 'none'",
-            f"script-src {script_src}",
-            "worker-src 'self' blob:",
-            "connect-src 'self' blob: data:",
-            "img-src 'self' blob: data:",
-            "media-src 'self' blob:",
-            "style-src 'self' 'unsafe-inline'",
-            "font-src 'self' data:",
-            "object-src 'self' blob:",
-            "frame-src 'self' blob:",
-            "base-uri 'none'",
-            "form-action 'none'",
-            "frame-ancestors 'none'",
-        )
+POLICY: Final = "; ".join(
+    (
+        "default-src 'none'",
+        # Image decoders (Emscripten) and the arrays of segmentations (ndarray) make functions from text of their own.
+        "script-src 'self' 'wasm-unsafe-eval' 'unsafe-eval'",
+        "worker-src 'self' blob:",
+        "connect-src 'self' blob: data:",
+        "img-src 'self' blob: data:",
+        "media-src 'self' blob:",
+        "style-src 'self' 'unsafe-inline'",
+        "font-src 'self' data:",
+        "object-src 'self' blob:",
+        "frame-src 'self' blob:",
+        "base-uri 'none'",
+        "form-action 'none'",
+        "frame-ancestors 'none'",
     )
-
-
-PAGE_POLICY: Final = _policy(script_src="'self' 'wasm-unsafe-eval'")
-FILE_POLICY: Final = _policy(script_src="'self' 'wasm-unsafe-eval' 'unsafe-eval'")
-"""Of the files: it holds where a script is a worker's first. Image decoders there make functions from text (Emscripten)."""
+)
+"""Of the page, and of the files, since a worker's policy comes with its script. Text in a page never becomes a script: there
+are no inline ones, and none from other hosts; nor can anything be sent there."""
 
 _STATIC: Final = resources.files("fileroom.web") / "static"
 _log = structlog.get_logger(__name__)
@@ -156,7 +153,7 @@ def _page_handler(viewer: Viewer, settings: Settings) -> Handler:
     }
     headers = {
         "content-type": "text/html; charset=utf-8",
-        "content-security-policy": PAGE_POLICY,
+        "content-security-policy": POLICY,
         "cache-control": NO_STORE,
     }
     hung_as_usual = settings.viewer_hanging_protocol == Settings.model_fields["viewer_hanging_protocol"].default
@@ -245,7 +242,7 @@ def _file_handler(viewer: Viewer) -> Handler:
         headers = {"etag": tag, "cache-control": FOR_EVER, "vary": "Accept-Encoding"}
         if is_known(request, tag):
             return Answer(304, headers)
-        headers |= {"content-type": file.media_type, "content-security-policy": FILE_POLICY}
+        headers |= {"content-type": file.media_type, "content-security-policy": POLICY}
         if coding != "identity":
             headers["content-encoding"] = coding
         path = file.path.with_name(file.path.name + _EXTENSIONS[coding])
