@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import asyncio
 import re
+import runpy
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -18,9 +19,10 @@ from typing import Any, Final, cast
 import httpx
 from pydantic import SecretStr
 
+from fileroom.admin.roles import BUILT_IN
 from fileroom.archive.services import Archive
 from fileroom.archive.store import MismatchError
-from fileroom.core import identifiers, limits
+from fileroom.core import access, identifiers, limits
 from fileroom.core.clock import system_now
 from fileroom.core.errors import FileroomError, RequestError, StorageFullError
 from fileroom.core.settings import Settings
@@ -414,6 +416,50 @@ def _settings() -> str:
     return table(("Setting", "Default", "What it is"), rows)
 
 
+# --- rights ---
+
+
+def _permissions() -> str:
+    rows = []
+    body = next(
+        node
+        for node in ast.parse(Path(access.__file__).read_text("utf-8")).body
+        if isinstance(node, ast.ClassDef) and node.name == "Permission"
+    ).body
+    for node, following in zip(body, [*body[1:], None], strict=True):
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
+            is_text = isinstance(following, ast.Expr) and isinstance(following.value, ast.Constant)
+            said = cast(str, following.value.value) if is_text else ""  # type: ignore[union-attr]  # told by is_text
+            rows.append((f"`{access.Permission[node.targets[0].id].value}`", _first_sentence(said)))
+    return table(("Permission", "What it allows"), rows)
+
+
+def _roles() -> str:
+    roles = list(BUILT_IN.values())
+    rows = (
+        (f"`{permission.value}`", *("yes" if permission in role.permissions else "" for role in roles))
+        for permission in access.Permission
+    )
+    return table(("Permission", *(role.name for role in roles)), rows)
+
+
+def _listed(name: str) -> Mapping[Any, str]:
+    """A list of tests/route_permissions.py, which the role matrix holds the code to."""
+    lists = runpy.run_path(str(ROOT / "tests" / "route_permissions.py"))
+    words = {lists["OPEN"]: "*none*", lists["ACCOUNT"]: "*own account*"}
+    return {key: words.get(needed) or f"`{needed.value}`" for key, needed in lists[name].items()}
+
+
+def _route_permissions() -> str:
+    rows = sorted((f"`{route}`", needed) for route, needed in _listed("ROUTES").items())
+    return table(("Address", "Permission"), rows)
+
+
+def _service_permissions() -> str:
+    rows = [(field.name.removesuffix("_RQ").replace("_", "-"), needed) for field, needed in _listed("SERVICES").items()]
+    return table(("Service", "Permission"), rows)
+
+
 TABLES: Final[Mapping[str, Callable[[], str]]] = {
     "implementation": _implementation,
     "services": _services,
@@ -433,6 +479,10 @@ TABLES: Final[Mapping[str, Callable[[], str]]] = {
     "dicomweb-resources": _web_resources,
     "http-statuses": _http_statuses,
     "stow-reasons": _stow_reasons,
+    "permissions": _permissions,
+    "roles": _roles,
+    "route-permissions": _route_permissions,
+    "service-permissions": _service_permissions,
     "limits": _limits,
     "settings": _settings,
 }

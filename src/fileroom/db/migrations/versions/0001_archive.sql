@@ -187,7 +187,8 @@ CREATE INDEX study_received ON study (received_at DESC);
 CREATE INDEX study_description_parts ON study USING gin (study_description gin_trgm_ops);
 CREATE INDEX study_referring_parts ON study USING gin (referring_physician_name_key gin_trgm_ops);
 CREATE INDEX study_referring_key ON study (referring_physician_name_key);
-CREATE INDEX study_referring_other ON study USING gin (referring_physician_name_other_keys gin_trgm_ops);
+CREATE INDEX study_referring_other ON study USING gin (referring_physician_name_other_keys gin_trgm_ops)
+    WHERE referring_physician_name_other_keys IS NOT NULL;
 CREATE INDEX study_modalities ON study USING gin (modalities);
 CREATE INDEX study_institutions ON study USING gin (institutions);
 CREATE INDEX study_brought_by ON study (brought_by) WHERE brought_by <> '';
