@@ -17,9 +17,9 @@ from fileroom.admin.people import People
 from fileroom.core.access import Permission, require
 from fileroom.core.errors import TooManyAttemptsError
 from fileroom.core.limits import (
-    ACCOUNT_FAILURES_FREE,
-    ADDRESS_FAILURES_FREE,
-    KNOWN_ADDRESS_DAYS,
+    ACCOUNT_FAILURES_MAX,
+    ADDRESS_FAILURES_MAX,
+    KNOWN_ADDRESS_DAYS_MAX,
     KNOWN_ADDRESSES_MAX,
     LOGIN_BLOCK_MAX_S,
     LOGIN_FAILURE_MEMORY_S,
@@ -58,7 +58,7 @@ class Attempt:
         """Raises TooManyAttemptsError where account or address has to wait; the attempt is not looked at then."""
         now = self._people.now()
         async with self._people.pool.connection() as connection, connection.transaction():
-            for subject, free in ((self._account, ACCOUNT_FAILURES_FREE), (self._address, ADDRESS_FAILURES_FREE)):
+            for subject, free in ((self._account, ACCOUNT_FAILURES_MAX), (self._address, ADDRESS_FAILURES_MAX)):
                 await _count(connection, subject, free, now)
 
     async def take_back(self) -> None:
@@ -139,7 +139,7 @@ def _address_subject(address: str) -> str:
 
 
 async def _is_known(people: People, account_id: int, address: str) -> bool:
-    since = people.now() - dt.timedelta(days=KNOWN_ADDRESS_DAYS)
+    since = people.now() - dt.timedelta(days=KNOWN_ADDRESS_DAYS_MAX)
     async with people.pool.connection() as connection:
         cursor = await connection.execute(
             b"SELECT FROM known_address WHERE account_id = %s AND address = %s AND last_at > %s",

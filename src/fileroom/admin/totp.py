@@ -18,7 +18,7 @@ from fileroom.admin.people import People
 from fileroom.admin.random_secrets import hash_of, new_readable_secret
 from fileroom.core.access import current_access
 from fileroom.core.errors import ConflictError, InvalidRequestError
-from fileroom.core.limits import RECOVERY_CODES
+from fileroom.core.limits import RECOVERY_CODES_MAX
 
 STEP_S: Final = 30
 _STEPS_AROUND: Final = 1
@@ -68,7 +68,7 @@ async def confirm_totp(people: People, code: str) -> list[str]:
             b"UPDATE account SET totp_secret = totp_secret_offered, totp_secret_offered = NULL, totp_step = %s WHERE id = %s",
             (step, account_id),
         )
-        codes = [new_readable_secret(_RECOVERY_GROUPS) for _ in range(RECOVERY_CODES)]
+        codes = [new_readable_secret(_RECOVERY_GROUPS) for _ in range(RECOVERY_CODES_MAX)]
         await connection.execute(b"DELETE FROM recovery_code WHERE account_id = %s", (account_id,))
         for one in codes:
             await connection.execute(

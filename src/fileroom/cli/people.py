@@ -248,7 +248,7 @@ def create_token_command(
 ) -> None:
     """Make a token for a program and print it, this once. With permissions it may do only those of its role.
 
-    Example: `TOKEN=$(fileroom token create --name dose-report --role researcher --days 365)`
+    Example: `fileroom token create --name dose-report --role researcher --days 365`
     """
     from fileroom.admin.roles import permissions_from_names
     from fileroom.admin.tokens import TokenRequest, create_token

@@ -168,15 +168,15 @@ PASSWORD_HASHES_WAITING_MAX: Final = 32
 """Logins beyond are told to come back: a flood of them waits seconds, not minutes."""
 LOGIN_CHARS_MAX: Final = 64
 """A login name; mail addresses of people fit."""
-ACCOUNT_FAILURES_FREE: Final = 5
+ACCOUNT_FAILURES_MAX: Final = 5
 """Wrong passwords of one account before it has to wait: a person's typing errors."""
-ADDRESS_FAILURES_FREE: Final = 30
+ADDRESS_FAILURES_MAX: Final = 30
 """The same of one address, behind which a whole ward may sit."""
 LOGIN_BLOCK_MAX_S: Final = 900
 """The wait doubles up to here: about a hundred guesses a day, what NIST 800-63B 3.2.2 allows in all until a right one."""
 LOGIN_FAILURE_MEMORY_S: Final = 86_400
 """Failures are forgotten after a day without one."""
-KNOWN_ADDRESS_DAYS: Final = 90
+KNOWN_ADDRESS_DAYS_MAX: Final = 90
 """An address from which an account has logged in is remembered so long."""
 KNOWN_ADDRESSES_MAX: Final = 20
 """Remembered of one account; people have a few desks."""
@@ -184,7 +184,7 @@ SESSIONS_PER_ACCOUNT_MAX: Final = 50
 """At more, the oldest end."""
 SECOND_FACTOR_S: Final = 300
 """Between the right password and the code: time to find the telephone."""
-RECOVERY_CODES: Final = 10
+RECOVERY_CODES_MAX: Final = 10
 """Made at a time; each is good once."""
 API_TOKENS_MAX: Final = 1000
 """Of an archive: every program of a large hospital has one."""
@@ -192,7 +192,7 @@ API_TOKEN_DAYS_MAX: Final = 3650
 """Ten years; whoever wants longer makes one without an end."""
 ACCESS_CACHE_S: Final = 3.0
 """How long a web worker goes on believing a session or token without asking the database; ending one is felt so late."""
-ACCESS_CACHE_ENTRIES: Final = 1000
+ACCESS_CACHE_ENTRIES_MAX: Final = 1000
 """Sessions and tokens believed at once; the oldest are asked for again."""
 STUDY_PAGE_MAX: Final = 500
 """Studies of one page of the study list: what can be marked at once, and about 400 KB of HTML."""

@@ -30,7 +30,7 @@ from fileroom.admin.people import People
 from fileroom.admin.random_secrets import TOKEN_PREFIX
 from fileroom.core.access import NOBODY, Access, ActorKind, Permission, acting_as, current_access
 from fileroom.core.errors import FileroomError, NotAllowedError, NotAuthenticatedError
-from fileroom.core.limits import ACCESS_CACHE_ENTRIES, ACCESS_CACHE_S
+from fileroom.core.limits import ACCESS_CACHE_ENTRIES_MAX, ACCESS_CACHE_S
 from fileroom.web.address import is_loopback
 from fileroom.web.answers import NO_STORE, Answer
 from fileroom.web.credentials import (
@@ -80,7 +80,7 @@ class IdentityCache:
             until = now + dt.timedelta(seconds=ACCESS_CACHE_S)
             self._kept[key] = (min(until, found.expires_at or until), found)
             self._kept.move_to_end(key)
-            if len(self._kept) > ACCESS_CACHE_ENTRIES:
+            if len(self._kept) > ACCESS_CACHE_ENTRIES_MAX:
                 self._kept.popitem(last=False)
         return found
 

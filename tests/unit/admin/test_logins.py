@@ -30,11 +30,11 @@ from fileroom.core.errors import (
     TooManyAttemptsError,
 )
 from fileroom.core.limits import (
-    ACCOUNT_FAILURES_FREE,
-    ADDRESS_FAILURES_FREE,
+    ACCOUNT_FAILURES_MAX,
+    ADDRESS_FAILURES_MAX,
     LOGIN_BLOCK_MAX_S,
     LOGIN_FAILURE_MEMORY_S,
-    RECOVERY_CODES,
+    RECOVERY_CODES_MAX,
     SECOND_FACTOR_S,
 )
 from people_of_tests import OTHER_PASSWORD, PASSWORD, HeldClock, access_of, add, everything_stored
@@ -96,21 +96,21 @@ async def test_an_account_without_a_password_is_not_entered(people: People) -> N
 
 async def test_after_a_few_failures_even_the_right_password_waits(people: People, clock: HeldClock) -> None:
     await add(people, "mueller")
-    for _ in range(ACCOUNT_FAILURES_FREE):
+    for _ in range(ACCOUNT_FAILURES_MAX):
         await _fail(people, "mueller")
     with pytest.raises(TooManyAttemptsError, match="Wait 1 s") as refused:
         await log_in(people, "mueller", PASSWORD, HERE)
     assert refused.value.retry_after_s == 1
     clock.wait(1)
     assert await log_in(people, "mueller", PASSWORD, HERE)
-    for _ in range(ACCOUNT_FAILURES_FREE - 1):  # success has made them forgotten
+    for _ in range(ACCOUNT_FAILURES_MAX - 1):  # success has made them forgotten
         await _fail(people, "mueller")
 
 
 async def test_each_wait_is_twice_as_long_up_to_a_limit(people: People, clock: HeldClock) -> None:
     await add(people, "mueller")
     waits = []
-    for _ in range(ACCOUNT_FAILURES_FREE - 1):
+    for _ in range(ACCOUNT_FAILURES_MAX - 1):
         await _fail(people, "mueller")
     for _ in range(13):
         await _fail(people, "mueller")
@@ -128,12 +128,12 @@ async def test_many_at_once_do_not_pass_together(people: People) -> None:
         *(log_in(people, "mueller", f"guess {number}", HERE) for number in range(25)), return_exceptions=True
     )
     looked_at = [outcome for outcome in outcomes if isinstance(outcome, NotAuthenticatedError)]
-    assert len(looked_at) == ACCOUNT_FAILURES_FREE
+    assert len(looked_at) == ACCOUNT_FAILURES_MAX
     assert sum(isinstance(outcome, TooManyAttemptsError) for outcome in outcomes) == 25 - len(looked_at)
 
 
 async def test_an_invented_login_waits_like_a_real_one(people: People) -> None:
-    for _ in range(ACCOUNT_FAILURES_FREE):
+    for _ in range(ACCOUNT_FAILURES_MAX):
         await _fail(people, "nobody")
     with pytest.raises(TooManyAttemptsError):
         await log_in(people, "nobody", "wrong", HERE)
@@ -142,7 +142,7 @@ async def test_an_invented_login_waits_like_a_real_one(people: People) -> None:
 async def test_strangers_do_not_lock_somebody_out_where_they_usually_sit(people: People) -> None:
     await add(people, "mueller")
     await log_in(people, "mueller", PASSWORD, HERE)
-    for _ in range(ACCOUNT_FAILURES_FREE):
+    for _ in range(ACCOUNT_FAILURES_MAX):
         await _fail(people, "mueller", ELSEWHERE)
     with pytest.raises(TooManyAttemptsError):
         await log_in(people, "mueller", PASSWORD, ELSEWHERE)
@@ -151,7 +151,7 @@ async def test_strangers_do_not_lock_somebody_out_where_they_usually_sit(people:
 
 async def test_an_address_that_tries_many_accounts_waits(people: People) -> None:
     await add(people, "mueller")
-    for number in range(ADDRESS_FAILURES_FREE):
+    for number in range(ADDRESS_FAILURES_MAX):
         await _fail(people, f"guess{number}", ELSEWHERE)
     with pytest.raises(TooManyAttemptsError):
         await log_in(people, "mueller", PASSWORD, ELSEWHERE)
@@ -160,7 +160,7 @@ async def test_an_address_that_tries_many_accounts_waits(people: People) -> None
 
 async def test_an_account_of_ones_own_does_not_make_guessing_free(people: People, clock: HeldClock) -> None:
     await add(people, "attacker")
-    for number in range(ADDRESS_FAILURES_FREE):
+    for number in range(ADDRESS_FAILURES_MAX):
         await _fail(people, f"guess{number}", ELSEWHERE)
         clock.wait(1)
         await log_in(people, "attacker", PASSWORD, ELSEWHERE)
@@ -173,7 +173,7 @@ async def test_an_account_of_ones_own_does_not_make_guessing_free(people: People
 async def test_an_administrator_lifts_the_wait(people: People) -> None:
     for login in ("mueller", "schmidt"):
         await add(people, login)
-        for _ in range(ACCOUNT_FAILURES_FREE):
+        for _ in range(ACCOUNT_FAILURES_MAX):
             await _fail(people, login)
     with acting_as(NOBODY), pytest.raises(NotAllowedError):
         await lift_wait(people, "mueller")
@@ -184,10 +184,10 @@ async def test_an_administrator_lifts_the_wait(people: People) -> None:
 
 
 async def test_old_failures_are_forgotten(people: People, clock: HeldClock, empty_database: str) -> None:
-    for _ in range(ACCOUNT_FAILURES_FREE):
+    for _ in range(ACCOUNT_FAILURES_MAX):
         await _fail(people, "mueller")
     clock.wait(LOGIN_FAILURE_MEMORY_S + 1)
-    for _ in range(ACCOUNT_FAILURES_FREE - 1):
+    for _ in range(ACCOUNT_FAILURES_MAX - 1):
         await _fail(people, "mueller")
     clock.wait(LOGIN_FAILURE_MEMORY_S + 1)
     await forget_old_failures(people)
@@ -271,7 +271,7 @@ async def test_codes_cannot_be_guessed_in_bulk(people: People, clock: HeldClock)
                 await finish_log_in(people, half.secret, f"{number:06d}", HERE)
         except TooManyAttemptsError:
             refused += 1
-    assert refused == 10 - ACCOUNT_FAILURES_FREE
+    assert refused == 10 - ACCOUNT_FAILURES_MAX
 
 
 async def test_the_time_for_the_code_ends(people: People, clock: HeldClock) -> None:
@@ -289,7 +289,7 @@ async def test_recovery_codes_are_good_once_and_not_stored(
     people: People, clock: HeldClock, empty_database: str
 ) -> None:
     _, codes = await _second_factor(people, "mueller", clock)
-    assert len(set(codes)) == RECOVERY_CODES
+    assert len(set(codes)) == RECOVERY_CODES_MAX
     stored = everything_stored(empty_database)
     assert all(re.fullmatch(r"[a-z2-9]{5}-[a-z2-9]{5}-[a-z2-9]{5}", code) and code not in stored for code in codes)
     half = await log_in(people, "mueller", PASSWORD, HERE)
@@ -300,7 +300,7 @@ async def test_recovery_codes_are_good_once_and_not_stored(
     identity = await identity_of_session(people, session.secret)
     assert identity is not None
     with acting_as(identity.access):
-        assert await count_recovery_codes(people) == RECOVERY_CODES - 1
+        assert await count_recovery_codes(people) == RECOVERY_CODES_MAX - 1
 
 
 async def test_the_second_factor_counts_only_after_its_first_code(people: People, clock: HeldClock) -> None:
@@ -346,7 +346,7 @@ async def test_who_sits_there_is_asked_once_more(people: People) -> None:
     account = await add(people, "mueller")
     with acting_as(await access_of(people, account)):
         await confirm_password(people, PASSWORD, "10.0.0.1")
-        for _ in range(ACCOUNT_FAILURES_FREE):
+        for _ in range(ACCOUNT_FAILURES_MAX):
             with pytest.raises(InvalidRequestError, match="present password is wrong"):
                 await confirm_password(people, "wrong", "10.0.0.1")
         with pytest.raises(TooManyAttemptsError):

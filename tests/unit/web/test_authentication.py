@@ -17,7 +17,7 @@ from fileroom.admin.tokens import TokenRequest, create_own_token, create_token, 
 from fileroom.admin.totp import confirm_totp, offer_totp
 from fileroom.archive.services import Archive
 from fileroom.core.access import NOBODY, Permission, acting_as, set_process_access
-from fileroom.core.limits import ACCESS_CACHE_S, ACCOUNT_FAILURES_FREE
+from fileroom.core.limits import ACCESS_CACHE_S, ACCOUNT_FAILURES_MAX
 from fileroom.core.settings import Settings
 from fileroom.web.app import create_app
 from fileroom.web.credentials import PLAIN_COOKIE, SECURE_COOKIE, form_token
@@ -221,7 +221,7 @@ async def test_a_wrong_password_shows_the_form_again(far: httpx.AsyncClient, peo
 
 async def test_wrong_passwords_in_bulk_have_to_wait(far: httpx.AsyncClient, people: People) -> None:
     await add(people, "mueller")
-    for _ in range(ACCOUNT_FAILURES_FREE):
+    for _ in range(ACCOUNT_FAILURES_MAX):
         assert (await _log_in(far, password="wrong")).status_code == 401
     for answer in (await _log_in(far), await far.get(STUDIES, headers=_basic("mueller", PASSWORD))):
         assert answer.status_code == 429
