@@ -193,7 +193,10 @@ def _first_image_handler(archive: Archive, renderer: Renderer) -> Handler:
     wanted = RenderRequest(viewport=Viewport(FIRST_IMAGE_SIDE_PX, FIRST_IMAGE_SIDE_PX), enlarge=False)
 
     async def handle(request: Request) -> Answer:
-        instance = await find_first_image(archive, UID(_study_of(request)))
+        try:
+            instance = await find_first_image(archive, UID(_study_of(request)))
+        except NotFoundError:
+            return Answer(204, {"cache-control": NO_STORE})  # it is an extra: the page goes on without
         tag = entity_tag(instance, "first image", wanted)
         if unchanged := not_modified(request, tag):
             return unchanged

@@ -262,4 +262,4 @@ async def test_the_first_image_is_shown_as_a_picture(archive: Archive, folder: P
     assert answer.headers["content-type"] == "image/jpeg"
     with Image.open(io.BytesIO(answer.content)) as picture:
         assert picture.size == (2, 2)
-    assert [one.status_code for one in (again, missing, wrong)] == [304, 404, 400]
+    assert [one.status_code for one in (again, missing, wrong)] == [304, 204, 400]
