@@ -34,6 +34,7 @@ class PersonName:
         return " ".join((self.main, *(f"({other})" for other in self.others)))
 
 
+@functools.lru_cache(maxsize=4096)
 def person_name(text: str | None) -> PersonName:
     """`DOE^JOHN^^DR` as *Doe, John, Dr*: family name, then the rest; ideographic and phonetic groups beside it.
 
@@ -85,6 +86,7 @@ def moment(value: dt.datetime | None, tag: str, width: str = "short") -> str:
     return format_datetime(value.astimezone().replace(tzinfo=None), _width(width), locale=reader_of(tag).locale)
 
 
+@functools.lru_cache(maxsize=8192)
 def number(value: int | float | None, tag: str) -> str:
     """A number with the reader's separators."""
     return NOTHING if value is None else format_decimal(value, locale=reader_of(tag).locale)
