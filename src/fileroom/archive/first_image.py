@@ -17,6 +17,7 @@ from fileroom.archive import retrieve
 from fileroom.archive.retrieve import Selection, StoredInstance
 from fileroom.archive.services import Archive
 from fileroom.core.errors import InvalidObjectError, NotFoundError
+from fileroom.dicom import uids
 
 _VOLUMES: Final = frozenset({"CT", "MR", "PT", "NM"})
 _NOT_FIRST: Final = frozenset({"SEG", "KO", "PR", "SR", "RTSTRUCT", "RTPLAN", "RTDOSE", "SM", "ECG"})
@@ -34,13 +35,19 @@ async def find_first_image(archive: Archive, study_uid: str) -> StoredInstance:
         rest -= 1
         if rest < 0 or (first is not None and instance.series_instance_uid != first.series_instance_uid):
             break
-        if instance.rows and instance.columns and instance.modality not in _NOT_FIRST:
+        if _is_picture(instance):
             first, last = first or instance, instance
     if first is None or last is None:
         raise NotFoundError(f"There is no image in study {study_uid}.")
     if first is last or first.modality not in _VOLUMES or (first.number_of_frames or 1) > 1:
         return first
     return await _farthest(archive, first, last)
+
+
+def _is_picture(instance: StoredInstance) -> bool:
+    has_pixels = bool(instance.rows and instance.columns)
+    is_film = uids.transfer_syntax(instance.transfer_syntax_uid).is_video
+    return has_pixels and not is_film and instance.modality not in _NOT_FIRST
 
 
 async def _farthest(archive: Archive, first: StoredInstance, last: StoredInstance) -> StoredInstance:

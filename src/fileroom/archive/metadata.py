@@ -32,7 +32,7 @@ from fileroom.archive.services import Archive
 from fileroom.archive.slotted_deflate import GZIP_HEAD, GzipJoiner
 from fileroom.core.access import Permission, require
 from fileroom.core.errors import DatabaseError, InvalidObjectError, NotFoundError
-from fileroom.dicom.json_model import BulkPath, BulkUri, encoded_to_json
+from fileroom.dicom.json_model import BulkPath, BulkUri, encoded_to_model
 from fileroom.index.series_documents import (
     SeriesRow,
     claim_series,
@@ -52,6 +52,8 @@ ORPHAN_AGE: Final = dt.timedelta(hours=1)
 _INSTANCES_AT_ONCE: Final = 16
 """Headers turned into JSON in one turn of a thread: a few milliseconds."""
 _SEPARATOR: Final = b",\n"
+_AVAILABLE_TRANSFER_SYNTAX: Final = "00083002"
+"""Available Transfer Syntax UID: nothing else in the metadata tells a viewer that an object is a film."""
 _LEVEL: Final = 1
 """For what is deflated while somebody waits: the lowest costs a third of the usual level's time."""
 
@@ -266,13 +268,15 @@ def _to_json(instances: Sequence[StoredInstance], headers: Sequence[EncodedHeade
 def _instance_json(instance: StoredInstance, header: EncodedHeader | None, root: str) -> bytes:
     if header is not None:
         try:
-            return encoded_to_json(
+            model = encoded_to_model(
                 header.data,
                 header.transfer_syntax,
                 bulk_uri=bulk_data_uri(instance, root),
                 pixel_data=header.pixel_data,
                 behind=header.behind,
             )
+            model[_AVAILABLE_TRANSFER_SYNTAX] = {"vr": "UI", "Value": [instance.transfer_syntax_uid]}
+            return orjson.dumps(model, option=orjson.OPT_SORT_KEYS)
         except InvalidObjectError as error:
             _log.warning("header_unreadable", storage_key=instance.storage_key, reason=str(error))
     return orjson.dumps(_what_the_index_knows(instance))

@@ -9,6 +9,7 @@ import pytest
 from fileroom.archive.first_image import find_first_image
 from fileroom.archive.services import Archive
 from fileroom.core.errors import NotFoundError
+from film_objects import film_of_kind
 from stored_objects import make_file, store_file
 
 STUDY = "1.2.3.1"
@@ -53,6 +54,15 @@ async def test_the_first_series_with_images_that_are_no_derived_objects(archive:
     expected = await _store(archive, 3, 1, Modality="MR")
     await _store(archive, 4, 1, Modality="CT")
     assert await _first(archive) == expected
+
+
+async def test_a_film_is_no_picture(archive: Archive) -> None:
+    film = film_of_kind(
+        "h264 in mp4", StudyInstanceUID=STUDY, SeriesInstanceUID="1.2.3.1.1", SOPInstanceUID="1.2.3.1.1.1"
+    )
+    await store_file(archive, film)
+    with pytest.raises(NotFoundError):
+        await find_first_image(archive, STUDY)
 
 
 async def test_a_study_without_images_has_none(archive: Archive) -> None:

@@ -223,3 +223,10 @@ async def test_a_document_larger_than_a_piece_comes_whole(archive: Archive) -> N
     assert [len(row["00104000"]["Value"][0]) for row in rows] == [60_000] * 30
     study, series = outcome.study_instance_uid, outcome.series_instance_uid
     assert len(await parsed(series_metadata(archive, study, series, ROOT))) == 40
+
+
+async def test_the_metadata_tells_the_transfer_syntax(archive: Archive) -> None:
+    await store_series(archive, 1)
+    [model] = await parsed(series_metadata(archive, STUDY, SERIES, ROOT))
+    assert model["00083002"] == {"vr": "UI", "Value": ["1.2.840.10008.1.2.1"]}
+    assert list(model) == sorted(model), "elements are ordered by tag (PS3.18 F.2.2)"
