@@ -23,6 +23,7 @@ from benchmarks.series_metadata import series_metadata
 from benchmarks.session import Session
 from benchmarks.store import store
 from benchmarks.study_list import study_list
+from benchmarks.viewer import viewer
 
 Benchmark = Callable[[Session], Sequence[Row]]
 BENCHMARKS: dict[str, Benchmark] = {
@@ -34,6 +35,7 @@ BENCHMARKS: dict[str, Benchmark] = {
     "ingest_at_scale": ingest_at_scale,
     "query": query,
     "study_list": study_list,
+    "viewer": viewer,
     "console": console,
 }
 

@@ -114,9 +114,11 @@ _SCRIPT: Final = """(() => {
   window.PUBLIC_URL = publicUrl;
   window.browserImportFunction = name => import(name);
   document.title = brand.name;
-  const removePicture = () => document.getElementById('first-image')?.remove();
+  const picture = document.getElementById('first-image');
+  const removePicture = () => picture?.remove();
   document.addEventListener('CORNERSTONE_IMAGE_RENDERED', removePicture, {capture: true, once: true});
-  document.addEventListener('error', event => event.target.id === 'first-image' && removePicture(), true);
+  picture?.addEventListener('error', removePicture);
+  if (picture?.complete && !picture.naturalWidth) removePicture();
   setTimeout(removePicture, PICTURE_MS_MAX);
   const homeward = react => react.createElement(
     'a',

@@ -17,9 +17,9 @@ def nginx_program() -> str | None:
 
 
 class Nginx:
-    """nginx over `root`. A context manager."""
+    """nginx over `root`. A context manager. `more` are further lines of its server block."""
 
-    def __init__(self, folder: Path, root: Path, workers: int) -> None:
+    def __init__(self, folder: Path, root: Path, workers: int, more: str = "") -> None:
         program = nginx_program()
         assert program is not None, "nginx is not installed"
         self.port = free_ports(1)[0]
@@ -34,7 +34,8 @@ class Nginx:
             f"events {{ worker_connections 512; }}\n"
             f"http {{\n{spool}access_log off;\nsendfile on;\ntcp_nopush on;\ntcp_nodelay on;\n"
             f"keepalive_requests 1000000;\n"
-            f"server {{ listen {LOOPBACK}:{self.port}; root {root}; default_type application/octet-stream; }}\n}}\n"
+            f"server {{ listen {LOOPBACK}:{self.port}; root {root}; default_type application/octet-stream; "
+            f"{more} }}\n}}\n"
         )
         self._server = Server([program, "-e", folder / "error.log", "-c", configuration], folder / "nginx.log")
 
