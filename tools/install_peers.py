@@ -20,6 +20,8 @@ PACKAGES = {
     "ab": "apache2-utils",
     "chromium": "chromium",
     "rsyslogd": "rsyslog",
+    "slapd": "slapd",
+    "promtool": "prometheus",
 }
 PLACES = "/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin"
 

@@ -1,0 +1,2 @@
+-- Settings as versions.
+SELECT 1;

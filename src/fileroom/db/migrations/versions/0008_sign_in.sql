@@ -1,0 +1,2 @@
+-- Accounts that come from a directory or an OpenID provider.
+SELECT 1;

@@ -1,0 +1,2 @@
+-- Passkeys, and passwords that must be changed.
+SELECT 1;

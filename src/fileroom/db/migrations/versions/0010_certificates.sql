@@ -1,0 +1,2 @@
+-- Certificates of the DICOM and web ports.
+SELECT 1;

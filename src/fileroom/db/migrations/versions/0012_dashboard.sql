@@ -1,0 +1,2 @@
+-- What the dashboard's charts are drawn from.
+SELECT 1;
