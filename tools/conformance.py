@@ -337,7 +337,7 @@ def _character_sets() -> str:
 def _web_archive() -> Archive:
     """An archive that the routes can be built on; nothing of it is ever asked."""
     nothing = cast(Any, None)
-    return Archive(nothing, nothing, nothing, Settings(), system_now)
+    return Archive(nothing, nothing, nothing, Settings(web_login="beyond-loopback"), system_now)
 
 
 def _web_resources() -> str:

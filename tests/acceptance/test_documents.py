@@ -34,7 +34,7 @@ def demo_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def demo(fileroom_factory: FileroomFactory, demo_files: Path) -> Fileroom:
     """A Fileroom with one demo study."""
-    fileroom = fileroom_factory(workers=1)
+    fileroom = fileroom_factory(workers=1, web_login="always")
     result = fileroom.command("import", demo_files)
     assert result.returncode == 0, result.stderr
     return fileroom
@@ -46,7 +46,8 @@ def test_the_examples_of_the_dicomweb_document_work(demo: Fileroom, demo_files: 
     text = (ROOT / "docs" / "dicomweb.md").read_text("utf-8")
     blocks = re.findall(r"^```sh\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
     before = demo.instance_count()
-    result = run_script("\n".join(blocks).replace("http://127.0.0.1:8080", demo.url), tmp_path)
+    script = "\n".join([f"TOKEN={token(demo)}", *blocks]).replace("http://127.0.0.1:8080", demo.url)
+    result = run_script(script, tmp_path)
     assert result.returncode == 0, result.stdout[-2000:] + result.stderr
     assert result.stdout.count(STORED) == 3
     assert "'yesterday' is not a DA value" in result.stdout
@@ -68,7 +69,7 @@ def test_the_first_steps_of_the_readme_work(demo: Fileroom, demo_files: Path, tm
     for number, file in enumerate(sorted(demo_files.iterdir())[:2], 1):
         shutil.copy(file, tmp_path / f"image{number}.dcm")
     study = demo.rows("SELECT study_instance_uid FROM study")[0][0]
-    script = "\n".join([f"STUDY={study}", *lines])
+    script = "\n".join([f"STUDY={study}", f"TOKEN={token(demo)}", *lines])
     script = script.replace("127.0.0.1 11112", f"127.0.0.1 {demo.dicom_port}").replace(
         "http://127.0.0.1:8080", demo.url
     )
@@ -77,6 +78,13 @@ def test_the_first_steps_of_the_readme_work(demo: Fileroom, demo_files: Path, tm
     assert study in result.stdout
     assert len([path for path in tmp_path.iterdir() if study not in path.name]) > demo.instance_count()
     assert (tmp_path / "study.zip").read_bytes()[:2] == b"PK"
+
+
+def token(fileroom: Fileroom) -> str:
+    """A token made as the documents say: the command prints it alone."""
+    result = fileroom.command("token", "create", "--name", "me", "--role", "administrator")
+    assert result.returncode == 0, result.stderr
+    return result.stdout.strip()
 
 
 def run_script(script: str, folder: Path) -> CompletedProcess[str]:

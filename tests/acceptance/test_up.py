@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -37,21 +38,27 @@ def prepared(tmp_path: Path) -> Fileroom:
     """Ports and a data folder; nothing started."""
     folder = tmp_path / "up"
     folder.mkdir()
-    return Fileroom(folder, workers=1)
+    return Fileroom(folder, workers=1, web_login="always")
 
 
 def test_an_empty_archive_gets_demo_studies_and_ctrl_c_stops_everything(prepared: Fileroom) -> None:
     process = _serve(prepared, "--demo")
+    printed = ""
     try:
         prepared.wait_until_ready()
+        while "Ctrl-C" not in printed:
+            printed += process.stdout.readline()
+        studies = f"{prepared.url}/dicom-web/studies"
+        assert httpx.get(studies, timeout=30).status_code == 401
+        login, password = re.search(r"as (\S+) with password (\S+)", printed).groups()
 
-        def studies() -> int:
-            return len(httpx.get(f"{prepared.url}/dicom-web/studies", timeout=30).json())
+        def found() -> int:
+            return len(httpx.get(studies, auth=(login, password), timeout=30).json())
 
-        wait_until(lambda: studies() == len(study_keys()), 120, "the demo studies")
+        wait_until(lambda: found() == len(study_keys()), 120, "the demo studies")
     finally:
         process.send_signal(signal.SIGINT)
-        printed, logged = process.communicate(timeout=60)
+        _, logged = process.communicate(timeout=60)
     assert process.returncode == 0, logged[-2000:]
     for told in (f"http://{LOOPBACK}:{prepared.http_port}/", "FILEROOM", str(prepared.dicom_port), "storescu"):
         assert told in printed

@@ -23,6 +23,14 @@ from fileroom.storage.local import LocalStore
 _KEPT_TABLES = ("alembic_version", "schema_repeatable")
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _this_machine_need_not_log_in() -> Iterator[None]:
+    """Tests of what the web port does need no token; those of who may enter say `web_login` themselves."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("FILEROOM_WEB_LOGIN", "beyond-loopback")
+        yield
+
+
 @pytest.fixture(scope="session")
 def database_url() -> Iterator[str]:
     """A migrated database of this test session."""

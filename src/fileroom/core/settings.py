@@ -53,7 +53,7 @@ class Settings(BaseSettings):
         description="First start only: password of the first account 'admin'. Empty: made and printed once.",
     )
     web_login: Literal["beyond-loopback", "always"] = Field(
-        "beyond-loopback",
+        "always",
         description="Who must log in to the web port: always, or beyond-loopback: everybody but this machine's own users, "
         "as long as the port listens on a loopback address only.",
     )

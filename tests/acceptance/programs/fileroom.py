@@ -37,7 +37,8 @@ TASK_WORKER: Final = "fileroom.app.task_worker"
 class Fileroom:
     """One Fileroom. A context manager: started on entry, stopped on exit, and then nothing of it may be left running.
 
-    `settings` are FILEROOM_* settings by their lower-case names, for example `workers=1`.
+    `settings` are FILEROOM_* settings by their lower-case names, for example `workers=1`. Unless they say otherwise this
+    machine need not log in, so that tests of everything else need no token.
     """
 
     def __init__(self, folder: Path, **settings: object) -> None:
@@ -52,6 +53,7 @@ class Fileroom:
             "http_port": self.http_port,
             "hl7_port": hl7_port,
             "storage_reserve_mib": 1,
+            "web_login": "beyond-loopback",
         }
         self.environment = {f"FILEROOM_{name.upper()}": str(value) for name, value in (values | settings).items()}
         self.environment["PYTHONPATH"] = os.pathsep.join(filter(None, (str(SOURCE), os.environ.get("PYTHONPATH"))))

@@ -14,19 +14,25 @@ from fileroom.core.settings import Settings
 @pytest.fixture(autouse=True)
 def nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder without a settings file, and an environment without settings."""
-    for name in list(os.environ):
-        if name.startswith("FILEROOM_"):
-            monkeypatch.delenv(name)
+    _forget_environment(monkeypatch)
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
 
-def test_defaults_are_those_of_the_contract() -> None:
+def _forget_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in list(os.environ):
+        if name.startswith("FILEROOM_"):
+            monkeypatch.delenv(name)
+
+
+def test_defaults_are_those_of_the_contract(monkeypatch: pytest.MonkeyPatch) -> None:
+    _forget_environment(monkeypatch)
     settings = Settings()
     assert settings.data == Path("data")
     assert (settings.host, settings.web_host) == ("127.0.0.1", "127.0.0.1")
     assert (settings.aet, settings.dicom_port, settings.http_port, settings.hl7_port) == ("FILEROOM", 11112, 8080, 2575)
     assert settings.database_url.get_secret_value() == settings.storage_url == ""
+    assert settings.web_login == "always"
     assert settings.association_workers == (os.cpu_count() or 1)
 
 
