@@ -222,6 +222,8 @@ PARTS: Final[dict[str, str]] = {
     "admin.ledger_advice": "sentences",
     "admin.ledger_journal": "writing the ledger",
     "admin.ledger_outgoing": "writing the ledger",
+    "admin.ledger_port": "writing the ledger",
+    "archive.recorded_calls": "opens associations for `archive.peer` and `archive.peers`, which ask",
     "admin.ledger_rows": "values",
     "admin.ledger_upkeep": "background work",
     "admin.ledger_write": "writing the ledger",

@@ -11,17 +11,17 @@ waits for it or fails for it.
 from __future__ import annotations
 
 import asyncio
-import os
-import socket
 from typing import Final
 
 import structlog
 
 from fileroom.admin.ledger_journal import Journal
 from fileroom.admin.ledger_rows import Direction, OperationRow
+from fileroom.admin.ledger_upkeep import writer_name
 from fileroom.admin.ledger_write import LedgerWriter
 from fileroom.core.clock import Now
 from fileroom.core.errors import DatabaseError
+from fileroom.core.meters import Meters
 from fileroom.db.pool import Pool
 from fileroom.net.association_handler import PeerAddress
 
@@ -51,10 +51,11 @@ _log: Final = structlog.get_logger(__name__)
 class Ledger:
     """Gathers the journals of this process and writes them. Belongs to one event loop."""
 
-    def __init__(self, pool: Pool | None, now: Now, name: str = "") -> None:
+    def __init__(self, pool: Pool | None, now: Now, name: str = "", *, meters: Meters | None = None) -> None:
         self._pool = pool
         self._now = now
-        self._writer = LedgerWriter(name or f"{socket.gethostname()}:{os.getpid()}", now)
+        self._meters = meters or Meters()
+        self._writer = LedgerWriter(name or writer_name(), now)
         self._changed: dict[Journal, None] = {}
         self._open: dict[Journal, None] = {}
         self._rows_waiting = 0
@@ -68,7 +69,7 @@ class Ledger:
         self, direction: Direction, peer: PeerAddress, *, purpose: str = "", parent: Journal | None = None
     ) -> Journal:
         """The journal of a new association. It is written once something is known of it."""
-        return Journal(self._now, self._note, direction, peer, purpose=purpose, parent=parent)
+        return Journal(self._now, self._note, direction, peer, purpose=purpose, parent=parent, meters=self._meters)
 
     def start(self) -> None:
         """Write by itself from now on."""

@@ -176,7 +176,7 @@ _TABLE: Final[dict[str, tuple[str, str]]] = {
         N_("%(they)s fell silent: %(detail)s"),
         N_("Look whether the device hangs or its network is gone. It can simply call again."),
     ),
-    "abandoned": (
+    "interrupted": (
         N_("The part of Fileroom that served %(they)s ended in the middle."),
         N_(
             "What was answered with success is safe; the device will send the rest again. The reason is in the server's log."
@@ -344,8 +344,8 @@ def _of_the_end(speaker: _Speaker) -> Iterator[Advice]:
             yield speaker.say("connection lost" if entry.contexts_proposed or not incoming else "said nothing")
         case Outcome.TIMED_OUT:
             yield speaker.say("timed out" if entry.contexts_proposed or not incoming else "said nothing")
-        case Outcome.ABANDONED:
-            yield speaker.say("abandoned")
+        case Outcome.INTERRUPTED:
+            yield speaker.say("interrupted")
         case Outcome.OPEN | Outcome.RELEASED:
             return
 

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 
 from fileroom.admin.ledger import Ledger
 from fileroom.admin.ledger_journal import Journal
+from fileroom.admin.ledger_port import RecordedPort
 from fileroom.admin.ledger_rows import Direction
 from fileroom.core.errors import PeerError
 from fileroom.core.identifiers import AETitle
@@ -28,6 +29,8 @@ async def connect_recorded(
 ) -> AsyncIterator[tuple[ClientAssociation, Journal]]:
     """Open an association; yields it and its journal. `parent` is the association whose request caused it.
 
+    Its requests and their answers are noted, but C-STOREs: who sends objects knows more of them.
+
     Raises as `connect` does.
     """
     journal = ledger.begin(Direction.OUT, PeerAddress(host, port), purpose=purpose, parent=parent)
@@ -37,7 +40,7 @@ async def connect_recorded(
             host, port, calling_aet=calling_aet, called_aet=called_aet, contexts=contexts, on_end=journal.ended
         ) as association:
             journal.answered(association.request, association.acceptance)
-            yield association, journal
+            yield association.through(RecordedPort(association.port, journal)), journal
     except PeerError as error:
         journal.unreachable(str(error))  # unless its end was told before
         raise

@@ -32,7 +32,7 @@ class Outcome(enum.StrEnum):
     TIMED_OUT = "timed out"
     UNREACHABLE = "unreachable"
     """Ours: no connection could be opened."""
-    ABANDONED = "abandoned"
+    INTERRUPTED = "interrupted"
     """The process that served it died."""
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import datetime as dt
+import os
 import re
+import socket
 from typing import Any, Final
 
 import structlog
@@ -15,7 +17,7 @@ from fileroom.db.pool import Pool
 LEDGER_LOCK: Final = 0x4C454447  # "LEDG"
 WEEKS_AHEAD: Final = 2
 """Made before they are needed, so that a task worker may be away for a fortnight."""
-ABANDONED_AFTER_S: Final = 120.0
+DEAD_AFTER_S: Final = 120.0
 """Four signs of life missed."""
 _TABLES: Final = ("association", "association_operation")
 _WEEK: Final = re.compile(r"(?:association|association_operation)_(\d{8})")
@@ -23,12 +25,11 @@ _log: Final = structlog.get_logger(__name__)
 
 
 async def keep_ledger(pool: Pool, now: Now, days: int) -> int:
-    """Make the weeks to come, drop those that ended more than `days` ago, close what was abandoned. Returns 0."""
+    """Make the weeks to come, drop those that ended more than `days` ago, forget old proposals and writers. Returns 0."""
     today = now()
     for ahead in range(WEEKS_AHEAD + 1):
         await ensure_weeks(pool, today + dt.timedelta(weeks=ahead))
     await _drop_weeks_before(pool, _monday(today - dt.timedelta(days=days)))
-    await close_abandoned(pool)
     async with pool.connection() as connection:
         await connection.execute(
             b"DELETE FROM association_contexts WHERE used_at < %s", (today - dt.timedelta(days=days + 14),)
@@ -50,18 +51,53 @@ async def ensure_weeks(pool: Pool, moment: dt.datetime) -> None:
             await connection.execute(_make_week(table, begin))
 
 
-async def close_abandoned(pool: Pool) -> int:
-    """End the associations whose process has not been seen for ABANDONED_AFTER_S. Returns how many."""
+def writer_name() -> str:
+    """What this process calls itself: whoever else runs on this machine can see whether it lives.
+
+    Process numbers mean something in their own namespace only (pid_namespaces(7)); containers may share a host name.
+    """
+    return f"{_here()}:{os.getpid()}"
+
+
+async def close_interrupted(pool: Pool) -> int:
+    """End the associations whose process is dead, on this machine, or has not been seen for DEAD_AFTER_S. Returns how many."""
     async with pool.connection() as connection, connection.transaction():
         await connection.execute(b"SELECT pg_advisory_xact_lock(%s)", (LEDGER_LOCK,))
         cursor = await connection.execute(
-            b"""UPDATE association a SET outcome = 'abandoned', mark = 2, ended_at = greatest(w.seen_at, a.began_at),
+            b"""SELECT w.id, w.name FROM ledger_writer w
+                WHERE EXISTS (SELECT FROM association a WHERE a.writer = w.id AND a.ended_at IS NULL)"""
+        )
+        dead = [number for number, name in await cursor.fetchall() if _is_dead(name)]
+        cursor = await connection.execute(
+            b"""UPDATE association a SET outcome = 'interrupted', mark = 2, ended_at = greatest(w.seen_at, a.began_at),
                     change = nextval('association_change')
                 FROM ledger_writer w WHERE w.id = a.writer AND a.ended_at IS NULL
-                AND w.seen_at < now() - make_interval(secs => %s)""",
-            (ABANDONED_AFTER_S,),
+                AND (w.id = ANY(%s) OR w.seen_at < now() - make_interval(secs => %s))""",
+            (dead, DEAD_AFTER_S),
         )
         return cursor.rowcount
+
+
+def _here() -> str:
+    try:
+        namespace = os.stat("/proc/self/ns/pid").st_ino
+    except OSError:
+        namespace = 0
+    return f"{socket.gethostname()}:{namespace}"
+
+
+def _is_dead(name: str) -> bool:
+    """Whether a process of this machine is gone; False where that cannot be seen from here."""
+    where, _, pid = name.rpartition(":")
+    if where != _here() or not pid.isdigit():
+        return False
+    try:
+        os.kill(int(pid), 0)
+    except ProcessLookupError:
+        return True
+    except (OSError, OverflowError):
+        return False  # it is there, and somebody else's
+    return False
 
 
 async def _drop_weeks_before(pool: Pool, first_kept: dt.date) -> None:

@@ -14,7 +14,7 @@ from fileroom.admin.audit_chain import make_checkpoint, seal_waiting
 from fileroom.admin.audit_events import application_started, application_stopped, network_entry
 from fileroom.admin.audit_forward import AuditForwarder, forwarder_of
 from fileroom.admin.audit_retention import keep_months
-from fileroom.admin.ledger_upkeep import keep_ledger
+from fileroom.admin.ledger_upkeep import close_interrupted, keep_ledger
 from fileroom.admin.lockout import forget_old_failures
 from fileroom.admin.people import People
 from fileroom.admin.sessions import forget_dead_sessions
@@ -34,6 +34,7 @@ DOCUMENTS_INTERVAL_S: Final = 1.0
 COMMITMENTS_INTERVAL_S: Final = 1.0
 REMOVALS_INTERVAL_S: Final = 10.0
 LEDGER_INTERVAL_S: Final = 60.0
+LEDGER_ENDS_INTERVAL_S: Final = 5.0
 PEOPLE_INTERVAL_S: Final = 600.0
 AUDIT_INTERVAL_S: Final = 1.0
 CHECKPOINTS_INTERVAL_S: Final = 60.0
@@ -52,6 +53,7 @@ async def run_tasks(settings: Settings, stop: asyncio.Event) -> None:
             ("commitment_results", COMMITMENTS_INTERVAL_S, partial(deliver_due, archive)),
             ("removals", REMOVALS_INTERVAL_S, partial(remove_doomed_objects, archive)),
             ("ledger", LEDGER_INTERVAL_S, partial(keep_ledger, archive.pool, archive.now, settings.ledger_days)),
+            ("ledger_ends", LEDGER_ENDS_INTERVAL_S, partial(_close_interrupted, archive)),
             ("people", PEOPLE_INTERVAL_S, partial(_forget_what_is_over, People(archive.pool, settings, archive.now))),
             ("audit_seals", AUDIT_INTERVAL_S, partial(seal_waiting, archive.pool)),
             ("audit_checkpoints", CHECKPOINTS_INTERVAL_S, partial(make_checkpoint, archive.pool)),
@@ -65,6 +67,12 @@ async def run_tasks(settings: Settings, stop: asyncio.Event) -> None:
                 group.create_task(run_periodically(name, interval_s, work, stop))
         recovery.cancel()
         await asyncio.gather(recovery, return_exceptions=True)
+
+
+async def _close_interrupted(archive: Archive) -> int:
+    """All of them at once: there is no more to do at once, however many they were."""
+    await close_interrupted(archive.pool)
+    return 0
 
 
 async def _forget_what_is_over(people: People) -> int:

@@ -7,14 +7,17 @@ needs pydicom, which takes longer to load than a peer takes to answer.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from fileroom.core.access import Permission, require
 from fileroom.core.identifiers import AETitle
 from fileroom.net.association_client import VERIFICATION, ClientAssociation, ProposedContext, connect
+
+if TYPE_CHECKING:
+    from fileroom.admin.ledger_journal import Journal
 
 _UNCOMPRESSED: Final = ("1.2.840.10008.1.2", "1.2.840.10008.1.2.1")
 """Implicit and Explicit VR Little Endian. `dicom.uids`, which names them, stands on pydicom's dictionary."""
@@ -30,17 +33,27 @@ class Peer:
     own_aet: str
 
 
-def associate(peer: Peer, contexts: Sequence[ProposedContext]) -> AbstractAsyncContextManager[ClientAssociation]:
-    """An association for the length of the block. Raises InvalidRequestError for a title that is none, PeerError."""
-    return connect(
+Opened = AbstractAsyncContextManager["tuple[ClientAssociation, Journal | None]"]
+"""An association for the length of a block, and its journal where it is put down in the ledger."""
+Associate = Callable[[Peer, Sequence[ProposedContext], str], Opened]
+"""Opens an association with a peer for a purpose (echo, send, find, get, move): `associate`, or `recorded_calls.recorded`."""
+
+
+@asynccontextmanager
+async def associate(
+    peer: Peer, contexts: Sequence[ProposedContext], _purpose: str
+) -> AsyncIterator[tuple[ClientAssociation, Journal | None]]:
+    """An association that is put down nowhere. Raises InvalidRequestError for a title that is none, PeerError."""
+    async with connect(
         peer.host, peer.port, calling_aet=AETitle(peer.own_aet), called_aet=AETitle(peer.aet), contexts=contexts
-    )
+    ) as association:
+        yield association, None
 
 
-async def echo(peer: Peer) -> float:
+async def echo(peer: Peer, open_association: Associate = associate) -> float:
     """C-ECHO (PS3.4 Annex A); milliseconds from request to answer. Raises PeerError with the reason, NotAllowedError."""
     require(Permission.NODE_READ)
-    async with associate(peer, [ProposedContext(VERIFICATION, _UNCOMPRESSED)]) as association:
+    async with open_association(peer, [ProposedContext(VERIFICATION, _UNCOMPRESSED)], "echo") as (association, _):
         started = time.perf_counter()
         await association.echo()
         return (time.perf_counter() - started) * 1000

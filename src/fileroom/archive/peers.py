@@ -17,8 +17,10 @@ from typing import Final
 from pydicom.datadict import dictionary_VR, tag_for_keyword
 from pydicom.dataset import Dataset
 
-from fileroom.archive.peer import Peer, associate
+from fileroom.admin.ledger_journal import Journal, ObjectNote
+from fileroom.archive.peer import Associate, Peer, associate
 from fileroom.core.access import Permission, require
+from fileroom.core.clock import system_now
 from fileroom.core.errors import InvalidObjectError, InvalidRequestError, PeerError
 from fileroom.core.identifiers import AETitle
 from fileroom.core.limits import BROKEN_ASSOCIATIONS_MAX, PRESENTATION_CONTEXTS_MAX
@@ -48,6 +50,8 @@ _GET_CLASSES: Final = {
 }
 _SOP_CLASS_UID: Final = 0x00080016
 _SOP_INSTANCE_UID: Final = 0x00080018
+_STUDY_INSTANCE_UID: Final = 0x0020000D
+_SERIES_INSTANCE_UID: Final = 0x0020000E
 _HEAD_BYTES: Final = 64 * 1024
 
 GET_SOP_CLASSES: Final = tuple(uid for uid in uids.STORAGE_SOP_CLASSES if uid not in uids.RETIRED_STORAGE_SOP_CLASSES)[
@@ -80,39 +84,51 @@ class Sent:
         return self.status is not None and category(self.status) in (StatusCategory.SUCCESS, StatusCategory.WARNING)
 
 
-def send(peer: Peer, paths: Sequence[Path]) -> AsyncIterator[Sent]:
+def send(peer: Peer, paths: Sequence[Path], open_association: Associate = associate) -> AsyncIterator[Sent]:
     """C-STORE of files, as they are, in as many associations as their kinds need.
 
     Raises PeerError when the peer cannot be had. A file that breaks the association fails alone.
     """
     require(Permission.STUDY_EXPORT)
-    return _send(peer, paths)
+    return _send(peer, paths, open_association)
 
 
-def find(peer: Peer, model: InformationModel, identifier: Dataset) -> AsyncGenerator[Dataset, None]:
+def find(
+    peer: Peer, model: InformationModel, identifier: Dataset, open_association: Associate = associate
+) -> AsyncGenerator[Dataset, None]:
     """C-FIND: the matches. Raises PeerError when the peer ends with a failure."""
     require(Permission.STUDY_SEARCH)
-    return _find(peer, model, identifier)
+    return _find(peer, model, identifier, open_association)
 
 
-def move(peer: Peer, model: InformationModel, identifier: Dataset, destination: str) -> AsyncIterator[CommandSet]:
+def move(
+    peer: Peer,
+    model: InformationModel,
+    identifier: Dataset,
+    destination: str,
+    open_association: Associate = associate,
+) -> AsyncIterator[CommandSet]:
     """C-MOVE: the responses with their counts; the last is final. Raises PeerError when it is a failure."""
     require(Permission.STUDY_EXPORT)
-    return _move(peer, model, identifier, destination)
+    return _move(peer, model, identifier, destination, open_association)
 
 
 def get(
-    peer: Peer, model: InformationModel, identifier: Dataset, open_file: Callable[[str], Path]
+    peer: Peer,
+    model: InformationModel,
+    identifier: Dataset,
+    open_file: Callable[[str], Path],
+    open_association: Associate = associate,
 ) -> AsyncIterator[CommandSet]:
     """C-GET: objects go to the files that `open_file` names by SOP Instance UID; yields the responses.
 
     Raises PeerError when the peer ends with a failure.
     """
     require(Permission.STUDY_EXPORT)
-    return _get(peer, model, identifier, open_file)
+    return _get(peer, model, identifier, open_file, open_association)
 
 
-async def _send(peer: Peer, paths: Sequence[Path]) -> AsyncIterator[Sent]:
+async def _send(peer: Peer, paths: Sequence[Path], open_association: Associate) -> AsyncIterator[Sent]:
     files: list[_File] = []
     for path in paths:
         try:
@@ -120,13 +136,15 @@ async def _send(peer: Peer, paths: Sequence[Path]) -> AsyncIterator[Sent]:
         except (InvalidObjectError, OSError) as error:
             yield Sent(str(path), "", None, f"not sent: {error}")
     for group in _groups_by_context(files):
-        async for sent in _send_group(peer, group):
+        async for sent in _send_group(peer, group, open_association):
             yield sent
 
 
-async def _find(peer: Peer, model: InformationModel, identifier: Dataset) -> AsyncGenerator[Dataset, None]:
+async def _find(
+    peer: Peer, model: InformationModel, identifier: Dataset, open_association: Associate
+) -> AsyncGenerator[Dataset, None]:
     sop_class = _FIND_CLASSES[model]
-    async with associate(peer, [ProposedContext(sop_class, _UNCOMPRESSED)]) as association:
+    async with open_association(peer, [ProposedContext(sop_class, _UNCOMPRESSED)], "find") as (association, _):
         syntax = association.context_of(sop_class).transfer_syntax
         async for response in association.find(sop_class, _encode(identifier, syntax)):
             if is_pending(response.status) and response.dataset is not None:
@@ -136,10 +154,10 @@ async def _find(peer: Peer, model: InformationModel, identifier: Dataset) -> Asy
 
 
 async def _move(
-    peer: Peer, model: InformationModel, identifier: Dataset, destination: str
+    peer: Peer, model: InformationModel, identifier: Dataset, destination: str, open_association: Associate
 ) -> AsyncIterator[CommandSet]:
     sop_class = _MOVE_CLASSES[model]
-    async with associate(peer, [ProposedContext(sop_class, _UNCOMPRESSED)]) as association:
+    async with open_association(peer, [ProposedContext(sop_class, _UNCOMPRESSED)], "move") as (association, _):
         syntax = association.context_of(sop_class).transfer_syntax
         async for response in association.move(sop_class, _encode(identifier, syntax), AETitle(destination)):
             yield response.command
@@ -148,16 +166,20 @@ async def _move(
 
 
 async def _get(
-    peer: Peer, model: InformationModel, identifier: Dataset, open_file: Callable[[str], Path]
+    peer: Peer,
+    model: InformationModel,
+    identifier: Dataset,
+    open_file: Callable[[str], Path],
+    open_association: Associate,
 ) -> AsyncIterator[CommandSet]:
     sop_class = _GET_CLASSES[model]
     contexts = [ProposedContext(sop_class, _UNCOMPRESSED)]
     contexts += [ProposedContext(uid, GET_TRANSFER_SYNTAXES, as_scu=False, as_scp=True) for uid in GET_SOP_CLASSES]
-    async with associate(peer, contexts) as association:
+    async with open_association(peer, contexts, "get") as (association, journal):
         syntax = association.context_of(sop_class).transfer_syntax
 
         def open_sink(port: AssociationPort, context: AcceptedContext, command: CommandSet) -> _FileSink:
-            return _FileSink(port, context, command, open_file)
+            return _FileSink(port, context, command, open_file, journal)
 
         async for response in association.get(sop_class, _encode(identifier, syntax), open_sink):
             yield response.command
@@ -199,19 +221,22 @@ class _File:
     sop_instance_uid: str
     transfer_syntax: str
     offset: int
+    study_instance_uid: str = ""
+    series_instance_uid: str = ""
 
 
 def _read_identity(path: Path) -> _File:
     with path.open("rb") as file:
         head = file.read(_HEAD_BYTES)
     meta = parse_file_meta(head, complete=True)
-    wanted = frozenset({_SOP_CLASS_UID, _SOP_INSTANCE_UID})
+    wanted = frozenset({_SOP_CLASS_UID, _SOP_INSTANCE_UID, _STUDY_INSTANCE_UID, _SERIES_INSTANCE_UID})
     header = scan_header(head[meta.data_set_offset :], meta.transfer_syntax, wanted, complete=True)
     sop_class = header.text(_SOP_CLASS_UID) or meta.sop_class_uid
     sop_instance = header.text(_SOP_INSTANCE_UID) or meta.sop_instance_uid
     if not sop_class or not sop_instance:
         raise InvalidObjectError("it has no SOP Class UID or no SOP Instance UID")
-    return _File(path, sop_class, sop_instance, meta.transfer_syntax, meta.data_set_offset)
+    study, series = header.text(_STUDY_INSTANCE_UID) or "", header.text(_SERIES_INSTANCE_UID) or ""
+    return _File(path, sop_class, sop_instance, meta.transfer_syntax, meta.data_set_offset, study, series)
 
 
 def _groups_by_context(files: list[_File]) -> list[list[_File]]:
@@ -228,7 +253,7 @@ def _groups_by_context(files: list[_File]) -> list[list[_File]]:
     return groups
 
 
-async def _send_group(peer: Peer, group: Sequence[_File]) -> AsyncIterator[Sent]:
+async def _send_group(peer: Peer, group: Sequence[_File], open_association: Associate) -> AsyncIterator[Sent]:
     """Files whose kinds fit on one association. When a file breaks it, the others go on another one."""
     kinds = dict.fromkeys((file.sop_class_uid, file.transfer_syntax) for file in group)
     contexts = [ProposedContext(sop_class, (syntax,)) for sop_class, syntax in kinds]
@@ -237,9 +262,9 @@ async def _send_group(peer: Peer, group: Sequence[_File]) -> AsyncIterator[Sent]
     while waiting and broken < BROKEN_ASSOCIATIONS_MAX:
         association = None
         try:
-            async with associate(peer, contexts) as association:
+            async with open_association(peer, contexts, "send") as (association, journal):
                 while waiting and association.port.is_established:
-                    sent = await _send_file(association, waiting.popleft())
+                    sent = await _send_file(association, waiting.popleft(), journal)
                     broken = 0 if association.port.is_established else broken + 1
                     yield sent
         except PeerError:
@@ -252,17 +277,34 @@ async def _send_group(peer: Peer, group: Sequence[_File]) -> AsyncIterator[Sent]
         yield Sent(str(file.path), file.sop_instance_uid, None, reason)
 
 
-async def _send_file(association: ClientAssociation, file: _File) -> Sent:
+async def _send_file(association: ClientAssociation, file: _File, journal: Journal | None) -> Sent:
+    began_at = system_now()
+    status, cause, reason = None, "", ""
     with file.path.open("rb") as opened, mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
         view = memoryview(mapped)[file.offset :]
+        size = len(view)
         try:
             response = await association.store(file.sop_class_uid, file.sop_instance_uid, file.transfer_syntax, view)
+            status, reason = response.status, response.command.error_comment or ""
         except PeerError as error:
-            return Sent(str(file.path), file.sop_instance_uid, None, str(error))
+            cause, reason = type(error).__name__, str(error)
         finally:
             view.release()
-    reason = response.command.error_comment or ""
-    return Sent(str(file.path), file.sop_instance_uid, response.status, reason)
+    if journal is not None:
+        note = ObjectNote(
+            began_at,
+            file.sop_class_uid,
+            file.sop_instance_uid,
+            file.transfer_syntax,
+            size,
+            status,
+            file.study_instance_uid,
+            file.series_instance_uid,
+            cause,
+            reason,
+        )
+        journal.object_ended(note, by_us=True)
+    return Sent(str(file.path), file.sop_instance_uid, status, reason)
 
 
 def _encode(identifier: Dataset, transfer_syntax: str) -> bytes:
@@ -296,10 +338,14 @@ class _FileSink:
         context: AcceptedContext,
         command: CommandSet,
         open_file: Callable[[str], Path],
+        journal: Journal | None,
     ) -> None:
         self._port = port
         self._context = context
         self._command = command
+        self._journal = journal
+        self._began_at = system_now()
+        self._bytes = 0
         self._path = open_file(command.affected_sop_instance_uid or "")
         self._file = self._path.open("wb")
         self._file.write(
@@ -312,11 +358,28 @@ class _FileSink:
 
     def write(self, data: memoryview) -> None:
         self._file.write(data)
+        self._bytes += len(data)
 
     def finish(self) -> None:
         self._file.close()
         self._port.send_response(self._context.id, respond(self._command, Status.SUCCESS))
+        self._note(Status.SUCCESS)
 
     def abort(self) -> None:
         self._file.close()
         self._path.unlink(missing_ok=True)
+        self._note(None)
+
+    def _note(self, status: int | None) -> None:
+        """For the ledger; of which study it is stands in the object, which was not looked into."""
+        if self._journal is None:
+            return
+        note = ObjectNote(
+            self._began_at,
+            self._command.affected_sop_class_uid or "",
+            self._command.affected_sop_instance_uid or "",
+            self._context.transfer_syntax,
+            self._bytes,
+            status,
+        )
+        self._journal.object_ended(note)

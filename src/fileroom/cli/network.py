@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from fileroom.cli.output import print_json, settings_or_exit
+from fileroom.cli.recording import recording
 from fileroom.core.errors import InvalidRequestError
 
 if TYPE_CHECKING:
@@ -45,7 +46,11 @@ def echo_peer(host: str, port: int, aet: str, own_aet: str) -> None:
     """Echo and print how long it took."""
     from fileroom.archive.peer import Peer, echo
 
-    milliseconds = asyncio.run(echo(Peer(host, port, aet, own_aet)))
+    async def work() -> float:
+        async with recording() as open_association:
+            return await echo(Peer(host, port, aet, own_aet), open_association)
+
+    milliseconds = asyncio.run(work())
     typer.echo(f"{aet} at {host}:{port} answered in {milliseconds:.1f} ms.")
 
 
@@ -67,7 +72,9 @@ def send_command(
     files = [f for path in paths for f in (sorted(path.rglob("*")) if path.is_dir() else [path]) if f.is_file()]
 
     async def work() -> list[Sent]:
-        return [sent async for sent in send(Peer(host, port, aec, _own_aet(aet)), files)]
+        async with recording() as open_association:
+            peer = Peer(host, port, aec, _own_aet(aet))
+            return [sent async for sent in send(peer, files, open_association)]
 
     results = asyncio.run(work())
     if as_json:
@@ -107,7 +114,9 @@ def find_command(
     identifier = make_identifier(level.upper(), key or [])
 
     async def work() -> list[Dataset]:
-        return [match async for match in find(Peer(host, port, aec, _own_aet(aet)), _model(patient_root), identifier)]
+        async with recording() as open_association:
+            peer = Peer(host, port, aec, _own_aet(aet))
+            return [match async for match in find(peer, _model(patient_root), identifier, open_association)]
 
     matches = asyncio.run(work())
     if as_json:
@@ -141,8 +150,9 @@ def move_command(
     async def work() -> CommandSet | None:
         last = None
         peer = Peer(host, port, aec, _own_aet(aet))
-        async for command in move(peer, _model(patient_root), identifier, destination):
-            last = command
+        async with recording() as open_association:
+            async for command in move(peer, _model(patient_root), identifier, destination, open_association):
+                last = command
         return last
 
     _show_counts(asyncio.run(work()))
@@ -180,8 +190,10 @@ def get_command(
 
     async def work() -> CommandSet | None:
         last = None
-        async for command in get(Peer(host, port, aec, _own_aet(aet)), _model(patient_root), identifier, open_file):
-            last = command
+        peer = Peer(host, port, aec, _own_aet(aet))
+        async with recording() as open_association:
+            async for command in get(peer, _model(patient_root), identifier, open_file, open_association):
+                last = command
         return last
 
     _show_counts(asyncio.run(work()))

@@ -102,6 +102,10 @@ class EmbeddedPostgres:
         self._wait_until_ready()
         self._make_database()
 
+    def is_running(self) -> bool:
+        """Whether a server answers, whoever started it. Nothing is made or started to find out."""
+        return self._socket_folder.exists() and self._answers()
+
     def stop(self) -> None:
         """Stop the server in an orderly way if this process started it; other clients are disconnected."""
         if self._process is None:

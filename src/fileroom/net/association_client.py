@@ -131,8 +131,9 @@ async def connect(
 class ClientAssociation:
     """An association that we opened. One request at a time, unless an asynchronous operations window was agreed."""
 
-    def __init__(self, connection: _ClientConnection) -> None:
+    def __init__(self, connection: _ClientConnection, port: AssociationPort | None = None) -> None:
         self._connection = connection
+        self._port = port or connection
         accepted = connection.contexts
         self.refused: tuple[RefusedContext, ...] = tuple(
             RefusedContext(proposal.abstract_syntax, proposal.transfer_syntaxes, connection.result_of(proposal.id))
@@ -144,7 +145,11 @@ class ClientAssociation:
     @property
     def port(self) -> AssociationPort:
         """The association as handlers see it: `contexts`, `send_request`, ..."""
-        return self._connection
+        return self._port
+
+    def through(self, port: AssociationPort) -> ClientAssociation:
+        """The same association, its requests made through a port that stands before its own."""
+        return ClientAssociation(self._connection, port)
 
     @property
     def request(self) -> AssociateRQ:
@@ -195,7 +200,7 @@ class ClientAssociation:
             move_originator_aet=originator_aet,
             move_originator_message_id=originator_message_id,
         )
-        return await self._connection.send_request(context.id, command, dataset, timeout_s=timeout_s)
+        return await self._port.send_request(context.id, command, dataset, timeout_s=timeout_s)
 
     def find(
         self, model_uid: str, identifier: bytes, *, timeout_s: float | None = None
@@ -237,7 +242,7 @@ class ClientAssociation:
             field, affected_sop_class_uid=model_uid, priority=Priority.MEDIUM, move_destination=destination
         )
         context = self.context_of(model_uid)
-        return self._connection.send_request_for_many(context.id, command, identifier, timeout_s=timeout_s)
+        return self._port.send_request_for_many(context.id, command, identifier, timeout_s=timeout_s)
 
     # --- DIMSE-N (PS3.7 10.1) ---
 
@@ -252,7 +257,7 @@ class ClientAssociation:
             affected_sop_instance_uid=sop_instance_uid,
             event_type_id=event_type_id,
         )
-        return await self._connection.send_request(context.id, command, information)
+        return await self._port.send_request(context.id, command, information)
 
     async def n_action(
         self, sop_class_uid: str, sop_instance_uid: str, action_type_id: int, information: bytes | None
@@ -303,7 +308,7 @@ class ClientAssociation:
             attribute_identifiers=attribute_identifiers,
         )
         context = self.context_of(sop_class_uid)
-        return await self._connection.send_request(context.id, command, dataset, timeout_s=timeout_s)
+        return await self._port.send_request(context.id, command, dataset, timeout_s=timeout_s)
 
     # --- the end ---
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from fileroom.admin.ledger_journal import Journal
+from fileroom.admin.ledger_port import RecordedPort
 from fileroom.archive.services import Archive
 from fileroom.core.errors import FileroomError
 from fileroom.net.association_handler import AssociationPort, Operation
 from fileroom.scp import offer
-from fileroom.scp.recorded_port import RecordedPort
 from fileroom.ul.pdu import AssociateRQ
 
 

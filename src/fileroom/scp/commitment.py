@@ -35,7 +35,6 @@ from fileroom.net.association_client import ProposedContext
 from fileroom.net.association_handler import AssociationPort, Operation
 from fileroom.scp import offer
 from fileroom.scp.call import Call
-from fileroom.scp.recorded_port import RecordedPort
 
 REQUEST_ACTION: Final = 1
 ALL_COMMITTED_EVENT: Final = 1
@@ -116,9 +115,9 @@ async def deliver_due(archive: Archive, access_of: AccessOf = node_access) -> in
             calling_aet=AETitle(archive.settings.aet),
             called_aet=AETitle(node.aet),
             contexts=[_CONTEXT],
-        ) as (association, journal):
+        ) as (association, _):
             with acting_as(access_of(request.requester, request.host)):
-                await _report(archive, RecordedPort(association.port, journal), request)
+                await _report(archive, association.port, request)
         await commitment.delivered(archive, request.id)
     except FileroomError as error:
         _log.info("commitment_not_delivered", requester=request.requester, attempts=request.attempts, reason=str(error))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import datetime as dt
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -18,7 +20,7 @@ from fileroom.admin.ledger_search import (
     list_associations,
     read_association,
 )
-from fileroom.admin.ledger_upkeep import close_abandoned, keep_ledger
+from fileroom.admin.ledger_upkeep import close_interrupted, keep_ledger, writer_name
 from fileroom.archive.services import Archive
 from fileroom.core.access import NOBODY, acting_as
 from fileroom.core.errors import DatabaseError, InvalidRequestError, NotAllowedError, NotFoundError
@@ -251,10 +253,23 @@ async def test_weeks_are_made_ahead_and_dropped_when_they_are_old(
 async def test_what_a_dead_process_left_open_is_closed(ledger: Ledger, archive: Archive, clock: Clock) -> None:
     journal = call(ledger)
     await ledger.flush()
-    assert await close_abandoned(archive.pool) == 0
+    assert await close_interrupted(archive.pool) == 0
     async with archive.pool.connection() as connection:
         await connection.execute(b"UPDATE ledger_writer SET seen_at = now() - interval '5 minutes'")
-    assert await close_abandoned(archive.pool) == 1
+    assert await close_interrupted(archive.pool) == 1
     entry = await read_association(archive.pool, journal.row.id or 0)
-    assert (entry.outcome, entry.mark) == (Outcome.ABANDONED, Mark.FAILED)
+    assert (entry.outcome, entry.mark) == (Outcome.INTERRUPTED, Mark.FAILED)
     assert entry.ended_at is not None
+
+
+async def test_a_process_of_this_machine_that_is_gone_is_not_waited_for(archive: Archive, clock: Clock) -> None:
+    child = subprocess.Popen([sys.executable, "-c", ""])
+    child.wait()
+    name = writer_name().rpartition(":")[0] + f":{child.pid}"
+    dead, alive = Ledger(archive.pool, clock, name), Ledger(archive.pool, clock)
+    cut, going_on = call(dead), call(alive)
+    await dead.flush()
+    await alive.flush()
+    assert await close_interrupted(archive.pool) == 1
+    assert (await read_association(archive.pool, cut.row.id or 0)).outcome is Outcome.INTERRUPTED
+    assert (await read_association(archive.pool, going_on.row.id or 0)).outcome is Outcome.OPEN

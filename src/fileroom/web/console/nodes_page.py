@@ -10,6 +10,7 @@ from starlette.requests import Request
 from fileroom.admin import nodes
 from fileroom.admin.nodes import Node
 from fileroom.archive.peer import Peer, echo
+from fileroom.archive.recorded_calls import recorded
 from fileroom.archive.services import Archive
 from fileroom.core.access import Permission, current_access
 from fileroom.core.errors import InvalidRequestError, NotFoundError, PeerError, RequestError
@@ -85,7 +86,7 @@ async def _form(request: Request) -> Form:
 async def _echo(archive: Archive, node: Node) -> tuple[float | None, str]:
     """Milliseconds of a C-ECHO, or None and why there was no answer."""
     try:
-        return await echo(Peer(node.host, node.port, node.aet, archive.settings.aet)), ""
+        return await echo(Peer(node.host, node.port, node.aet, archive.settings.aet), recorded(archive.ledger)), ""
     except PeerError as error:
         return None, str(error)
 
