@@ -21,17 +21,21 @@ from fileroom.admin.audit_events import account_changed
 from fileroom.admin.passwords import require_good_password
 from fileroom.admin.people import People
 from fileroom.admin.profiles import Profile, profile_from_json, profile_to_json, stored_profile
+from fileroom.admin.random_secrets import new_readable_secret
 from fileroom.admin.roles import ADMINISTRATOR, find_role, require_may_give
 from fileroom.admin.row_scopes import both, row_scope_from_json, row_scope_to_json
-from fileroom.core.access import EVERYTHING, Access, Permission, RowScope, current_access, require
-from fileroom.core.errors import ConflictError, InvalidRequestError, NotAllowedError, NotFoundError
+from fileroom.core.access import EVERYTHING, Access, ActorKind, Permission, RowScope, current_access, require
+from fileroom.core.errors import ConflictError, InvalidRequestError, NotAllowedError, NotFoundError, told
 from fileroom.core.limits import LOGIN_CHARS_MAX
 
 FIRST_LOGIN: Final = "admin"
 _LOGIN: Final = re.compile(r"[a-z0-9][a-z0-9._@+-]*")
 _FULL_NAME_CHARS_MAX: Final = 100
+_RESET_GROUPS: Final = 4
+"""Of five characters: 99 bits, which no list of passwords has."""
 _COLUMNS: Final = """id, login, full_name, role, row_scope, profile, password_hash IS NOT NULL AS has_password,
-    totp_secret IS NOT NULL AS has_totp, disabled_at, created_at, last_login_at"""
+    totp_secret IS NOT NULL AS has_totp, disabled_at, created_at, last_login_at, password_must_change,
+    (SELECT count(*) FROM passkey WHERE account_id = account.id) AS passkeys"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,17 +53,28 @@ class Account:
     disabled: bool
     created_at: dt.datetime
     last_login_at: dt.datetime | None
+    passkeys: int = 0
+    password_must_change: bool = False
+
+    @property
+    def has_second_factor(self) -> bool:
+        """Whether a password alone begins no session."""
+        return self.has_totp or self.passkeys > 0
 
 
 @dataclass(frozen=True, slots=True)
 class NewAccount:
-    """What an account begins with. Without a password nobody can log in by one."""
+    """What an account begins with. Without a password nobody can log in by one.
+
+    `must_change`: the password must be changed at the first login; None: if somebody else than Fileroom itself chose it.
+    """
 
     login: str
     role: str
     password: str | None = None
     full_name: str = ""
     rows: RowScope = EVERYTHING
+    must_change: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,18 +97,21 @@ async def add_account(people: People, new: NewAccount) -> Account:
     if new.password is not None:
         _require_good(people, new.password, login, full_name)
         kept = await people.hashing.make(new.password)
+    must_change = kept is not None and _must_change(access, None, new.must_change)
     try:
         async with people.pool.connection() as connection, connection.transaction():
             await connection.execute(
-                b"""INSERT INTO account (login, full_name, role, row_scope, password_hash, created_at)
-                    VALUES (%s, %s, %s, %s, %s, %s)""",
-                (login, full_name, new.role, Json(row_scope_to_json(new.rows)), kept, people.now()),
+                b"""INSERT INTO account (login, full_name, role, row_scope, password_hash, created_at, password_must_change)
+                    VALUES (%s, %s, %s, %s, %s, %s, %s)""",
+                (login, full_name, new.role, Json(row_scope_to_json(new.rows)), kept, people.now(), must_change),
             )
             await record(
                 connection, account_changed(login, f"Made with the role {new.role}, {_rows_in_words(new.rows)}")
             )
     except psycopg.errors.UniqueViolation as error:
-        raise ConflictError(f"There is an account {login} already; see 'fileroom user list'.") from error
+        raise ConflictError(
+            told("There is an account {login} already; see 'fileroom user list'.", login=login)
+        ) from error
     return await find_account(people, login)
 
 
@@ -115,7 +133,7 @@ async def find_account(people: People, login: str) -> Account:
     if row is None or row["id"] != access.account_id:
         access.require(Permission.USER_MANAGE)
     if row is None:
-        raise NotFoundError(f"There is no account {login!r:.80}; see 'fileroom user list'.")
+        raise NotFoundError(told("There is no account {login}; see 'fileroom user list'.", login=f"{login!r:.80}"))
     return _account_of(row)
 
 
@@ -151,19 +169,35 @@ async def change_account(people: People, login: str, change: AccountChange) -> A
                 b"SELECT FROM account WHERE role = %s AND disabled_at IS NULL LIMIT 1", (ADMINISTRATOR,)
             )
             if await cursor.fetchone() is None:
-                raise ConflictError(f"{current.login} is the last administrator; make another one first.")
+                raise ConflictError(
+                    told("{login} is the last administrator; make another one first.", login=current.login)
+                )
         state = "disabled" if disabled else "enabled"
         what = f"Changed: role {current.role} to {role}, {_rows_in_words(rows)}, {state}"
         await record(connection, account_changed(current.login, what))
     return await find_account(people, login)
 
 
-async def set_password(people: People, login: str, password: str) -> None:
-    """Give an account a new password. It ends the account's sessions and lifts its wait. Raises as `change_account`."""
+async def set_password(people: People, login: str, password: str, *, must_change: bool | None = None) -> None:
+    """Give an account a new password. It ends the account's sessions and lifts its wait. Raises as `change_account`.
+
+    `must_change`: it must be changed at the next login; None: if it is somebody else's and not set at the server itself.
+    """
     access = require(Permission.USER_MANAGE)
     current = await find_account(people, login)
     await _require_may_manage(people, access, current)
-    await _keep_password(people, current, password, spared_session=None)
+    due = _must_change(access, current.id, must_change)
+    await _keep_password(people, current, password, spared_session=None, must_change=due)
+
+
+async def reset_password(people: People, login: str) -> str:
+    """Give an account a random password, to be told to its person, who must change it at the next login.
+
+    Raises as `change_account`.
+    """
+    password = new_readable_secret(_RESET_GROUPS)
+    await set_password(people, login, password, must_change=True)
+    return password
 
 
 async def change_own_password(people: People, session_id: int | None, old: str, new: str) -> None:
@@ -173,8 +207,8 @@ async def change_own_password(people: People, session_id: int | None, old: str, 
     """
     current = await find_own_account(people)
     if old == new:
-        raise InvalidRequestError("The new password is the old one.")
-    await _keep_password(people, current, new, spared_session=session_id)
+        raise InvalidRequestError(told("The new password is the old one."))
+    await _keep_password(people, current, new, spared_session=session_id, must_change=False)
 
 
 async def change_own_profile(people: People, profile: Profile) -> None:
@@ -193,7 +227,7 @@ async def find_own_account(people: People) -> Account:
         await cursor.execute(statement.encode(), (account_id,))
         row = await cursor.fetchone()
     if row is None:
-        raise NotFoundError("Your account is gone.")
+        raise NotFoundError(told("Your account is gone."))
     return _account_of(row)
 
 
@@ -201,7 +235,7 @@ def own_account_id() -> int:
     """Raises NotAllowedError where whoever acts has no account."""
     account_id = current_access().account_id
     if account_id is None:
-        raise NotAllowedError("This belongs to a person's account; log in first.")
+        raise NotAllowedError(told("This belongs to a person's account; log in first."))
     return account_id
 
 
@@ -218,7 +252,11 @@ def checked_login(login: str) -> str:
     folded = _folded(login)
     if len(folded) > LOGIN_CHARS_MAX or not _LOGIN.fullmatch(folded):
         raise InvalidRequestError(
-            f"{login!r:.80} is no login: letters, digits and . _ - + @, first a letter or digit, {LOGIN_CHARS_MAX} at most."
+            told(
+                "{login} is no login: letters, digits and . _ - + @, first a letter or digit, {count} at most.",
+                login=f"{login!r:.80}",
+                count=LOGIN_CHARS_MAX,
+            )
         )
     return folded
 
@@ -230,7 +268,9 @@ def _folded(login: str) -> str:
 def _checked_full_name(name: str) -> str:
     name = name.strip()
     if len(name) > _FULL_NAME_CHARS_MAX or not (name.isprintable() or not name):
-        raise InvalidRequestError(f"The name of a person has at most {_FULL_NAME_CHARS_MAX} printable characters.")
+        raise InvalidRequestError(
+            told("The name of a person has at most {count} printable characters.", count=_FULL_NAME_CHARS_MAX)
+        )
     return name
 
 
@@ -240,7 +280,10 @@ async def _require_may_have(people: People, access: Access, role_name: str, rows
     row_scope_from_json(row_scope_to_json(rows))
     if both(role.rows, rows) is None:
         raise InvalidRequestError(
-            f"No study fits both the role {role.name} and the account: their lists have nothing in common."
+            told(
+                "No study fits both the role {role} and the account: their lists have nothing in common.",
+                role=role.name,
+            )
         )
 
 
@@ -258,11 +301,16 @@ def _require_good(people: People, password: str, login: str, full_name: str) -> 
     require_good_password(password, names, chars_min=people.settings.password_chars_min)
 
 
-async def _keep_password(people: People, account: Account, password: str, spared_session: int | None) -> None:
+async def _keep_password(
+    people: People, account: Account, password: str, *, spared_session: int | None, must_change: bool
+) -> None:
     _require_good(people, password, account.login, account.full_name)
     kept = await people.hashing.make(password)
     async with people.pool.connection() as connection, connection.transaction():
-        await connection.execute(b"UPDATE account SET password_hash = %s WHERE id = %s", (kept, account.id))
+        await connection.execute(
+            b"UPDATE account SET password_hash = %s, password_must_change = %s WHERE id = %s",
+            (kept, must_change, account.id),
+        )
         await connection.execute(
             b"DELETE FROM session WHERE account_id = %s AND id IS DISTINCT FROM %s", (account.id, spared_session)
         )
@@ -270,7 +318,15 @@ async def _keep_password(people: People, account: Account, password: str, spared
             b"DELETE FROM login_failure WHERE subject = %s OR starts_with(subject, %s)",
             (f"account {account.login}", f"account {account.login} at "),
         )
-        await record(connection, account_changed(account.login, "A new password was set; other sessions ended"))
+        what = "A new password was set; other sessions ended" + ("; it must be changed" if must_change else "")
+        await record(connection, account_changed(account.login, what))
+
+
+def _must_change(access: Access, account_id: int | None, wanted: bool | None) -> bool:
+    """Whoever has chosen a password for somebody else knows it; only its person should."""
+    if wanted is not None:
+        return wanted
+    return access.kind is not ActorKind.SYSTEM and (account_id is None or access.account_id != account_id)
 
 
 def _rows_in_words(rows: RowScope) -> str:
@@ -290,4 +346,6 @@ def _account_of(row: dict[str, Any]) -> Account:
         disabled=row["disabled_at"] is not None,
         created_at=row["created_at"],
         last_login_at=row["last_login_at"],
+        passkeys=row["passkeys"],
+        password_must_change=row["password_must_change"],
     )

@@ -33,6 +33,10 @@ class Identity:
     session_id: int | None = None
     expires_at: dt.datetime | None = None
     """Not good beyond, whatever a cache says."""
+    must_change_password: bool = False
+    """Until it is changed the session is good for nothing else."""
+    glass_ends_at: dt.datetime | None = None
+    """The person has broken the glass (`admin.break_glass`) and sees everything until then."""
 
 
 async def identity_of_session(people: People, secret: str) -> Identity | None:
@@ -40,7 +44,8 @@ async def identity_of_session(people: People, secret: str) -> Identity | None:
     async with people.pool.connection() as connection, connection.cursor(row_factory=dict_row) as cursor:
         await cursor.execute(
             b"""SELECT s.id AS session_id, s.last_seen_at, s.expires_at, a.id AS account_id, a.login, a.full_name, a.profile,
-                       a.role, a.row_scope, r.permissions AS role_permissions, r.row_scope AS role_row_scope,
+                       a.password_must_change, a.role, a.row_scope,
+                       r.permissions AS role_permissions, r.row_scope AS role_row_scope,
                        (SELECT max(g.ends_at) FROM break_glass g WHERE g.account_id = a.id AND g.ends_at > %s) AS glass_ends_at
                 FROM session s JOIN account a ON a.id = s.account_id LEFT JOIN role r ON r.name = a.role
                 WHERE s.token_hash = %s AND NOT s.second_factor_due AND s.expires_at > %s AND s.last_seen_at > %s
@@ -55,11 +60,16 @@ async def identity_of_session(people: People, secret: str) -> Identity | None:
                 b"UPDATE session SET last_seen_at = %s WHERE id = %s", (people.now(), row["session_id"])
             )
     permissions, rows = _rights(row)
-    expires_at = row["expires_at"]
-    if row["glass_ends_at"] is not None and Permission.STUDY_BREAK_GLASS in permissions:
-        rows, expires_at = EVERYTHING, min(expires_at, row["glass_ends_at"])  # admin.break_glass
+    must_change = bool(row["password_must_change"])
+    if must_change:
+        permissions = frozenset()
+    expires_at, glass_ends_at = row["expires_at"], None
+    if row["glass_ends_at"] is not None and Permission.STUDY_BREAK_GLASS in permissions and not rows.is_everything:
+        rows, glass_ends_at = EVERYTHING, row["glass_ends_at"]
+        expires_at = min(expires_at, glass_ends_at)
     access = Access(ActorKind.PERSON, row["login"], permissions, rows, account_id=row["account_id"])
-    return Identity(access, row["full_name"], stored_profile(row["profile"]), row["session_id"], expires_at)
+    profile = stored_profile(row["profile"])
+    return Identity(access, row["full_name"], profile, row["session_id"], expires_at, must_change, glass_ends_at)
 
 
 async def identity_of_token(people: People, secret: str) -> Identity | None:

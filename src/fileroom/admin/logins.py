@@ -5,12 +5,13 @@ What failed is not told apart: an unknown login, a disabled account and a wrong 
 
 from __future__ import annotations
 
+import datetime as dt
 from dataclasses import dataclass
 from typing import Final
 
 import structlog
 
-from fileroom.admin.accounts import find_own_account
+from fileroom.admin.accounts import find_own_account, own_account_id
 from fileroom.admin.audit import record, record_alone
 from fileroom.admin.audit_events import logged_in, login_failed
 from fileroom.admin.lockout import Attempt, begin_attempt, plain_address, remember_address
@@ -18,11 +19,11 @@ from fileroom.admin.people import People
 from fileroom.admin.random_secrets import hash_of
 from fileroom.admin.sessions import NewSession, begin_session, end_session
 from fileroom.admin.totp import take_code
-from fileroom.core.errors import InvalidRequestError, NotAuthenticatedError
-from fileroom.core.limits import LOGIN_CHARS_MAX
+from fileroom.core.errors import InvalidRequestError, NotAuthenticatedError, told
+from fileroom.core.limits import FRESH_LOGIN_S, LOGIN_CHARS_MAX
 
 _log = structlog.get_logger(__name__)
-_WRONG: Final = "Login or password is wrong."
+_WRONG: Final = told("Login or password is wrong.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,14 +38,15 @@ class Client:
 class _Checked:
     account_id: int
     login: str
-    has_totp: bool
+    has_second_factor: bool
     attempt: Attempt
+    must_change: bool = False
 
 
 async def log_in(people: People, login: str, password: str, client: Client) -> NewSession:
     """Begin a session. Raises NotAuthenticatedError, TooManyAttemptsError, ServiceError when too many log in at once."""
     checked = await _check_password(people, login, password, client.address)
-    if checked.has_totp:
+    if checked.has_second_factor:
         await checked.attempt.take_back()
         return await begin_session(
             people, checked.account_id, client.address, client.user_agent, second_factor_due=True
@@ -54,15 +56,15 @@ async def log_in(people: People, login: str, password: str, client: Client) -> N
 
 async def finish_log_in(people: People, half_session: str, code: str, client: Client) -> NewSession:
     """The second step: a code for the session of the first. Raises as `log_in`; the half session ends with success."""
-    found = await _find_half_session(people, half_session)
+    found = await find_half_session(people, half_session)
     if found is None:
-        raise NotAuthenticatedError("The time for the code is over. Log in again.")
+        raise NotAuthenticatedError(told("The time for the second step is over. Log in again."))
     account_id, login = found
     attempt = await begin_attempt(people, login, client.address, account_id)
     if not await take_code(people, account_id, code):
         _log.warning("login_refused", login=login, address=client.address, reason="wrong code")
         await record_alone(people.pool, login_failed(login, client.address, "wrong code"))
-        raise NotAuthenticatedError("That code is wrong or was used already. Take the next one.")
+        raise NotAuthenticatedError(told("That code is wrong or was used already. Take the next one."))
     await end_session(people, half_session)
     return await _complete(people, _Checked(account_id, login, True, attempt), client)
 
@@ -70,10 +72,13 @@ async def finish_log_in(people: People, half_session: str, code: str, client: Cl
 async def check_basic(people: People, login: str, password: str, address: str) -> int:
     """The account whose password it is, for one request without a session. Accounts with a second factor are refused."""
     checked = await _check_password(people, login, password, address)
-    if checked.has_totp:
+    if checked.has_second_factor:
         raise NotAuthenticatedError(
-            "This account has a second factor; programs use a token of it instead of the password."
+            told("This account has a second factor; programs use a token of it instead of the password.")
         )
+    if checked.must_change:
+        await checked.attempt.take_back()
+        raise NotAuthenticatedError(told("The password of this account must be changed first. Log in with a browser."))
     await checked.attempt.succeeded()
     return checked.account_id
 
@@ -84,19 +89,35 @@ async def confirm_password(people: People, password: str, address: str) -> None:
     try:
         checked = await _check_password(people, account.login, password, address)
     except NotAuthenticatedError:
-        raise InvalidRequestError("The present password is wrong.") from None
+        raise InvalidRequestError(told("The present password is wrong.")) from None
     await checked.attempt.succeeded()
+
+
+async def confirm_presence(people: People, session_id: int | None, password: str, address: str) -> None:
+    """Ask the person in front once more, unless they have just logged in. Raises as `confirm_password`."""
+    if not password and session_id is not None:
+        since = people.now() - dt.timedelta(seconds=FRESH_LOGIN_S)
+        async with people.pool.connection() as connection:
+            cursor = await connection.execute(
+                b"SELECT FROM session WHERE id = %s AND account_id = %s AND created_at > %s",
+                (session_id, own_account_id(), since),
+            )
+            if await cursor.fetchone() is not None:
+                return
+    await confirm_password(people, password, address)
 
 
 async def _check_password(people: People, login: str, password: str, address: str) -> _Checked:
     folded = login.strip().lower().replace("\0", "")[: LOGIN_CHARS_MAX + 1]
     async with people.pool.connection() as connection:
         cursor = await connection.execute(
-            b"""SELECT id, password_hash, totp_secret IS NOT NULL FROM account WHERE login = %s AND disabled_at IS NULL""",
+            b"""SELECT id, password_hash, password_must_change, totp_secret IS NOT NULL
+                    OR EXISTS (SELECT FROM passkey WHERE account_id = account.id)
+                FROM account WHERE login = %s AND disabled_at IS NULL""",
             (folded,),
         )
         row = await cursor.fetchone()
-    account_id, kept, has_totp = row or (None, None, False)
+    account_id, kept, must_change, has_second_factor = row or (None, None, False, False)
     attempt = await begin_attempt(people, folded, address, account_id)
     if not await people.hashing.fits(kept, password) or kept is None or account_id is None:
         _log.warning("login_refused", login=folded, address=address, reason="wrong password")
@@ -109,23 +130,27 @@ async def _check_password(people: People, login: str, password: str, address: st
                 b"UPDATE account SET password_hash = %s WHERE id = %s AND password_hash = %s",
                 (renewed, account_id, kept),
             )
-    return _Checked(account_id, folded, has_totp, attempt)
+    return _Checked(account_id, folded, has_second_factor, attempt, must_change)
 
 
 async def _complete(people: People, checked: _Checked, client: Client) -> NewSession:
     await checked.attempt.succeeded()
-    await remember_address(people, checked.account_id, client.address)
-    how = "password and code" if checked.has_totp else "password"
+    how = "password and code" if checked.has_second_factor else "password"
+    return await begin_full_session(people, checked.account_id, checked.login, client, how=how)
+
+
+async def begin_full_session(people: People, account_id: int, login: str, client: Client, *, how: str) -> NewSession:
+    """Whoever it is has shown all that is asked of them: note it, and begin their session. `how` goes into the audit trail."""
+    await remember_address(people, account_id, client.address)
     async with people.pool.connection() as connection, connection.transaction():
-        await connection.execute(
-            b"UPDATE account SET last_login_at = %s WHERE id = %s", (people.now(), checked.account_id)
-        )
-        await record(connection, logged_in(checked.login, client.address, how=how))
-    _log.info("logged_in", login=checked.login, address=plain_address(client.address))
-    return await begin_session(people, checked.account_id, client.address, client.user_agent)
+        await connection.execute(b"UPDATE account SET last_login_at = %s WHERE id = %s", (people.now(), account_id))
+        await record(connection, logged_in(login, client.address, how=how))
+    _log.info("logged_in", login=login, address=plain_address(client.address))
+    return await begin_session(people, account_id, client.address, client.user_agent)
 
 
-async def _find_half_session(people: People, secret: str) -> tuple[int, str] | None:
+async def find_half_session(people: People, secret: str) -> tuple[int, str] | None:
+    """Account and login of a session whose second step is due; None where its time is over."""
     async with people.pool.connection() as connection:
         cursor = await connection.execute(
             b"""SELECT a.id, a.login FROM session s JOIN account a ON a.id = s.account_id

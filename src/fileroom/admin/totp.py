@@ -15,18 +15,16 @@ from fileroom.admin.accounts import find_own_account, own_account_id, require_ma
 from fileroom.admin.audit import record
 from fileroom.admin.audit_events import account_changed
 from fileroom.admin.people import People
-from fileroom.admin.random_secrets import hash_of, new_readable_secret
+from fileroom.admin.random_secrets import hash_of
+from fileroom.admin.recovery_codes import forget_needless_codes, new_codes
 from fileroom.core.access import current_access
-from fileroom.core.errors import ConflictError, InvalidRequestError
-from fileroom.core.limits import RECOVERY_CODES_MAX
+from fileroom.core.errors import ConflictError, InvalidRequestError, told
 
 STEP_S: Final = 30
 _STEPS_AROUND: Final = 1
 """A telephone's clock may be half a minute wrong."""
 _ISSUER: Final = "Fileroom"
 _CODE_DIGITS: Final = 6
-_RECOVERY_GROUPS: Final = 3
-"""Of five characters: 74 bits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,22 +56,17 @@ async def confirm_totp(people: People, code: str) -> list[str]:
         )
         row = await cursor.fetchone()
         if row is None or row[0] is None:
-            raise ConflictError("Begin again: no secret waits to be confirmed.")
+            raise ConflictError(told("Begin again: no secret waits to be confirmed."))
         step = _step_of(row[0], code, _step_now(people))
         if step is None:
             raise InvalidRequestError(
-                "That code is not right. Look whether the telephone's clock is, and take the next code."
+                told("That code is not right. Look whether the telephone's clock is, and take the next code.")
             )
         await connection.execute(
             b"UPDATE account SET totp_secret = totp_secret_offered, totp_secret_offered = NULL, totp_step = %s WHERE id = %s",
             (step, account_id),
         )
-        codes = [new_readable_secret(_RECOVERY_GROUPS) for _ in range(RECOVERY_CODES_MAX)]
-        await connection.execute(b"DELETE FROM recovery_code WHERE account_id = %s", (account_id,))
-        for one in codes:
-            await connection.execute(
-                b"INSERT INTO recovery_code (account_id, code_hash) VALUES (%s, %s)", (account_id, hash_of(one))
-            )
+        codes = await new_codes(connection, account_id)
         await record(connection, account_changed(current_access().name, "The second factor was switched on"))
     return codes
 
@@ -84,9 +77,9 @@ async def remove_own_totp(people: People) -> None:
 
 
 async def remove_totp(people: People, login: str) -> None:
-    """An administrator helps somebody who has lost telephone and recovery codes."""
+    """An administrator helps somebody who has lost telephone and recovery codes: passkeys go as well."""
     account = await require_may_manage(people, login)
-    await _remove(people, account.id, account.login)
+    await _remove(people, account.id, account.login, passkeys_too=True)
 
 
 async def take_code(people: People, account_id: int, code: str) -> bool:
@@ -123,12 +116,14 @@ async def _take_recovery_code(people: People, account_id: int, code: str) -> boo
         return cursor.rowcount == 1
 
 
-async def _remove(people: People, account_id: int, login: str) -> None:
+async def _remove(people: People, account_id: int, login: str, *, passkeys_too: bool = False) -> None:
     async with people.pool.connection() as connection, connection.transaction():
         await connection.execute(
             b"UPDATE account SET totp_secret = NULL, totp_secret_offered = NULL WHERE id = %s", (account_id,)
         )
-        await connection.execute(b"DELETE FROM recovery_code WHERE account_id = %s", (account_id,))
+        if passkeys_too:
+            await connection.execute(b"DELETE FROM passkey WHERE account_id = %s", (account_id,))
+        await forget_needless_codes(connection, account_id)
         await record(connection, account_changed(login, "The second factor was switched off"))
 
 

@@ -16,6 +16,7 @@ from fileroom.admin.audit_forward import AuditForwarder, forwarder_of
 from fileroom.admin.audit_retention import keep_months
 from fileroom.admin.ledger_upkeep import close_interrupted, keep_ledger
 from fileroom.admin.lockout import forget_old_failures
+from fileroom.admin.passkey_challenges import forget_old_challenges
 from fileroom.admin.people import People
 from fileroom.admin.sessions import forget_dead_sessions
 from fileroom.app.process import run_worker
@@ -79,6 +80,7 @@ async def _forget_what_is_over(people: People) -> int:
     """Sessions and failed logins that count no more; all of them at once."""
     await forget_dead_sessions(people)
     await forget_old_failures(people)
+    await forget_old_challenges(people)
     return 0
 
 

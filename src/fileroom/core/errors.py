@@ -19,6 +19,7 @@
         ├── StorageError         the object store did not keep or give the bytes
         │   └── StorageFullError     it has no room
         ├── DatabaseError        the database did not answer or did not commit
+        ├── ProviderDownError    the directory or the OpenID provider cannot be asked who somebody is
         └── ConfigurationError   a setting makes it impossible to start
 
 Only the edges (scp, web, cli) turn these into DIMSE statuses, HTTP codes and exit codes, each by one table.
@@ -26,9 +27,31 @@ Only the edges (scp, web, cli) turn these into DIMSE statuses, HTTP codes and ex
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+
+class Told(str):
+    """A sentence that remembers what it was made of, so that pages can say it in the reader's language (`told`)."""
+
+    __slots__ = ("template", "values")
+    template: str
+    values: Mapping[str, object]
+
+
+def told(template: str, /, **values: object) -> Told:
+    """The sentence `template.format(**values)`. Catalogues collect the templates by the name of this function."""
+    sentence = Told(template.format_map(values) if values else template)
+    sentence.template, sentence.values = template, values
+    return sentence
+
 
 class FileroomError(Exception):
     """Root of all errors that Fileroom raises on purpose."""
+
+    @property
+    def sentence(self) -> str:
+        """What it says; a `Told` where it can be said in other languages too."""
+        return self.args[0] if self.args and isinstance(self.args[0], str) else str(self)
 
 
 class PeerError(FileroomError):
@@ -105,6 +128,10 @@ class StorageFullError(StorageError):
 
 class DatabaseError(ServiceError):
     """The database did not answer or did not commit."""
+
+
+class ProviderDownError(ServiceError):
+    """The directory or the OpenID provider cannot be asked who somebody is; accounts of Fileroom itself still log in."""
 
 
 class ConfigurationError(ServiceError):

@@ -159,6 +159,24 @@ VIEWPORT_SIDE_MAX: Final = 16_384
 RENDER_PIXELS_MAX: Final = 64 * 1024 * 1024
 """A 8192 x 8192 image. A larger frame is refused for rendering, not for retrieval."""
 
+# --- certificates ---
+CERTIFICATE_FILE_BYTES_MAX: Final = 256 * KIB
+"""Of an upload. A chain of three has 6 KiB, an issuer's list of revoked certificates seldom more than 100."""
+CERTIFICATE_CHAIN_MAX: Final = 10
+"""Certificates of an upload. Chains have two or three."""
+CERTIFICATE_NAMES_MAX: Final = 50
+"""Host names and addresses in one certificate that is made here."""
+CERTIFICATE_DAYS_MAX: Final = 3650
+"""Of a self-signed certificate. Whoever wants it to be for ever forgets that it is there."""
+CERTIFICATES_MAX: Final = 100
+"""Of ours, and as many trusted ones: every context is made of all of those."""
+REVOKED_MAX: Final = 10_000
+"""Numbers on one list; they are held in memory by each worker."""
+CERTIFICATE_POLL_S: Final = 2.0
+"""How soon a changed certificate is shown to new connections. Asking costs one row."""
+HANDSHAKES_MAX: Final = 200
+"""TLS handshakes that a worker has under way. Each ends within CONNECT_TIMEOUT_S; more callers at once are an attack."""
+
 # --- people ---
 PASSWORD_CHARS_MAX: Final = 128
 """NIST 800-63B asks for 64 at least; more only makes work before the hash."""
@@ -186,6 +204,36 @@ SECOND_FACTOR_S: Final = 300
 """Between the right password and the code: time to find the telephone."""
 RECOVERY_CODES_MAX: Final = 10
 """Made at a time; each is good once."""
+PASSKEYS_PER_ACCOUNT_MAX: Final = 20
+"""People have a telephone, a computer and some security keys."""
+PASSKEY_CHALLENGE_S: Final = 300
+"""Between the question to a passkey and its answer; W3C WebAuthn 15.1 recommends five to ten minutes."""
+FRESH_LOGIN_S: Final = 300
+"""So long after a login nobody is asked for the password once more before they change their passkeys."""
+DIRECTORY_CONNECT_TIMEOUT_S: Final = 4
+"""For a directory's server to accept; then the next one is asked. Whoever logs in waits so long."""
+DIRECTORY_ANSWER_TIMEOUT_S: Final = 8
+"""For each of its answers."""
+DIRECTORY_DOWN_S: Final = 30.0
+"""A server of the directory that did not answer is asked last for so long."""
+DIRECTORY_LOGINS_MAX: Final = 8
+"""Logins that one process asks the directory about at once; each takes a thread."""
+DIRECTORY_GROUPS_MAX: Final = 1000
+"""Groups of one person, groups in groups included; Active Directory lets nobody in with more than 1,015."""
+DIRECTORY_NESTING_MAX: Final = 10
+"""Groups in groups in groups."""
+OPENID_TIMEOUT_S: Final = 8.0
+"""For each answer of an OpenID provider; somebody waits in front of the login page."""
+OPENID_ANSWER_BYTES_MAX: Final = 512 * KIB
+"""What a provider tells of itself, its keys, or a person; the longest hold some hundred groups."""
+OPENID_CACHE_S: Final = 3600.0
+"""So long what a provider tells of itself and its keys is believed; a key that is not among them is asked for at once."""
+OPENID_RETRY_S: Final = 5.0
+"""No more often it is asked again for what it did not give: its addresses while it is down, a key that it does not have."""
+OPENID_LOGIN_S: Final = 600
+"""Between leaving for the provider and coming back: time for a password, a code and a telephone that rings."""
+OPENID_LEEWAY_S: Final = 120
+"""How far the clocks of Fileroom and the provider may be apart."""
 API_TOKENS_MAX: Final = 1000
 """Of an archive: every program of a large hospital has one."""
 API_TOKEN_DAYS_MAX: Final = 3650

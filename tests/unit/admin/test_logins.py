@@ -278,10 +278,10 @@ async def test_the_time_for_the_code_ends(people: People, clock: HeldClock) -> N
     otp, _ = await _second_factor(people, "mueller", clock)
     half = await log_in(people, "mueller", PASSWORD, HERE)
     clock.wait(SECOND_FACTOR_S + 1)
-    with pytest.raises(NotAuthenticatedError, match="time for the code is over"):
+    with pytest.raises(NotAuthenticatedError, match="time for the second step is over"):
         await finish_log_in(people, half.secret, otp.at(clock()), HERE)
     for secret in ("", "forged", "x" * 10_000):
-        with pytest.raises(NotAuthenticatedError, match="time for the code is over"):
+        with pytest.raises(NotAuthenticatedError, match="time for the second step is over"):
             await finish_log_in(people, secret, otp.at(clock()), HERE)
 
 
