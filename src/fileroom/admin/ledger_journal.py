@@ -13,6 +13,7 @@ from typing import Final
 
 from fileroom.admin.ledger_rows import AssociationRow, Cause, Direction, OperationRow, Outcome, safe_text
 from fileroom.core.clock import Now
+from fileroom.core.meters import Meters, cause_of
 from fileroom.dimse.command_set import CommandField, CommandSet
 from fileroom.dimse.status import StatusCategory, category, is_pending
 from fileroom.net.association_handler import AssociationEnd, PeerAddress
@@ -59,7 +60,10 @@ class Journal:
         *,
         purpose: str = "",
         parent: Journal | None = None,
+        meters: Meters | None = None,
     ) -> None:
+        self._meters = meters or Meters()
+        self._is_counted = False
         self.row = AssociationRow(now(), direction, peer.host, peer.port, peer.tls, purpose=purpose)
         self.parent = parent
         self.contexts: Contexts | None = None
@@ -105,6 +109,7 @@ class Journal:
         else:
             self.contexts = (request, answer)
             results = answer.presentation_contexts
+            self._count_open()
             row.contexts_accepted = sum(result.result is ContextResult.ACCEPTANCE for result in results)
             if row.direction is Direction.OUT:
                 information = answer.user_information
@@ -143,12 +148,41 @@ class Journal:
         row = self.row
         row.ended_at, row.outcome = self._now(), outcome
         row.detail = row.detail or safe_text(detail)
+        self._count_end()
         while self._open:
             _, operation = self._open.popitem()
             operation.reason = operation.reason or ENDED_BEFORE
             self._close_operation(operation)
         self._sums.clear()
         self._touch()
+
+    def _count_open(self) -> None:
+        if not self._is_counted:
+            self._is_counted = True
+            self._meters.associations_open.add((self.row.direction.value,))
+
+    def _count_end(self) -> None:
+        row, meters = self.row, self._meters
+        direction = row.direction.value
+        if self._is_counted:
+            meters.associations_open.add((direction,), -1)
+        if self.is_known and row.ended_at is not None:
+            meters.associations.add((direction, self._node, row.outcome.value))
+            meters.association_seconds.observe((direction,), (row.ended_at - row.began_at).total_seconds())
+
+    @property
+    def _node(self) -> str:
+        """The peer's AE title."""
+        return self.row.calling_aet if self.row.direction is Direction.IN else self.row.called_aet
+
+    def _count_object_sent(self, note: ObjectNote) -> None:
+        meters, node = self._meters, self._node
+        if note.status is not None and category(note.status) is not StatusCategory.FAILURE:
+            meters.sent.add((node,))
+            meters.sent_bytes.add((node,), note.bytes)
+        else:
+            cause = cause_of(note.cause) if note.cause else "no_answer" if note.status is None else "refused_by_peer"
+            meters.not_sent.add((node, cause))
 
     def _introduce(self, class_uid: str, version: str) -> None:
         self.row.implementation_class_uid = safe_text(class_uid)
@@ -203,13 +237,17 @@ class Journal:
 
     def object_ended(self, note: ObjectNote, *, by_us: bool = False) -> None:
         """A C-STORE is over: of theirs to us, or of ours to them."""
+        if by_us:
+            self._count_object_sent(note)
         alike = (by_us, note.series_instance_uid, note.sop_class_uid, note.transfer_syntax_uid)
         total = self._sums.get(alike) if note.status == 0 else None
         if total is not None:
             now = self._now()
             self.row.requests += 1
             self.row.objects += 1
-            self._add(total, note.bytes, now, (now - note.began_at).total_seconds())
+            seconds = (now - note.began_at).total_seconds()
+            self._meters.operations.observe(("C-STORE", "out" if by_us else "in"), seconds)
+            self._add(total, note.bytes, now, seconds)
             return
         row = OperationRow(0, "C-STORE", by_us, note.began_at)
         row.status, row.bytes = note.status, note.bytes
@@ -237,6 +275,10 @@ class Journal:
         self.row.requests += 1
         row.busy_s = (row.ended_at - row.began_at).total_seconds()
         kind = StatusCategory.FAILURE if row.status is None else category(row.status)
+        which = (row.kind, "out" if row.by_us else "in")
+        self._meters.operations.observe(which, row.busy_s)
+        if kind is StatusCategory.FAILURE:
+            self._meters.operation_failures.add(which)
         if kind is StatusCategory.FAILURE:
             self.row.failures += 1
         elif kind is StatusCategory.WARNING:

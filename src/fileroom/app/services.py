@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Final
 
 import structlog
 
@@ -16,6 +18,7 @@ from fileroom.archive.store_identity import require_own_store
 from fileroom.core.clock import system_now
 from fileroom.core.errors import StorageError
 from fileroom.core.limits import MIB
+from fileroom.core.meters import Meters
 from fileroom.core.settings import Settings
 from fileroom.db.pool import open_pool
 from fileroom.db.schema import migrate
@@ -24,6 +27,10 @@ from fileroom.index.write import IndexWriter, store_function_sql
 from fileroom.storage.cloud import CloudStore
 from fileroom.storage.local import LocalStore
 from fileroom.storage.store import ObjectStore
+from fileroom.tasks.meter_files import kept_in_file, meters_folder
+
+WORKER_NAME: Final = "FILEROOM_WORKER_NAME"
+"""Set by the supervisor: under which name a worker counts what it does."""
 
 _log = structlog.get_logger(__name__)
 
@@ -53,21 +60,25 @@ def open_store(settings: Settings) -> ObjectStore:
 async def open_archive(settings: Settings) -> AsyncIterator[Archive]:
     """The archive's services, for as long as the block lasts. The database must be running and migrated."""
     url = database_url(settings)
-    writer = IndexWriter(url)
+    meters = Meters(os.environ.get(WORKER_NAME, ""))
+    writer = IndexWriter(url, meters)
     await writer.start()
     pool = await open_pool(url)
-    ledger = Ledger(pool, system_now)
+    ledger = Ledger(pool, system_now, meters=meters)
     ledger.start()
     audit = AuditBuffer()
     audit.start(pool)
     try:
-        archive = Archive(open_store(settings), writer, pool, settings, system_now, ledger=ledger, audit=audit)
+        archive = Archive(
+            open_store(settings), writer, pool, settings, system_now, ledger=ledger, audit=audit, meters=meters
+        )
         try:
             await require_own_store(archive)
         except StorageError as error:
             # What can be answered without the store is answered; what needs it says so, until it is back.
             _log.error("store_not_usable", reason=str(error))
-        yield archive
+        async with kept_in_file(meters, meters_folder(settings.data)):
+            yield archive
     finally:
         await writer.stop()
         await ledger.stop()

@@ -23,10 +23,11 @@ from fileroom.admin.first_account import FirstAccount
 from fileroom.app.database import embedded_postgres
 from fileroom.app.first_start import make_first_account
 from fileroom.app.process import die_with_parent
-from fileroom.app.services import migrate_database
+from fileroom.app.services import WORKER_NAME, migrate_database
 from fileroom.core.errors import ConfigurationError, FileroomError
 from fileroom.core.settings import Settings
 from fileroom.db.embedded import EmbeddedPostgres
+from fileroom.tasks.meter_files import begin_folder, meters_folder
 
 WATCH_INTERVAL_S: Final = 0.2
 RESTART_DELAY_S: Final = 0.5
@@ -47,6 +48,7 @@ class _Worker:
     module: str
     arguments: tuple[str, ...]
     sockets: tuple[int, ...]
+    name: str
     process: subprocess.Popen[bytes] | None = None
     started_at: float = 0.0
     start_after: float = 0.0
@@ -82,6 +84,7 @@ class Supervisor:
             self._add("fileroom.app.task_worker", (), 1)
             self._add("fileroom.app.association_worker", (dicom.fileno(),), settings.association_workers)
             self._add("fileroom.app.web_worker", (http.fileno(),), settings.web_processes)
+            begin_folder(meters_folder(settings.data))
             self._database = embedded_postgres(settings)
             try:
                 if self._database:
@@ -95,8 +98,10 @@ class Supervisor:
                     self._database.stop()
 
     def _add(self, module: str, sockets: tuple[int, ...], count: int) -> None:
-        for _ in range(count):
-            self._workers.append(_Worker(module, tuple(map(str, sockets)), sockets))
+        kind = module.rpartition(".")[2].removesuffix("_worker")
+        for number in range(1, count + 1):
+            name = f"{kind}-{number}" if count > 1 else kind
+            self._workers.append(_Worker(module, tuple(map(str, sockets)), sockets, name))
 
     def _ask_to_stop(self, *_: object) -> None:
         self._stopping = True
@@ -104,7 +109,7 @@ class Supervisor:
     def _watch(self) -> None:
         for worker in self._workers:
             self._start(worker)
-        once = [self._launch(module, (), ()) for module in self._extra]
+        once = [self._launch(module, (), (), module.rpartition(".")[2]) for module in self._extra]
         self._on_ready()
         while not self._stopping:
             time.sleep(WATCH_INTERVAL_S)
@@ -148,13 +153,15 @@ class Supervisor:
 
     def _start(self, worker: _Worker) -> None:
         worker.started_at = time.monotonic()
-        worker.process = self._launch(worker.module, worker.arguments, worker.sockets)
+        worker.process = self._launch(worker.module, worker.arguments, worker.sockets, worker.name)
 
-    def _launch(self, module: str, arguments: tuple[str, ...], sockets: tuple[int, ...]) -> subprocess.Popen[bytes]:
+    def _launch(
+        self, module: str, arguments: tuple[str, ...], sockets: tuple[int, ...], name: str
+    ) -> subprocess.Popen[bytes]:
         return subprocess.Popen(
             [sys.executable, "-m", module, *arguments],
             pass_fds=sockets,
-            env=os.environ | self._settings.as_environment(),
+            env=os.environ | self._settings.as_environment() | {WORKER_NAME: name},
             preexec_fn=die_with_parent,
             stdin=subprocess.DEVNULL,
             start_new_session=True,  # Ctrl-C reaches the supervisor, which stops the others in order.

@@ -13,6 +13,7 @@ from fileroom.archive.store import Claim, IncomingObject, StoreOutcome, begin, r
 from fileroom.core.access import Permission, require
 from fileroom.core.errors import InvalidObjectError
 from fileroom.core.limits import HEADER_BYTES_MAX, KIB
+from fileroom.core.meters import cause_of
 from fileroom.dicom import uids
 from fileroom.dicom.header_scan import NeedMoreData, scan_header
 from fileroom.dicom.part10 import FileMeta, parse_file_meta
@@ -75,6 +76,10 @@ class IncomingFile:
         """Record that the file was not kept and why."""
         claim = self.claim or Claim("", "", "", self._received_by, self._sender)
         await refuse(self._archive, claim, error)
+
+    def count_failure(self, error: Exception) -> None:
+        """Let those who watch know that it was not kept."""
+        self._archive.meters.not_received.add((self._received_by, "", cause_of(error)))
 
     async def abort(self) -> None:
         """Leave nothing behind."""

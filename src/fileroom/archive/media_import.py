@@ -138,6 +138,7 @@ async def _import_file(archive: Archive, source: Source, report: ImportReport, c
         outcome = await incoming.finish()
     except (InvalidObjectError, UnreadableError) as error:
         await incoming.abort()
+        incoming.count_failure(error)
         report.refused.append(Refused(source.name, str(error)))
         return "refused"
     except BaseException:

@@ -8,6 +8,7 @@ from fileroom.admin.audit_buffer import AuditBuffer
 from fileroom.admin.ledger import Ledger
 from fileroom.archive.frame_tables import FrameTables
 from fileroom.core.clock import Now, system_now
+from fileroom.core.meters import Meters
 from fileroom.core.settings import Settings
 from fileroom.db.pool import Pool
 from fileroom.index.write import IndexWriter
@@ -28,3 +29,5 @@ class Archive:
     """Writes down every association; one without a database writes nothing."""
     audit: AuditBuffer = field(default_factory=AuditBuffer)
     """Takes the events of the audit trail that have no transaction of their own."""
+    meters: Meters = field(default_factory=Meters)
+    """Counts what this process does, for those who watch."""

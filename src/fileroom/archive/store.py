@@ -21,6 +21,7 @@ from fileroom.archive.examine import Claim, Examination, MismatchError
 from fileroom.archive.services import Archive
 from fileroom.core.access import Permission, require
 from fileroom.core.errors import DatabaseError, InvalidObjectError, NotFoundError
+from fileroom.core.meters import modality_label
 from fileroom.db.pool import Pool
 from fileroom.dicom import uids
 from fileroom.dicom.part10 import build_file_meta
@@ -146,6 +147,7 @@ class IncomingObject:
             kind, key = await self._settle_known_uid(facts, outcome)
         else:
             kind, key = StoreKind.STORED, facts.storage_key
+        self._count(kind, row.modality, facts.file_bytes)
         return StoreOutcome(
             kind, facts.sop_class_uid, facts.sop_instance_uid, row.study_instance_uid, row.series_instance_uid, key
         )
@@ -157,6 +159,12 @@ class IncomingObject:
     async def refuse(self, error: InvalidObjectError) -> None:
         """Record that the object was not kept and why."""
         await _refuse(self._archive, self._claim, error)
+
+    def _count(self, kind: StoreKind, modality: str, file_bytes: int) -> None:
+        meters, claim = self._archive.meters, self._claim
+        node = (claim.sending_aet or "") if claim.received_by == "dimse" else ""
+        meters.received.add((claim.received_by, node, modality_label(modality), kind.value))
+        meters.received_bytes.add((claim.received_by, node), file_bytes)
 
     def _row(self) -> tuple[InstanceRow, StoredFacts]:
         examined = self._examination.conclude()

@@ -80,7 +80,13 @@ def build_row(
         received_at=facts.received_at,
     )
     whole = {"identity": patient_identity_of(header, study_instance_uid), "brought_by": facts.brought_by, **entry}
-    return InstanceRow(study_instance_uid, series_instance_uid, facts.sop_instance_uid, orjson.dumps(whole))
+    return InstanceRow(
+        study_instance_uid,
+        series_instance_uid,
+        facts.sop_instance_uid,
+        orjson.dumps(whole),
+        str(entry["series"].get("modality") or ""),
+    )
 
 
 def attribute_columns(header: ScannedHeader) -> Entry:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import select
+import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Final, TypeVarTuple
@@ -23,6 +24,7 @@ from psycopg import AsyncConnection, pq
 from psycopg.pq import ConnStatus, ExecStatus, abc
 
 from fileroom.core.errors import DatabaseError
+from fileroom.core.meters import Meters
 from fileroom.dicom.query import Level
 from fileroom.index.attributes import columns_at
 
@@ -70,6 +72,7 @@ class InstanceRow:
     series_instance_uid: str
     sop_instance_uid: str
     json: bytes
+    modality: str = ""
 
     @property
     def lock_order(self) -> tuple[str, str, str]:
@@ -101,8 +104,9 @@ _Entry = tuple[InstanceRow, asyncio.Future[WriteOutcome]]
 class IndexWriter:
     """Writes rows in batches over a connection of its own, opened again whenever it is lost."""
 
-    def __init__(self, database_url: str) -> None:
+    def __init__(self, database_url: str, meters: Meters | None = None) -> None:
         self._url = database_url
+        self._commits = (meters or Meters()).commits
         self._waiting: list[_Entry] = []
         self._under_way: list[_Entry] = []
         self._wake = asyncio.Event()
@@ -183,6 +187,7 @@ class IndexWriter:
             _resolve(future, outcome)
 
     async def _store(self, rows: list[InstanceRow]) -> list[WriteOutcome]:
+        began = time.perf_counter()
         argument = b"[" + b",".join(row.json for row in rows) + b"]"
         for attempt in range(3):
             pgconn = self._connection.pgconn if self._connection is not None else None
@@ -200,6 +205,7 @@ class IndexWriter:
                 self._disconnect()
                 raise UnconfirmedCommitError("The database did not confirm the commit. Try again later.") from error
             if result.status == ExecStatus.TUPLES_OK:
+                self._commits.observe((), time.perf_counter() - began)
                 return [_outcome(result, index) for index in range(result.ntuples)]
             code = result.error_field(pq.DiagnosticField.SQLSTATE) or b""
             if code[:2] in (b"57", b"08"):  # the server is going away

@@ -18,6 +18,7 @@ from fileroom.archive.transfers import ReceivedObjects
 from fileroom.core.access import Access, acting_as
 from fileroom.core.errors import FileroomError, InvalidObjectError, NotAllowedError, StorageError
 from fileroom.core.limits import MIB, STORE_TIMEOUT_S
+from fileroom.core.meters import cause_of
 from fileroom.dimse.command_set import CommandSet, respond
 from fileroom.net.association_handler import AssociationPort
 from fileroom.scp.status import SUCCESS, StatusAnswer, store_failure
@@ -178,7 +179,10 @@ class StoreSink:
             self._note(answer.status, type(error).__name__, str(error))
 
     def _note(self, status: int | None, cause: str, reason: str) -> None:
-        """Tell the ledger and the audit trail what became of it."""
+        """Tell the meters, the ledger and the audit trail what became of it."""
+        if self._outcome is None or cause:
+            node = self._claim.sending_aet or ""
+            self._archive.meters.not_received.add(("dimse", node, cause_of(cause) if cause else "association_ended"))
         if self._received is not None:
             if self._outcome is not None:
                 self._received.stored(self._outcome)

@@ -222,6 +222,7 @@ class _IncomingPart:
             error: Exception = self._error
         except FileroomError as failure:
             error = failure
+        self._file.count_failure(error)
         claim = self._file.claim
         if claim is None:
             return Failed(failure_reason(error), str(error))
