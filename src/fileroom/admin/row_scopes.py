@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from fileroom.core.access import EVERYTHING, RowScope
 from fileroom.core.errors import InvalidRequestError
 from fileroom.core.limits import ROW_SCOPE_ENTRIES_MAX, SEARCHED_TEXT_CHARS_MAX
-from fileroom.dicom.normal_forms import normalize_name
+from fileroom.dicom.normal_forms import fold_text, normalize_name
+
+_SAME: Final[Mapping[str, Callable[[str], str]]] = {
+    "institutions": fold_text,
+    "modalities": str,
+    "referring_physicians": normalize_name,
+    "patient_ids": str,
+}
+"""What makes two entries the same: just what makes them find the same studies in `index.visibility`. A patient ID counts
+with its case there (PS3.4 C.2.2.2.1), so two that differ in it are two patients here too."""
 
 LISTS: Final = ("institutions", "modalities", "referring_physicians", "patient_ids")
 
@@ -41,8 +50,9 @@ def both(first: RowScope, second: RowScope) -> RowScope | None:
     for name in LISTS:
         ours, theirs = getattr(first, name), getattr(second, name)
         if ours and theirs:
-            folded = {entry.casefold() for entry in theirs}
-            lists[name] = tuple(entry for entry in ours if entry.casefold() in folded)
+            same = _SAME[name]
+            kept = set(map(same, theirs))
+            lists[name] = tuple(entry for entry in ours if same(entry) in kept)
             if not lists[name]:
                 return None
         else:

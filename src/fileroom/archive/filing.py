@@ -1,7 +1,7 @@
 """Filing an object that lies in the store already: its rows are made from its own bytes.
 
 For `archive.rebuild`, which has lost the rows, and for `archive.verify`, which finds objects without any. Who brought an
-object in stands in no file: a study that begins with a filed object is nobody's own upload.
+object in stands in no file: a study that begins with a filed object is nobody's own upload, unless `rebuild` knows better.
 """
 
 from __future__ import annotations

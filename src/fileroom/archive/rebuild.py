@@ -1,7 +1,9 @@
 """`fileroom rebuild`: the whole index from storage alone.
 
 Every object carries what its rows are made of. Objects are read oldest first, so that of two with the same UID the one
-that was there first stays the one in the index. Corrections are rows of their own and stay; they are laid over again.
+that was there first stays the one in the index. Corrections are rows of their own and stay; they are laid over again. Who
+brought a study in is remembered in the database meanwhile. Where the database is lost, accounts are lost with it, and a
+number that another account has by then must not open anything: such studies are nobody's own upload.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ from fileroom.archive.services import Archive
 from fileroom.archive.store_identity import adopt_store
 from fileroom.core.access import Permission, require
 from fileroom.core.errors import InvalidObjectError, NotFoundError, StorageError
-from fileroom.index.upkeep import corrected_studies, count_filed_objects, doomed_keys, forget_index
+from fileroom.index.upkeep import corrected_studies, count_filed_objects, doomed_keys, forget_index, restore_uploaders
 from fileroom.index.write import WriteOutcome
 from fileroom.storage.store import StoredObject
 
@@ -82,6 +84,7 @@ async def rebuild(archive: Archive, *, progress: Progress | None = None) -> Rebu
     await adopt_store(archive)
     report = RebuildReport()
     await _file_all(archive, found, report, progress)
+    await restore_uploaders(archive.pool)
     for study_uid in await corrected_studies(archive.pool):
         with contextlib.suppress(NotFoundError):  # its objects are gone; the correction waits for their return
             await refresh_index(archive, study_uid)

@@ -14,12 +14,14 @@ from typing import Final
 
 from fileroom.archive import query as archive_query
 from fileroom.archive.services import Archive
+from fileroom.core.access import Permission, require
 from fileroom.core.limits import STUDY_PAGE_MAX
 from fileroom.dicom.query import AnyOf, Key, Level, Page, Query, StudyPlace
 from fileroom.index import study_state
 from fileroom.index.attributes import BY_KEYWORD
 from fileroom.index.search import Answer, IndexValue
 from fileroom.index.study_state import StudyInMotion, StudyState
+from fileroom.index.visibility import visibility_of
 
 _SHOWN: Final = (
     "PatientName",
@@ -123,16 +125,20 @@ async def studies_by_uid(
 
 
 async def arriving_studies(archive: Archive) -> list[StudyInMotion]:
-    """Studies that something arrived for within FILEROOM_SERIES_STABLE_S, whoever may see them; the latest first.
+    """Studies that something arrived for within FILEROOM_SERIES_STABLE_S and that may be seen; the latest first.
 
-    For looking which have changed; what is shown of them is asked with `studies_by_uid`. Raises DatabaseError.
+    Raises NotAllowedError, DatabaseError.
     """
-    return await study_state.studies_in_motion(archive.pool, archive.settings.series_stable_s)
+    visibility = visibility_of(require(Permission.STUDY_SEARCH))
+    return await study_state.studies_in_motion(archive.pool, archive.settings.series_stable_s, visibility)
 
 
 async def studies_with_exceptions(archive: Archive) -> list[str]:
-    """The UIDs of studies that a person must look at, whoever may see them; for `studies_by_uid`. Raises DatabaseError."""
-    return await study_state.studies_with_exceptions(archive.pool)
+    """The UIDs of studies that may be seen and that a person must look at, the latest first.
+
+    Raises NotAllowedError, DatabaseError.
+    """
+    return await study_state.studies_with_exceptions(archive.pool, visibility_of(require(Permission.STUDY_SEARCH)))
 
 
 async def _found(archive: Archive, query: Query) -> list[Answer]:

@@ -15,6 +15,7 @@ from psycopg.rows import class_row
 
 from fileroom.core.errors import DatabaseError
 from fileroom.db.pool import Pool
+from fileroom.index.visibility import Visibility, study_is_visible
 
 SERIES_DRAWN_MAX: Final = 24
 """Series whose sizes are given for drawing; more could not be told apart in a table's cell."""
@@ -104,7 +105,7 @@ _IN_MOTION: Final = """
 SELECT s.id AS row_id, s.study_instance_uid, sum(e.instance_count)::bigint AS instances,
     extract(epoch FROM now() - max(e.changed_at))::float AS quiet_s
 FROM series e JOIN study s ON s.id = e.study
-WHERE NOT e.documented AND e.changed_at > now() - make_interval(secs => %s)
+WHERE NOT e.documented AND e.changed_at > now() - make_interval(secs => %s) AND {visible}
 GROUP BY s.id ORDER BY max(e.changed_at) DESC LIMIT %s
 """
 _WITH_EXCEPTIONS: Final = """
@@ -113,7 +114,8 @@ SELECT uid FROM (
     FROM conflict c JOIN instance i ON i.sop_instance_uid = c.sop_instance_uid
     JOIN series e ON e.id = i.series JOIN study s ON s.id = e.study
     UNION ALL SELECT study_instance_uid, found_at FROM lost_object
-) AS found GROUP BY uid ORDER BY max(at) DESC LIMIT %s
+) AS found JOIN study s ON s.study_instance_uid = found.uid WHERE {visible}
+GROUP BY uid ORDER BY max(at) DESC LIMIT %s
 """
 
 
@@ -131,19 +133,23 @@ async def read_samples(pool: Pool, series_row_ids: Sequence[int]) -> dict[int, S
     return {sample.series_row_id: sample for sample in found}
 
 
-async def studies_in_motion(pool: Pool, within_s: float) -> list[StudyInMotion]:
+async def studies_in_motion(pool: Pool, within_s: float, visibility: Visibility) -> list[StudyInMotion]:
     """Studies with a series that changed within the last seconds and has no metadata document since; the latest first.
 
     The index of series without a document makes it cheap, however large the archive. Raises DatabaseError.
     """
-    return await _rows(pool, StudyInMotion, _IN_MOTION, (within_s, ARRIVING_MAX))
+    visible = study_is_visible(visibility)
+    statement = _IN_MOTION.format(visible=visible.text or "true")
+    return await _rows(pool, StudyInMotion, statement, (within_s, *visible.parameters, ARRIVING_MAX))
 
 
-async def studies_with_exceptions(pool: Pool) -> list[str]:
+async def studies_with_exceptions(pool: Pool, visibility: Visibility) -> list[str]:
     """The UIDs of studies of which something contradicts what is here, or is lost, the latest first. Raises DatabaseError."""
+    visible = study_is_visible(visibility)
+    statement = _WITH_EXCEPTIONS.format(visible=visible.text or "true")
     try:
         async with pool.connection() as connection:
-            cursor = await connection.execute(_WITH_EXCEPTIONS.encode(), (ARRIVING_MAX,))
+            cursor = await connection.execute(statement.encode(), (*visible.parameters, ARRIVING_MAX))
             return [str(row[0]) for row in await cursor.fetchall()]
     except psycopg.Error as error:
         raise _failure(error) from error

@@ -155,9 +155,27 @@ async def corrected_studies(pool: Pool) -> list[str]:
 
 
 async def forget_index(pool: Pool) -> None:
-    """Empty the index: patients, studies, series, instances, and what refers to their files. Corrections stay."""
-    async with pool.connection() as connection:
+    """Empty the index: patients, studies, series, instances, and what refers to their files. Corrections stay.
+
+    Who brought the studies in stands in no file: it is set aside for `restore_uploaders`.
+    """
+    async with pool.connection() as connection, connection.transaction():
+        await connection.execute(
+            b"""INSERT INTO remembered_uploader (study_instance_uid, brought_by)
+                SELECT study_instance_uid, brought_by FROM study WHERE brought_by <> ''
+                ON CONFLICT (study_instance_uid) DO UPDATE SET brought_by = excluded.brought_by"""
+        )
         await connection.execute(b"TRUNCATE patient, study, series, instance, conflict, lost_object")
+
+
+async def restore_uploaders(pool: Pool) -> None:
+    """Give studies that nobody has brought in, as the index knows it, to those who did before `forget_index`."""
+    async with pool.connection() as connection, connection.transaction():
+        await connection.execute(
+            b"""UPDATE study s SET brought_by = r.brought_by FROM remembered_uploader r
+                WHERE r.study_instance_uid = s.study_instance_uid AND s.brought_by = ''"""
+        )
+        await connection.execute(b"DELETE FROM remembered_uploader")
 
 
 @dataclass(frozen=True, slots=True)

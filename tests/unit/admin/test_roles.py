@@ -104,7 +104,19 @@ def test_permissions_have_names() -> None:
         (EVERYTHING, EVERYTHING, EVERYTHING),
         (EVERYTHING, CT, CT),
         (CT, EVERYTHING, CT),
-        (CT, RowScope(modalities=("ct", "MR")), CT),
+        (CT, RowScope(modalities=("CT", "MR")), CT),
+        (CT, RowScope(modalities=("ct", "MR")), None),  # as the index has them: in capitals
+        (RowScope(patient_ids=("ab", "X")), RowScope(patient_ids=("AB", "X")), RowScope(patient_ids=("X",))),
+        (
+            RowScope(institutions=("Clinic  A",)),
+            RowScope(institutions=("CLINIC A",)),
+            RowScope(institutions=("Clinic  A",)),
+        ),
+        (
+            RowScope(referring_physicians=("doe^john",)),
+            RowScope(referring_physicians=("Doe^John^^",)),
+            RowScope(referring_physicians=("doe^john",)),
+        ),
         (CT, RowScope(modalities=("MR",)), None),
         (CT, RowScope(institutions=("A",)), RowScope(modalities=("CT",), institutions=("A",))),
         (CT, RowScope(own_uploads=True), RowScope(modalities=("CT",), own_uploads=True)),
@@ -123,6 +135,7 @@ def test_within() -> None:
     assert not is_within(EVERYTHING, wide)
     assert not is_within(wide, CT)
     assert not is_within(RowScope(institutions=("A",)), wide)
+    assert not is_within(RowScope(patient_ids=("ab",)), RowScope(patient_ids=("AB",)))
     assert not is_within(wide, RowScope(modalities=("CT", "MR"), own_uploads=True))
 
 

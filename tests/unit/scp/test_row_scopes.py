@@ -26,17 +26,19 @@ from pynetdicom.sop_class import (
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from fileroom.admin.nodes import NODE_PERMISSIONS, Node, add_node
-from fileroom.archive import commitment, overview
+from fileroom.admin.row_scopes import both, is_within
+from fileroom.archive import commitment, overview, study_list
 from fileroom.archive.commitment import CommitmentItem, CommitmentRequest
 from fileroom.archive.correct import Corrections, add_corrections, list_corrections, revoke_corrections
 from fileroom.archive.delete import delete_study
 from fileroom.archive.frame_lookup import FrameLookup
 from fileroom.archive.media_export import export_folder
+from fileroom.archive.rebuild import rebuild
 from fileroom.archive.retrieve import Selection
 from fileroom.archive.services import Archive
 from fileroom.core.access import EVERYTHING, NOBODY, SYSTEM, Access, ActorKind, Permission, RowScope, acting_as
 from fileroom.core.access import set_process_access as act_as_process
-from fileroom.core.errors import NotFoundError
+from fileroom.core.errors import NotAllowedError, NotFoundError
 from fileroom.dicom.correction import AttributeCorrection
 from fileroom.net.association_server import AssociationServer
 from fileroom.scp.association import PeerAssociationFactory
@@ -360,6 +362,54 @@ async def test_totals_and_export(full: Archive, name: str, tmp_path: Path) -> No
         else:
             with pytest.raises(NotFoundError):
                 await export_folder(full, every, tmp_path / "out")
+
+
+@pytest.mark.parametrize("name", SCOPES)
+async def test_lists_of_studies_in_motion_and_with_exceptions(full: Archive, name: str) -> None:
+    async with full.pool.connection() as connection:
+        await connection.execute(
+            b"""INSERT INTO lost_object (study_instance_uid, series_instance_uid, sop_instance_uid, storage_key, digest,
+                    kind, reason)
+                SELECT s.study_instance_uid, e.series_instance_uid, i.sop_instance_uid, i.storage_key, i.digest,
+                    'missing', 'taken'
+                FROM instance i JOIN series e ON e.id = i.series JOIN study s ON s.id = e.study"""
+        )
+    with acting_as(everybody_with(SCOPES[name])):
+        arriving = {study.study_instance_uid for study in await study_list.arriving_studies(full)}
+        assert arriving == shown(SCOPES[name])
+        assert set(await study_list.studies_with_exceptions(full)) == shown(SCOPES[name])
+    for ask in (study_list.arriving_studies, study_list.studies_with_exceptions):
+        with pytest.raises(NotAllowedError):
+            await ask(full)  # nobody
+
+
+async def test_two_scopes_together_show_what_both_of_them_show(full: Archive) -> None:
+    """What `row_scopes.both` takes for the same is what the index takes for the same."""
+    variants = [*SCOPES.values(), RowScope(patient_ids=("p1",)), RowScope(modalities=("ct", "MR"))]
+    variants += [RowScope(institutions=("ST. ANNA ",)), RowScope(referring_physicians=("House^Gregory^^Dr",))]
+    seen: dict[RowScope, set[str]] = {}
+    for scope in variants:
+        with acting_as(everybody_with(scope)):
+            seen[scope] = {study.study_uid for study in (await study_list.list_studies(full, (), limit=10)).studies}
+    for first in variants:
+        for second in variants:
+            together = both(first, second)
+            if together is None:
+                continue
+            with acting_as(everybody_with(together)):
+                found = {study.study_uid for study in (await study_list.list_studies(full, (), limit=10)).studies}
+            assert found <= seen[first] & seen[second], (first, second)
+            if is_within(first, second):
+                assert seen[first] <= seen[second], (first, second)
+
+
+async def test_own_uploads_stay_own_when_the_index_is_made_anew(full: Archive) -> None:
+    with acting_as(SYSTEM):
+        await rebuild(full)
+    with acting_as(somebody(7, RowScope(own_uploads=True))):
+        assert [study.study_uid for study in (await study_list.list_studies(full, (), limit=10)).studies] == ["1.2.2"]
+    with acting_as(somebody(9, RowScope(own_uploads=True))):
+        assert (await study_list.list_studies(full, (), limit=10)).studies == []
 
 
 @pytest.mark.parametrize("name", ["a modality", "own uploads", "nothing that is here"])

@@ -18,7 +18,7 @@ from starlette.requests import Request
 
 from fileroom.archive.services import Archive
 from fileroom.archive.study_list import arriving_studies, studies_by_uid
-from fileroom.core.access import Permission, require
+from fileroom.core.access import SYSTEM, Permission, acting_as, require
 from fileroom.core.errors import FileroomError, ServiceError
 from fileroom.core.limits import LIVE_CLIENTS_MAX, LIVE_STUDIES_MAX
 from fileroom.web.answers import NO_STORE, Answer
@@ -88,7 +88,9 @@ class LiveStudies:
 
     async def _changed(self) -> set[str]:
         """Studies that have more or fewer instances than at the last look, or have become quiet since."""
-        now = {study.study_instance_uid: study.instances for study in await arriving_studies(self._archive)}
+        # As Fileroom itself, once for all listeners; each is told only what its reader may see.
+        with acting_as(SYSTEM):
+            now = {study.study_instance_uid: study.instances for study in await arriving_studies(self._archive)}
         before, self._counts = self._counts, now
         return {uid for uid in now.keys() | before.keys() if now.get(uid) != before.get(uid)}
 
