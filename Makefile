@@ -5,13 +5,14 @@ VENV := .venv
 BIN := $(VENV)/bin
 VIEWER := $(VENV)/share/fileroom/viewer
 
-.PHONY: help up test check bench lock format clean
+.PHONY: help up test check bench docs lock format clean
 
 help:
 	@echo "make up      set everything up and run Fileroom with demo studies (Ctrl-C stops it)"
 	@echo "make test    set up what the tests need, then run every test"
 	@echo "make check   format, lint, types, import layers, unit tests"
 	@echo "make bench   measure Fileroom beside other systems"
+	@echo "make docs    build the handbook as a site in dist/docs"
 	@echo "make lock    renew requirements/*.txt from pyproject.toml"
 
 up: $(VENV)/.base
@@ -39,6 +40,9 @@ format: $(VENV)/.dev
 	$(BIN)/ruff format -q .
 	$(BIN)/ruff check -q --fix .
 	$(BIN)/python tools/conformance.py
+
+docs: $(VENV)/.base
+	$(BIN)/python tools/docs_site.py dist/docs
 
 lock:
 	$(PYTHON) tools/lock.py

@@ -9,7 +9,9 @@ alone and stored text cannot run, whatever it says.
 from __future__ import annotations
 
 import functools
-from collections.abc import Awaitable, Callable
+import itertools
+import operator
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -24,7 +26,7 @@ from fileroom.web.authentication import form_token_of, identity_of
 from fileroom.web.console import formats
 from fileroom.web.console.assets import asset_url
 from fileroom.web.console.language import LANGUAGES, Reader, choose_reader
-from fileroom.web.console.places import places_for
+from fileroom.web.console.places import chapter_for, places_for
 from fileroom.web.endpoint import Handler
 from fileroom.web.errors import error_answer
 
@@ -87,6 +89,7 @@ async def page(
             view=view,
             place=place,
             places=places_for(view.access),
+            chapter_of_page=chapter_for(request.url.path),
             languages=LANGUAGES,
             themes=THEMES,
             address=request.url.path + (f"?{request.url.query}" if request.url.query else ""),
@@ -147,8 +150,14 @@ def environment(tag: str) -> Environment:
     return made
 
 
+def _grouped(items: Iterable[Any], name: str) -> list[tuple[Any, list[Any]]]:
+    """Neighbours with the same attribute together, in the order they came in; Jinja's own `groupby` sorts."""
+    return [(key, list(members)) for key, members in itertools.groupby(items, key=operator.attrgetter(name))]
+
+
 def _filters(tag: str, reader: Reader) -> dict[str, Callable[..., object]]:
     return {
+        "groupby_in_order": _grouped,
         "person": formats.person_name,
         "short_uid": formats.short_uid,
         "day": lambda text, width="medium": formats.date(text, tag, width),

@@ -29,6 +29,27 @@ PLACES: Final = (
 )
 
 
+HANDBOOK: Final = {
+    "/admin/people": "people",
+    "/admin/nodes": "operating#who-may-send",
+    "/admin/audit": "audit",
+    "/admin/associations": "operating#associations",
+    "/admin/settings": "settings",
+    "/admin/certificates": "operating#encryption",
+    "/account": "people",
+    "/login": "people",
+    "/system": "operating#health",
+    "/studies": "console#a-study",
+    "/search": "console#search-everywhere",
+}
+"""Where the handbook tells of a page, by the beginning of its address; all others stand in the console's chapter."""
+
+
+def chapter_for(path: str) -> str:
+    """The part of the handbook about a page of the console: a chapter's name, and where in it."""
+    return next((chapter for start, chapter in HANDBOOK.items() if path.startswith(start)), "console")
+
+
 def places_for(access: Access) -> tuple[Place, ...]:
     """Those that somebody may enter, each by the first of its pages that is open to them."""
     first: dict[str, Place] = {}

@@ -10,6 +10,7 @@ from fileroom.archive.services import Archive
 from fileroom.web.audited import audited
 from fileroom.web.console.assets import ASSETS_PATH, asset_handler
 from fileroom.web.console.downloads import download_handler
+from fileroom.web.console.help_page import chapter_handler, help_handler, picture_handler
 from fileroom.web.console.live import LiveStudies, live_handler
 from fileroom.web.console.nodes_page import nodes_handlers
 from fileroom.web.console.page import page_handler
@@ -44,6 +45,9 @@ def console_routes(archive: Archive, stopping: asyncio.Event | None = None) -> l
         "/search": {"GET": search_handler(archive)},
         "/system": {"GET": system_handler(archive)},
         **nodes_handlers(archive),
+        "/help": {"GET": help_handler(archive)},
+        "/help/images/{name}": {"GET": picture_handler},
+        "/help/{name:path}": {"GET": chapter_handler(archive)},
         "/preferences": {"POST": preferences_handler},
     }
     plain: dict[str, Handler] = {
