@@ -13,6 +13,8 @@ from fileroom.core.errors import PeerError
 from fileroom.core.identifiers import AETitle
 from fileroom.net.association_client import ClientAssociation, ProposedContext, connect
 from fileroom.net.association_handler import PeerAddress
+from fileroom.net.connection import Timeouts
+from fileroom.net.tls import ClientTls
 
 
 @asynccontextmanager
@@ -26,6 +28,8 @@ async def connect_recorded(
     calling_aet: AETitle,
     called_aet: AETitle,
     contexts: Sequence[ProposedContext],
+    tls: ClientTls | None = None,
+    timeouts: Timeouts | None = None,
 ) -> AsyncIterator[tuple[ClientAssociation, Journal]]:
     """Open an association; yields it and its journal. `parent` is the association whose request caused it.
 
@@ -33,11 +37,18 @@ async def connect_recorded(
 
     Raises as `connect` does.
     """
-    journal = ledger.begin(Direction.OUT, PeerAddress(host, port), purpose=purpose, parent=parent)
+    journal = ledger.begin(Direction.OUT, PeerAddress(host, port, tls is not None), purpose=purpose, parent=parent)
     journal.called(str(calling_aet), str(called_aet))
     try:
         async with connect(
-            host, port, calling_aet=calling_aet, called_aet=called_aet, contexts=contexts, on_end=journal.ended
+            host,
+            port,
+            calling_aet=calling_aet,
+            called_aet=called_aet,
+            contexts=contexts,
+            tls=tls,
+            timeouts=timeouts,
+            on_end=journal.ended,
         ) as association:
             journal.answered(association.request, association.acceptance)
             yield association.through(RecordedPort(association.port, journal)), journal

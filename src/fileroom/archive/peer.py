@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 from fileroom.core.access import Permission, require
 from fileroom.core.identifiers import AETitle
 from fileroom.net.association_client import VERIFICATION, ClientAssociation, ProposedContext, connect
+from fileroom.net.tls import ClientTls
 
 if TYPE_CHECKING:
     from fileroom.admin.ledger_journal import Journal
@@ -31,6 +32,8 @@ class Peer:
     port: int
     aet: str
     own_aet: str
+    tls: ClientTls | None = None
+    """Called over TLS, and checked (`admin.tls_in_use.client_tls_for`)."""
 
 
 Opened = AbstractAsyncContextManager["tuple[ClientAssociation, Journal | None]"]
@@ -45,7 +48,12 @@ async def associate(
 ) -> AsyncIterator[tuple[ClientAssociation, Journal | None]]:
     """An association that is put down nowhere. Raises InvalidRequestError for a title that is none, PeerError."""
     async with connect(
-        peer.host, peer.port, calling_aet=AETitle(peer.own_aet), called_aet=AETitle(peer.aet), contexts=contexts
+        peer.host,
+        peer.port,
+        calling_aet=AETitle(peer.own_aet),
+        called_aet=AETitle(peer.aet),
+        contexts=contexts,
+        tls=peer.tls,
     ) as association:
         yield association, None
 

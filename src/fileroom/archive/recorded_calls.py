@@ -30,6 +30,7 @@ def recorded(ledger: Ledger) -> Associate:
             calling_aet=AETitle(peer.own_aet),
             called_aet=AETitle(peer.aet),
             contexts=contexts,
+            tls=peer.tls,
         ) as opened:
             yield opened
 

@@ -10,7 +10,7 @@ wait has a timeout. Leaving the block releases the association; an exception abo
 from __future__ import annotations
 
 import asyncio
-import ssl as tls
+import ssl
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ from typing import Final
 
 from fileroom.core.errors import InvalidRequestError, PeerError, PeerRefusedError, PeerTimeoutError
 from fileroom.core.identifiers import AETitle
-from fileroom.core.limits import CONNECT_TIMEOUT_S, MOVE_RESPONSE_TIMEOUT_S, PRESENTATION_CONTEXTS_MAX
+from fileroom.core.limits import MOVE_RESPONSE_TIMEOUT_S, PRESENTATION_CONTEXTS_MAX
 from fileroom.dimse.command_set import CommandField, CommandSet, Priority, respond
 from fileroom.dimse.status import Status
 from fileroom.net.association_handler import (
@@ -33,6 +33,7 @@ from fileroom.net.association_handler import (
 )
 from fileroom.net.connection import Timeouts, new_receive_buffer
 from fileroom.net.exchange import MessageExchange
+from fileroom.net.tls import ClientTls, check_peer, why_refused
 from fileroom.ul.association import Role
 from fileroom.ul.events import AssociationAccepted, AssociationRejected, AssociationRequested
 from fileroom.ul.items import (
@@ -99,14 +100,15 @@ async def connect(
     extended: tuple[ExtendedNegotiation, ...] = (),
     async_operations: AsyncOperationsWindow | None = None,
     timeouts: Timeouts | None = None,
-    ssl: tls.SSLContext | None = None,
+    tls: ClientTls | None = None,
     on_end: Callable[[AssociationEnd], None] | None = None,
 ) -> AsyncIterator[ClientAssociation]:
     """Open an association and yield it.
 
     `handler` answers requests that the peer makes on it, as N-EVENT-REPORT; without one they are answered as
-    unrecognized. `on_end` hears how it ended, once there was a connection. Raises PeerRefusedError if the peer cannot
-    be reached, rejects the association or accepts no context, and PeerTimeoutError if it does not answer in time.
+    unrecognized. With `tls` the peer is called over TLS, and checked before it hears anything. `on_end` hears how it ended,
+    once there was a connection. Raises PeerRefusedError if the peer cannot be reached, is not who it shall be, rejects the
+    association or accepts no context, and PeerTimeoutError if it does not answer in time.
     """
     user_information = UserInformation(
         async_operations=async_operations,
@@ -115,7 +117,7 @@ async def connect(
         user_identity=user_identity,
     )
     request = AssociateRQ(str(called_aet), str(calling_aet), _proposals(contexts), user_information)
-    connection = await _open(host, port, request, handler, timeouts or Timeouts(), ssl, on_end)
+    connection = await _open(host, port, request, handler, timeouts or Timeouts(), tls, on_end)
     association = ClientAssociation(connection)
     try:
         if not connection.contexts:
@@ -440,24 +442,44 @@ def _role_selections(contexts: Sequence[ProposedContext]) -> tuple[RoleSelection
     return tuple(role for role in roles.values() if not role.scu_role or role.scp_role)
 
 
+async def _connect(
+    host: str, port: int, new: Callable[[], _ClientConnection], tls: ClientTls | None
+) -> _ClientConnection:
+    """A connection on which our request is under way. Raises OSError, PeerRefusedError for a peer that is another one."""
+    loop = asyncio.get_running_loop()
+    if tls is None:
+        return (await loop.create_connection(new, host, port))[1]
+    # The peer is known before it hears anything of us: the association begins after its certificate was looked at.
+    transport, _ = await loop.create_connection(asyncio.Protocol, host, port, ssl=tls.context, server_hostname=host)
+    try:
+        check_peer(transport.get_extra_info("ssl_object"), tls.wanted, tls.trust)
+    except BaseException:
+        transport.abort()
+        raise
+    connection = new()
+    transport.set_protocol(connection)
+    connection.connection_made(transport)
+    return connection
+
+
 async def _open(
     host: str,
     port: int,
     request: AssociateRQ,
     handler: RequestHandler | None,
     timeouts: Timeouts,
-    ssl: tls.SSLContext | None,
+    tls: ClientTls | None,
     on_end: Callable[[AssociationEnd], None] | None,
 ) -> _ClientConnection:
     """A connection whose association the peer accepted."""
     where = f"{request.called_aet} at {host}:{port}"
     try:
-        async with asyncio.timeout(CONNECT_TIMEOUT_S):
-            _, connection = await asyncio.get_running_loop().create_connection(
-                lambda: _ClientConnection(request, handler, timeouts, on_end), host, port, ssl=ssl
-            )
+        async with asyncio.timeout(timeouts.connect_s):
+            connection = await _connect(host, port, lambda: _ClientConnection(request, handler, timeouts, on_end), tls)
     except TimeoutError:
-        raise PeerTimeoutError(f"{where} did not take a connection within {CONNECT_TIMEOUT_S:g} s") from None
+        raise PeerTimeoutError(f"{where} did not take a connection within {timeouts.connect_s:g} s") from None
+    except (ssl.SSLError, ConnectionAbortedError, PeerRefusedError) as error:
+        raise PeerRefusedError(f"No TLS with {where}: {why_refused(error)}") from error
     except OSError as error:
         raise PeerRefusedError(f"{where} could not be reached: {error.strerror or error}") from error
     try:

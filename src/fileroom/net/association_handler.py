@@ -16,6 +16,7 @@ from typing import Protocol
 
 from fileroom.dimse.command_set import CommandSet
 from fileroom.dimse.message import DataChunk
+from fileroom.net.tls import PeerCertificate
 from fileroom.ul.negotiation import AcceptedContext
 from fileroom.ul.pdu import Abort, AssociateAC, AssociateRJ, AssociateRQ
 
@@ -30,6 +31,8 @@ class PeerAddress:
     host: str
     port: int
     tls: bool = False
+    certificate: PeerCertificate | None = None
+    """What it has shown."""
 
     def __str__(self) -> str:
         return f"{self.host}:{self.port}"

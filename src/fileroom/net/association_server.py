@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import asyncio
 import socket
-import ssl as tls
-from collections.abc import Awaitable
+import ssl
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 import structlog
 
-from fileroom.core.limits import ASSOCIATIONS_PER_WORKER_MAX, CONNECT_TIMEOUT_S, CONNECTIONS_PER_WORKER_MAX
+from fileroom.core.errors import PeerRefusedError
+from fileroom.core.limits import ASSOCIATIONS_PER_WORKER_MAX, CONNECTIONS_PER_WORKER_MAX
+from fileroom.net.accepting import Listener
 from fileroom.net.association_handler import (
     AssociationEnd,
     AssociationHandler,
@@ -28,6 +30,7 @@ from fileroom.net.association_handler import (
 )
 from fileroom.net.connection import Timeouts, new_receive_buffer
 from fileroom.net.exchange import MessageExchange
+from fileroom.net.tls import ServerTls, Trust, check_peer
 from fileroom.ul.association import Role
 from fileroom.ul.events import AssociationAccepted, AssociationRejected, AssociationRequested
 from fileroom.ul.pdu import LOCAL_LIMIT_EXCEEDED, TEMPORARY_CONGESTION, AssociateAC, AssociateRJ
@@ -71,17 +74,38 @@ class AssociationServer:
         self._receive_buffer = new_receive_buffer()
         self._connections: set[_ServerConnection] = set()
         self._associations: set[_ServerConnection] = set()
-        self._server: asyncio.Server | None = None
+        self._servers: list[asyncio.Server | Listener] = []
         self._is_closing = False
 
-    async def start(self, listening: socket.socket, ssl: tls.SSLContext | None = None) -> None:
+    async def start(self, listening: socket.socket) -> None:
         """Serve `listening`, which is bound already and may be shared with other processes."""
-        self._server = await asyncio.get_running_loop().create_server(
-            lambda: _ServerConnection(self, self._receive_buffer, self._timeouts),
-            sock=listening,
-            ssl=ssl,
-            ssl_handshake_timeout=CONNECT_TIMEOUT_S if ssl is not None else None,
+        server = await asyncio.get_running_loop().create_server(
+            lambda: _ServerConnection(self, self._receive_buffer, self._timeouts), sock=listening
         )
+        self._servers.append(server)
+
+    def start_tls(
+        self,
+        listening: socket.socket,
+        current: Callable[[], ServerTls | None],
+        on_refused: Callable[[PeerAddress, BaseException], None],
+    ) -> None:
+        """Serve another socket over TLS. `on_refused` hears who did not come in, and why (`net.tls.why_refused`)."""
+
+        def new_connection() -> _ServerConnection:
+            found = current()
+            connection = _ServerConnection(self, self._receive_buffer, self._timeouts)
+            connection.trust = found.trust if found is not None else None
+            connection.on_refused = on_refused
+            return connection
+
+        def context() -> ssl.SSLContext | None:
+            found = current()
+            return found.context if found is not None else None
+
+        listener = Listener(listening, new_connection, context, takes_plain=False, on_refused=on_refused)
+        listener.start()
+        self._servers.append(listener)
 
     @property
     def associations(self) -> int:
@@ -94,8 +118,8 @@ class AssociationServer:
         Connections without an association are closed at once, requests for new ones are rejected as transient.
         """
         self._is_closing = True
-        if self._server is not None:
-            self._server.close()
+        for server in self._servers:
+            server.close()
         for connection in self._connections - self._associations:
             connection.cut()
         await self._wait_for_ends(deadline_s)
@@ -148,8 +172,17 @@ class _ServerConnection(MessageExchange):
         super().__init__(Role.ACCEPTOR, receive_buffer, timeouts)
         self._server = server
         self._acceptor: AssociationHandler | None = None
+        self.trust: Trust | None = None
+        self.on_refused: Callable[[PeerAddress, BaseException], None] | None = None
 
     def _connected(self) -> None:
+        try:
+            self._check_certificate()
+        except PeerRefusedError as error:
+            if self.on_refused is not None:
+                self.on_refused(self.peer, error)
+            self.cut()
+            return
         if not self._server.enter(self):
             _log.warning("connection closed, the limit of connections is reached", peer=str(self.peer))
             self.cut()
@@ -159,6 +192,10 @@ class _ServerConnection(MessageExchange):
         except Exception as error:  # noqa: BLE001 - the boundary of one association
             self._handler_failed(error)
             self.cut()
+
+    def _check_certificate(self) -> None:
+        if self.trust is not None and self._transport is not None:
+            check_peer(self._transport.get_extra_info("ssl_object"), None, self.trust)
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import abc
 import asyncio
 import socket
+import ssl
 from dataclasses import dataclass
 from typing import Any, Final, cast
 
@@ -18,11 +19,13 @@ from fileroom.core.errors import PeerError, PeerTimeoutError
 from fileroom.core.limits import (
     ARTIM_TIMEOUT_S,
     ASSOCIATION_IDLE_TIMEOUT_S,
+    CONNECT_TIMEOUT_S,
     RECEIVE_BUFFER_BYTES,
     SEND_TIMEOUT_S,
     WRITE_BUFFER_BYTES,
 )
 from fileroom.net.association_handler import AssociationEnd, EndKind, PeerAddress
+from fileroom.net.tls import peer_certificate, why_refused
 from fileroom.ul.association import Association, Role
 from fileroom.ul.events import (
     AbortOrigin,
@@ -57,6 +60,7 @@ class Timeouts:
     artim_s: float = ARTIM_TIMEOUT_S
     idle_s: float = ASSOCIATION_IDLE_TIMEOUT_S
     send_s: float = SEND_TIMEOUT_S
+    connect_s: float = CONNECT_TIMEOUT_S
 
 
 def new_receive_buffer() -> memoryview:
@@ -168,7 +172,8 @@ class UpperLayerConnection(asyncio.BufferedProtocol, abc.ABC):
         self._transport = cast(asyncio.Transport, transport)
         self._transport.set_write_buffer_limits(high=WRITE_BUFFER_BYTES)
         address = transport.get_extra_info("peername") or ("", 0)
-        self._peer = PeerAddress(str(address[0]), int(address[1]), transport.get_extra_info("sslcontext") is not None)
+        shown = transport.get_extra_info("ssl_object")
+        self._peer = PeerAddress(str(address[0]), int(address[1]), shown is not None, peer_certificate(shown))
         self._socket = _tuned_socket(transport)
         self._last_heard_s = self._loop.time()
         self._keep_watch()
@@ -191,13 +196,15 @@ class UpperLayerConnection(asyncio.BufferedProtocol, abc.ABC):
         """The peer closed its side. Associations need both: let the transport close."""
         return False
 
-    def connection_lost(self, _exc: Exception | None) -> None:
+    def connection_lost(self, exc: Exception | None) -> None:
         """The connection is gone."""
         if self._socket is not None:
             self._socket.detach()
             self._socket = None
         self._perform(self.association.transport_closed())
-        self._finish(EndKind.CONNECTION_LOST, "the connection was closed")
+        # In TLS 1.3 a server may refuse our certificate when the handshake is over for us.
+        detail = why_refused(exc) if isinstance(exc, ssl.SSLError) else "the connection was closed"
+        self._finish(EndKind.CONNECTION_LOST, detail)
         self._stop_artim()
         for timer in (self._watch, self._linger):
             if timer is not None:

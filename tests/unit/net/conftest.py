@@ -9,6 +9,7 @@ import pytest
 import uvloop
 
 from fileroom.net.association_server import AssociationServer
+from fileroom.net.tls import why_refused
 from unit.net.handlers import RecordingHandler
 
 
@@ -24,8 +25,11 @@ class Served:
         self.handlers: list[RecordingHandler] = []
         self.port = 0
         self.server: AssociationServer | None = None
+        self.refused: list[str] = []
 
-    async def start(self, handler_class=RecordingHandler, *, ssl=None, **options) -> int:
+    async def start(self, handler_class=RecordingHandler, *, tls=None, **options) -> int:
+        """`tls`: a callable that gives the `ServerTls` of the moment."""
+
         def make(peer, port):
             self.handlers.append(handler_class(peer, port))
             return self.handlers[-1]
@@ -33,7 +37,10 @@ class Served:
         listening = socket.create_server(("127.0.0.1", 0))
         self.port = listening.getsockname()[1]
         self.server = AssociationServer(make, **options)
-        await self.server.start(listening, ssl)
+        if tls is None:
+            await self.server.start(listening)
+        else:
+            self.server.start_tls(listening, tls, lambda peer, error: self.refused.append(why_refused(error)))
         return self.port
 
     async def handler(self) -> RecordingHandler:

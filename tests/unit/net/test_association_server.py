@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import socket
-import ssl
 import struct
 from dataclasses import replace
 
@@ -565,54 +564,3 @@ async def test_two_servers_share_one_listening_socket(raw) -> None:
                 assert (await association.echo()).status == 0
         for server in servers:
             await server.close(0)
-
-
-# --- TLS ---
-
-
-@pytest.fixture(scope="module")
-def certificate(tmp_path_factory):
-    """A certificate of our own for 127.0.0.1, as (certificate file, key file)."""
-    import datetime as dt
-    import ipaddress
-
-    from cryptography import x509
-    from cryptography.hazmat.primitives import hashes, serialization
-    from cryptography.hazmat.primitives.asymmetric import ec
-
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "test")])
-    now = dt.datetime.now(dt.UTC)
-    signed = (
-        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
-        .not_valid_before(now - dt.timedelta(hours=1))
-        .not_valid_after(now + dt.timedelta(hours=1))
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False)
-        .sign(key, hashes.SHA256())
-    )
-    folder = tmp_path_factory.mktemp("tls")
-    (folder / "cert.pem").write_bytes(signed.public_bytes(serialization.Encoding.PEM))
-    (folder / "key.pem").write_bytes(
-        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    )
-    return folder / "cert.pem", folder / "key.pem"
-
-
-async def test_associations_over_tls(served, certificate) -> None:
-    server_side = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    server_side.load_cert_chain(*certificate)
-    port = await served.start(ssl=server_side)
-    data = bytes(range(256)) * 8000
-    async with open_to(port, ssl=ssl.create_default_context(cafile=certificate[0])) as association:
-        assert (await association.store(CT, "1.2.3", EXPLICIT, data)).status == 0
-    assert served.handlers[0].stored == [("1.2.3", data)]
-    assert served.handlers[0].peer.tls
-
-
-async def test_an_untrusted_certificate_is_refused_with_the_reason(served, certificate) -> None:
-    server_side = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    server_side.load_cert_chain(*certificate)
-    port = await served.start(ssl=server_side)
-    with pytest.raises(PeerRefusedError, match="certificate"):
-        async with open_to(port, ssl=ssl.create_default_context()):
-            pytest.fail("the certificate is not trusted")
