@@ -12,7 +12,10 @@ from babel.messages.catalog import Catalog
 from babel.messages.extract import extract_from_dir
 from babel.messages.pofile import read_po, write_po
 
-CONSOLE = Path(__file__).parent.parent / "src" / "fileroom" / "web" / "console"
+SOURCE = Path(__file__).parent.parent / "src" / "fileroom"
+CONSOLE = SOURCE / "web" / "console"
+SENTENCES = SOURCE / "admin"
+"""Services that make sentences for people mark them with N_; the console says them in the reader's language."""
 METHODS = [("**.py", "python"), ("templates/**.html", "jinja2")]
 OPTIONS = {"templates/**.html": {"trimmed": "true", "silent": "false", "extensions": "jinja2.ext.do"}}
 KEYWORDS = {"_": None, "N_": None, "gettext": None, "ngettext": (1, 2)}
@@ -22,6 +25,8 @@ def main() -> None:
     """Update every catalogue that there is."""
     template = Catalog(project="Fileroom")
     for file, _, message, comments, context in extract_from_dir(str(CONSOLE), METHODS, OPTIONS, KEYWORDS):
+        template.add(message, None, [(file, None)], auto_comments=comments, context=context)  # type: ignore[list-item]
+    for file, _, message, comments, context in extract_from_dir(str(SENTENCES), METHODS[:1], None, {"N_": None}):
         template.add(message, None, [(file, None)], auto_comments=comments, context=context)  # type: ignore[list-item]
     for path in sorted((CONSOLE / "locale").glob("*/LC_MESSAGES/fileroom.po")):
         language = path.parent.parent.name

@@ -25,8 +25,9 @@ from pynetdicom.sop_class import (
 
 from fileroom.admin.ledger import Ledger
 from fileroom.admin.ledger_advice import advise
-from fileroom.admin.ledger_rows import Direction, Mark, Outcome
+from fileroom.admin.ledger_rows import Cause, Direction, Mark, Outcome
 from fileroom.admin.ledger_search import AssociationEntry, LedgerFilter, read_association
+from fileroom.admin.callers import Admission
 from fileroom.admin.nodes import Node, add_node
 from fileroom.archive.associations import search_associations, show_association
 from fileroom.archive.services import Archive
@@ -190,24 +191,24 @@ async def test_a_wrong_called_title_says_which_one_is_right(recorded: Archive, p
 async def test_an_unknown_caller_says_how_to_approve_it(
     recorded: Archive, port: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def unknown(*_: object) -> bool:
-        return False
+    async def unknown(*_: object, **__: object) -> Admission:
+        return Admission(Cause.UNKNOWN_CALLER)
 
-    monkeypatch.setattr(association_module, "may_call", unknown)
+    monkeypatch.setattr(association_module, "admit", unknown)
     await call(port, lambda _: None)
     entry = await only_entry(recorded)
     assert entry.outcome is Outcome.REJECTED
     assert "nobody has approved" in why(entry)[0]
-    assert "fileroom node add" in why(entry)[0]
+    assert "Add a node with AE title" in why(entry)[0]
 
 
 async def test_a_caller_that_cannot_be_looked_up_is_told_apart(
     recorded: Archive, port: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def away(*_: object) -> bool:
+    async def away(*_: object, **__: object) -> Admission:
         raise DatabaseError("The database does not answer.")
 
-    monkeypatch.setattr(association_module, "may_call", away)
+    monkeypatch.setattr(association_module, "admit", away)
     await call(port, lambda _: None)
     assert "The database does not answer. See /readyz" in why(await only_entry(recorded))[0]
 

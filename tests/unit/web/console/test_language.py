@@ -15,6 +15,7 @@ from babel.messages.pofile import read_po
 from fileroom.web.console.language import LANGUAGES, catalogue_of, choose_reader
 
 CONSOLE = resources.files("fileroom.web.console")
+SENTENCES = resources.files("fileroom.admin")
 TEMPLATES = sorted((CONSOLE / "templates").iterdir(), key=lambda file: file.name)
 
 
@@ -46,7 +47,8 @@ def extracted() -> set[str | tuple[str, ...]]:
     methods = [("**.py", "python"), ("templates/**.html", "jinja2")]
     options = {"templates/**.html": {"trimmed": "true", "silent": "false", "extensions": "jinja2.ext.do"}}
     keywords = {"_": None, "N_": None, "gettext": None, "ngettext": (1, 2)}
-    found = extract_from_dir(str(CONSOLE), methods, options, keywords)
+    found = [*extract_from_dir(str(CONSOLE), methods, options, keywords)]
+    found += extract_from_dir(str(SENTENCES), methods[:1], None, {"N_": None})
     return {message for _, _, message, _, _ in found}
 
 
