@@ -8,9 +8,14 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass
+from typing import Final
 
 TagPath = tuple[int, ...]
 """One tag, or tags from a sequence down to an element of its items: (0x00400275, 0x00400009)."""
+
+
+SENT_BY: Final = 0x00020016
+"""Source Application Entity Title, for our own lists: who brought a study in. Data sets have no group 0002 (PS3.10 7.1)."""
 
 
 class Level(enum.IntEnum):

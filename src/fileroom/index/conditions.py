@@ -100,6 +100,18 @@ def behind_study(place: StudyPlace) -> Condition:
     )
 
 
+def brought_in_condition(matching: Matching) -> Condition:
+    """Studies whose first object came from a node of that AE title, or by a token of that name (`Access.uploader`)."""
+    if isinstance(matching, SingleValue | Wildcard):
+        wanted = (matching.value if isinstance(matching, SingleValue) else matching.pattern,)
+    elif isinstance(matching, AnyOf):
+        wanted = matching.values
+    else:
+        raise InvalidRequestError("Who sent a study is searched for by an AE title, with * and ? as wildcards.")
+    likes = [f"node:{like_pattern(one)}@%" for one in wanted] + [f"token:{like_pattern(one)}" for one in wanted]
+    return Condition.any_of(Condition("s.brought_by LIKE %s", (like,)) for like in likes)
+
+
 def like_pattern(wildcard: str) -> str:
     """`*` and `?` as LIKE's `%` and `_`; what LIKE would take for its own is escaped."""
     return re.sub(r"\*+", "%", _escaped(wildcard)).replace("?", "_")

@@ -17,9 +17,15 @@ from psycopg.rows import tuple_row
 
 from fileroom.core.errors import DatabaseError, InvalidRequestError
 from fileroom.core.limits import QUERY_ROWS_MAX, QUERY_ROWS_PER_FETCH
-from fileroom.dicom.query import Key, Level, Query
+from fileroom.dicom.query import SENT_BY, Key, Level, Query
 from fileroom.index.attributes import ATTRIBUTES, BY_TAG, Attribute, Kind
-from fileroom.index.conditions import Condition, attribute_condition, behind_study, combined_datetime_condition
+from fileroom.index.conditions import (
+    Condition,
+    attribute_condition,
+    behind_study,
+    brought_in_condition,
+    combined_datetime_condition,
+)
 from fileroom.index.visibility import Visibility, study_is_visible
 
 IndexValue = str | int | list[Any] | None
@@ -205,6 +211,8 @@ def _where(query: Query, visibility: Visibility) -> Condition:
         if combined.text:
             here.append(combined)
     for key in keys:
+        if key.tag == SENT_BY and query.level is not Level.PATIENT:
+            here.append(brought_in_condition(key.matching))
         attribute = BY_TAG.get(key.tag)
         if attribute is None or not can_match(key.tag):
             continue  # An attribute that cannot be matched on counts as universal (PS3.4 C.2.2.1.3).

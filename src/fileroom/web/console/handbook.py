@@ -167,8 +167,12 @@ def _number_headings(tokens: Sequence[Token]) -> list[Heading]:
 
 
 def _plain(inline: Token) -> str:
+    """Its text without marks; a line's end is a blank."""
+    children = inline.children or []
     return "".join(
-        child.content for child in inline.children or [] if child.type in ("text", "code_inline", "softbreak")
+        " " if child.type == "softbreak" else child.content
+        for child in children
+        if child.type in ("text", "code_inline", "softbreak")
     )
 
 

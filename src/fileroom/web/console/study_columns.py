@@ -36,7 +36,9 @@ COLUMNS: Final = (
     Column("accession", N_("Accession no."), "AccessionNumber", N_("How it begins, or with * and ?")),
     Column("series", N_("Series"), is_number=True),
     Column("images", N_("Objects"), is_number=True),
-    Column("sender", N_("Sent by")),
+    Column(
+        "sender", N_("Sent by"), "SourceApplicationEntityTitle", N_("AE title or token: how it begins, or with * and ?")
+    ),
     Column("station", N_("Station"), "StationName", N_("How it begins, or with * and ?")),
     Column("referring", N_("Referred by"), "ReferringPhysicianName", N_("Beginnings of names"), is_usual=False),
     Column("institution", N_("Institution"), "InstitutionName", N_("How it begins, or with * and ?"), is_usual=False),

@@ -236,3 +236,25 @@ async def test_a_listener_hears_of_a_study_that_arrives_and_again_when_it_is_qui
                 )
         async with asyncio.timeout(10):
             assert await listener.changed() == ["1.2.3.1"]
+
+
+async def test_studies_are_found_by_who_sent_them(client: httpx.AsyncClient, archive: Archive) -> None:
+    senders = {
+        1: Access(ActorKind.NODE, "CT1@10.0.0.1", frozenset({Permission.STUDY_STORE})),
+        2: Access(ActorKind.NODE, "CT_2@10.0.0.2", frozenset({Permission.STUDY_STORE})),
+        3: Access(ActorKind.TOKEN, "ct-gateway", frozenset({Permission.STUDY_STORE})),
+        4: SYSTEM,
+    }
+    for number, sender in senders.items():
+        with acting_as(sender):
+            await store(archive, number)
+
+    async def found(text: str) -> set[str]:
+        return set(listed((await client.get("/", params={"SourceApplicationEntityTitle": text})).text))
+
+    assert await found("CT1") == {"1.2.3.1"}
+    assert await found("ct") == {"1.2.3.1", "1.2.3.2", "1.2.3.3"}
+    assert await found("CT_") == {"1.2.3.2"}
+    assert await found("*gate*") == {"1.2.3.3"}
+    assert await found('"CT"') == set()
+    assert await found("10.0.0.1") == set()

@@ -76,6 +76,19 @@ if (find) {
   });
 }
 
+// --- copying what is hard to type: UIDs and addresses ---
+
+document.addEventListener("click", async (event) => {
+  const button = event.target.closest("button[data-copy]");
+  if (!button) return;
+  try {
+    await navigator.clipboard.writeText(button.dataset.copy);
+    say(button.dataset.copied);
+  } catch {
+    say(button.dataset.copy); // A browser copies only on a page that came over HTTPS or from this machine.
+  }
+});
+
 // --- keys of every page ---
 
 document.addEventListener("keydown", (event) => {

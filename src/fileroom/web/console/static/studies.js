@@ -168,7 +168,12 @@ async function showChanged() {
   try {
     const html = await fetchPart(`/studies/rows?uid=${uids.join(",")}&${results.dataset.asked}`);
     const body = new DOMParser().parseFromString(`<table><tbody>${html}</tbody></table>`, "text/html");
-    for (const row of body.querySelectorAll("tr[data-uid]")) put(row);
+    const told = [...body.querySelectorAll("tr[data-uid]")];
+    for (const row of told) put(row);
+    const there = new Set(told.map((row) => row.dataset.uid));
+    // Asked for and not answered: deleted, or no longer what is searched for.
+    for (const uid of uids) if (!there.has(uid)) rowOf(uid)?.remove();
+    if (!chosen?.isConnected) choose(null);
     showMarked();
   } catch (error) {
     say(error.message);
@@ -218,6 +223,14 @@ function listen() {
   });
 }
 
+// Nothing is sent about what is deleted: now and then the rows that stand here are asked for again.
+const LOOK_AGAIN_EVERY_MS = 60000;
+setInterval(() => {
+  if (document.hidden || !isList) return;
+  for (const row of rows()) changed.add(row.dataset.uid);
+  if (changed.size) later();
+}, LOOK_AGAIN_EVERY_MS);
+
 // A page in the background holds no connection: a browser has only six for each server.
 document.addEventListener("visibilitychange", () => {
   if (document.hidden) {
@@ -226,7 +239,7 @@ document.addEventListener("visibilitychange", () => {
     live.hidden = true;
   } else {
     listen();
-    for (const row of rows()) if (row.classList.contains("moving")) changed.add(row.dataset.uid);
+    for (const row of rows()) changed.add(row.dataset.uid);
     if (changed.size) later();
   }
 });
