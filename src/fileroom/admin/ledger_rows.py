@@ -46,6 +46,14 @@ class Cause(enum.StrEnum):
     """The calling AE title is empty or has control characters."""
     NOT_READY = "not ready"
     """The caller could not be looked up."""
+    NODE_DISABLED = "node disabled"
+    """An administrator has disabled the node."""
+    OTHER_ADDRESS = "other address"
+    """The node may not call from this address."""
+    TLS_DEMANDED = "tls demanded"
+    """The node must use TLS and did not, or showed another certificate than it must."""
+    NODE_LIMIT = "node limit"
+    """The node has as many associations open as it may."""
 
 
 class Mark(enum.IntEnum):

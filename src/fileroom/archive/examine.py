@@ -6,13 +6,14 @@ The header is scanned as soon as enough of it has come, so that nothing of a lar
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from fileroom.core.errors import InvalidObjectError, InvalidRequestError
 from fileroom.core.identifiers import UID
 from fileroom.core.limits import HEADER_BYTES_MAX, KIB
-from fileroom.dicom.header_scan import NeedMoreData, ScannedHeader, scan_header
+from fileroom.dicom.charset import character_set
+from fileroom.dicom.header_scan import SPECIFIC_CHARACTER_SET, NeedMoreData, ScannedHeader, scan_header
 from fileroom.index.attributes import BY_KEYWORD, SCANNED_TAGS
 from fileroom.index.rows import study_and_series_uids
 
@@ -45,6 +46,8 @@ class Claim:
     receiving_aet: str | None = None
     study_instance_uid: str = ""
     """The one study that it may belong to (STOW-RS to a study's own address); empty: any."""
+    assumed_charset: str = ""
+    """What its text is read in when it names no character set; empty: the default repertoire."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +114,10 @@ class Examination:
             self._header = scan_header(
                 bytes(self._head), self._claim.transfer_syntax_uid, SCANNED_TAGS, complete=complete
             )
+            if self._claim.assumed_charset and SPECIFIC_CHARACTER_SET not in self._header.values:
+                self._header = replace(
+                    self._header, charset=character_set(self._claim.assumed_charset.encode("ascii", "replace"))
+                )
         except NeedMoreData as need:
             self._scan_at = max(need.bytes_needed, 2 * len(self._head))
             return

@@ -10,7 +10,7 @@ from typing import Final
 import psycopg
 from psycopg_pool import PoolTimeout
 
-from fileroom.admin.nodes import HeldCaller, list_held_callers
+from fileroom.admin.callers import HeldCaller, list_held_callers
 from fileroom.archive.services import Archive
 from fileroom.archive.store_identity import require_own_store
 from fileroom.core.access import Permission, require

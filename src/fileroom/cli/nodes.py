@@ -47,7 +47,7 @@ def list_(as_json: Json = False) -> None:
 @app.command("held")
 def held(as_json: Json = False) -> None:
     """List callers that were turned away because nobody has approved them. Example: `fileroom node held`"""
-    from fileroom.admin.nodes import list_held_callers
+    from fileroom.admin.callers import list_held_callers
 
     print_rows(["aet", "host", "calls", "last_at"], with_database(list_held_callers), as_json=as_json)
 

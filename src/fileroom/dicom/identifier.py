@@ -9,8 +9,8 @@ from __future__ import annotations
 import io
 import struct
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import Final
+from dataclasses import dataclass, replace
+from typing import Any, Final
 
 from pydicom.dataset import Dataset
 from pydicom.filebase import DicomBytesIO
@@ -50,14 +50,23 @@ def decode_identifier(encoded: bytes, transfer_syntax: str) -> Dataset:
     return dataset
 
 
-def encode_answer(elements: Iterable[AnswerElement], transfer_syntax: str, wanted_charset: bytes | None) -> bytes:
+def encode_answer(
+    elements: Iterable[AnswerElement],
+    transfer_syntax: str,
+    wanted_charset: bytes | None,
+    *,
+    must_fit: bool = False,
+) -> bytes:
     """An encoded data set in the order of tags, with the Specific Character Set that its text needs.
 
     `wanted_charset` is the encoded value of the request's own (0008,0005): the peer can read that one. Where the text
-    does not fit it, Latin-1 is used when that is enough, else UTF-8.
+    does not fit it, Latin-1 is used when that is enough, else UTF-8; with `must_fit`, letters that it lacks become "?".
     """
     rows = sorted(map(_with_json_items, elements), key=lambda element: element.tag)
     syntax = uids.transfer_syntax(transfer_syntax)
+    if must_fit and wanted_charset:
+        fitting = charset.character_set(wanted_charset)
+        rows = [replace(row, value=_fitted(row.value, fitting)) for row in rows]
     chosen = _choose_charset(rows, wanted_charset)
     parts: list[bytes] = []
     if chosen.terms:
@@ -81,6 +90,23 @@ def _choose_charset(rows: list[AnswerElement], wanted: bytes | None) -> charset.
             continue
         return candidate
     return charset.UTF_8
+
+
+def _fitted(value: Any, text_set: charset.CharacterSet) -> Any:
+    """The value with a question mark for each letter that the set lacks, in items too."""
+    if isinstance(value, str):
+        return value if value.isascii() else "".join(_fitted_letter(letter, text_set) for letter in value)
+    if isinstance(value, dict):
+        return {key: _fitted(inner, text_set) for key, inner in value.items()}
+    return [_fitted(inner, text_set) for inner in value] if isinstance(value, list) else value
+
+
+def _fitted_letter(letter: str, text_set: charset.CharacterSet) -> str:
+    try:
+        charset.encode_text(letter, text_set)
+    except (UnicodeError, LookupError):
+        return "?"
+    return letter
 
 
 def _texts(value: object) -> Iterator[str]:

@@ -9,23 +9,38 @@ request is served inside of `acting_as`, and the tasks that it starts take that 
 
 from __future__ import annotations
 
+import asyncio
+import dataclasses
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 import structlog
 
+from fileroom.admin.callers import (
+    AccessOf,
+    Admission,
+    admit,
+    judge,
+    narrowed,
+    node_access,
+    pace,
+    plain_address,
+    take_slot,
+)
 from fileroom.admin.ledger_rows import Cause, Direction
-from fileroom.admin.nodes import AccessOf, may_call, node_access
+from fileroom.admin.node_fields import Node, NodeRole
 from fileroom.archive.services import Archive
 from fileroom.archive.transfers import ReceivedObjects
-from fileroom.core.access import NOBODY, acting_as
-from fileroom.core.errors import FileroomError
+from fileroom.core.access import NOBODY, Access, Permission, acting_as
+from fileroom.core.errors import DatabaseError, FileroomError, NotAllowedError
 from fileroom.dimse.command_set import CommandField, CommandSet, respond
 from fileroom.dimse.status import Status
 from fileroom.net.association_handler import AssociationEnd, AssociationPort, DataSink, Operation, PeerAddress
 from fileroom.scp import commitment, find, offer, retrieve
 from fileroom.scp.call import Call
+from fileroom.scp.node_watch import NodeWatch
 from fileroom.scp.store import StoreSink
 from fileroom.ul.negotiation import AcceptedContext, negotiate
 from fileroom.ul.pdu import CALLING_AET_NOT_RECOGNIZED, LOCAL_LIMIT_EXCEEDED, AssociateAC, AssociateRJ, AssociateRQ
@@ -48,12 +63,29 @@ SERVICES: Final[dict[CommandField, Service]] = {
 }
 
 
+ROLES: Final = {
+    CommandField.C_FIND_RQ: NodeRole.QUERY,
+    CommandField.C_GET_RQ: NodeRole.RETRIEVE,
+    CommandField.C_MOVE_RQ: NodeRole.RETRIEVE,
+    CommandField.N_ACTION_RQ: NodeRole.COMMIT,
+}
+"""What a node needs for a request, beside the permissions that the services ask for."""
+
+
 class PeerAssociation:
     """The handler of one association (`net.association_handler.AssociationHandler`)."""
 
     def __init__(
-        self, archive: Archive, peer: PeerAddress, port: AssociationPort, access_of: AccessOf = node_access
+        self,
+        archive: Archive,
+        peer: PeerAddress,
+        port: AssociationPort,
+        access_of: AccessOf = node_access,
+        watch: NodeWatch | None = None,
     ) -> None:
+        self.slot: int | None = None
+        self._watch = watch
+        self._node: Node | None = None
         self._archive = archive
         self._peer = peer
         self._port = port
@@ -69,15 +101,25 @@ class PeerAssociation:
         try:
             # Control characters in a title (PS3.5 6.2 allows none) would spoil logs, rows and file meta information.
             printable = request.calling_aet.isprintable()
-            known = printable and await may_call(self._archive.pool, request.calling_aet, self._peer.host)
+            admission = await self._admitted(request) if printable else Admission(Cause.BAD_TITLE)
         except FileroomError as error:
             _log.warning("association_refused", peer=str(self._peer), reason=str(error))
             self._journal.answered(request, LOCAL_LIMIT_EXCEEDED, Cause.NOT_READY, str(error))
             return LOCAL_LIMIT_EXCEEDED
-        policy = offer.policy(self._archive.settings, caller_is_known=known)
+        if admission.cause is Cause.NODE_LIMIT:
+            self._journal.answered(request, LOCAL_LIMIT_EXCEEDED, Cause.NODE_LIMIT, admission.detail)
+            return LOCAL_LIMIT_EXCEEDED
+        policy = offer.policy(
+            self._archive.settings,
+            caller_is_known=admission.is_granted,
+            node=admission.node,
+            roles=request.user_information.roles,
+        )
         answer = negotiate(request, policy)
-        cause = Cause.UNKNOWN_CALLER if printable and request.calling_aet else Cause.BAD_TITLE
-        self._journal.answered(request, answer, cause if answer == CALLING_AET_NOT_RECOGNIZED else Cause.NONE)
+        cause = admission.cause if request.calling_aet else Cause.BAD_TITLE
+        if answer != CALLING_AET_NOT_RECOGNIZED:
+            cause = Cause.NONE
+        self._journal.answered(request, answer, cause, admission.detail if cause else "")
         if isinstance(answer, AssociateRJ):
             _log.info(
                 "association_rejected",
@@ -85,20 +127,60 @@ class PeerAssociation:
                 calling_aet=request.calling_aet,
                 called_aet=request.called_aet,
                 reason=str(answer),
-                approved=known,
+                cause=admission.cause.value,
             )
         else:
-            self._call = Call.from_request(self._archive, self._port, request, self._journal)
-            self._access = self._access_of(request.calling_aet, self._peer.host)
+            self._node = admission.node
+            self._call = Call.from_request(self._archive, self._port, request, self._journal, node=self._node)
+            self._access = narrowed(self._access_of(request.calling_aet, self._peer.host), self._node)
+            if self._watch is not None:
+                self._watch.enter(self)
         return answer
+
+    async def _admitted(self, request: AssociateRQ) -> Admission:
+        """Whether the caller may come in, and whether there is a place for it. Raises DatabaseError."""
+        pool = self._archive.pool
+        admission = await admit(pool, request.calling_aet, self._peer.host, tls=self._peer.tls)
+        node = admission.node
+        if not admission.is_granted or node is None or not node.associations_max:
+            return admission
+        self.slot = await take_slot(pool, node)
+        if self.slot is not None:
+            return admission
+        detail = f"The node {node.name} has {node.associations_max} associations open, as many as it may."
+        return Admission(Cause.NODE_LIMIT, node, detail)
+
+    async def nodes_changed(self, nodes: dict[str, Node]) -> None:
+        """An administrator has changed nodes: what they allow holds from the next request on."""
+        call = self._call
+        if call is None:
+            return
+        node = nodes.get(call.calling_aet)
+        admission = await judge(node, plain_address(self._peer.host), tls=self._peer.tls)
+        if not admission.is_granted:
+            self._journal.row.cause, self._journal.row.detail = admission.cause, admission.detail
+            self._port.abort(f"the node of {call.calling_aet} was changed: {admission.cause.value}")
+            return
+        self._node = node
+        self._call = dataclasses.replace(call, node=node)
+        self._access = narrowed(self._access_of(call.calling_aet, self._peer.host), node)
 
     def open_store_sink(self, context: AcceptedContext, command: CommandSet) -> DataSink:
         """A C-STORE begins."""
-        calling_aet, access = self._established().calling_aet, self._access
+        calling_aet, access, node = self._established().calling_aet, self._access, self._node
         if self._received is None:
             self._received = ReceivedObjects(self._archive, access)
         return StoreSink(
-            self._archive, self._port, context, command, calling_aet, access, self._journal, self._received
+            self._archive,
+            self._port,
+            context,
+            command,
+            calling_aet,
+            access if node is None else _for_storing(access, node),
+            self._journal,
+            self._received,
+            assumed_charset=node.charset_assumed if node is not None else "",
+            hold=partial(self._hold, node) if node is not None and node.objects_per_minute_max else None,
         )
 
     async def handle(self, operation: Operation) -> None:
@@ -109,6 +191,13 @@ class PeerAssociation:
         if service is None:
             call.port.send_response(operation.context.id, respond(operation.command, Status.UNRECOGNIZED_OPERATION))
             return
+        role = ROLES.get(operation.command.command_field)
+        if role is not None and self._node is not None and not self._node.may(role):
+            error = NotAllowedError(f"The node {self._node.name} has not the role {role.value}.")
+            call.explain(operation, error)
+            refusal = respond(operation.command, Status.NOT_AUTHORIZED, error_comment=str(error))
+            call.port.send_response(operation.context.id, refusal)
+            return
         with acting_as(self._access):
             await service(call, operation)
 
@@ -117,6 +206,17 @@ class PeerAssociation:
         self._journal.ended(end)
         if self._received is not None:
             self._received.ended()
+        if self._watch is not None and (self._call is not None or self.slot is not None):
+            leaving = asyncio.ensure_future(self._watch.leave(self))
+            _leaving.add(leaving)
+            leaving.add_done_callback(_left)
+
+    async def _hold(self, node: Node) -> None:
+        """Keep an answer back as long as the node's pace asks for."""
+        try:
+            await asyncio.sleep(await pace(self._archive.pool, node))
+        except DatabaseError as error:
+            _log.warning("pace_not_kept", node=node.name, reason=str(error))
 
     def _established(self) -> Call:
         if self._call is None:
@@ -124,13 +224,32 @@ class PeerAssociation:
         return self._call
 
 
+def _for_storing(access: Access, node: Node) -> Access:
+    """Storage commitment needs the permission to store as well, but does not bring it."""
+    if node.may(NodeRole.SEND):
+        return access
+    return dataclasses.replace(access, permissions=access.permissions - {Permission.STUDY_STORE})
+
+
+def _left(task: asyncio.Future[None]) -> None:
+    """The slot is free; where that could not be written, it expires by itself."""
+    _leaving.discard(task)
+    if not task.cancelled() and task.exception() is not None:
+        _log.warning("slot_not_freed", reason=str(task.exception()))
+
+
+_leaving: set[asyncio.Future[None]] = set()
+"""Farewells that nobody awaits; asyncio itself keeps only weak references to tasks."""
+
+
 @dataclass(frozen=True, slots=True)
 class PeerAssociationFactory:
-    """Makes the handler of each new connection."""
+    """Makes the handler of each new connection. `watch.look` is to be called every second."""
 
     archive: Archive
     access_of: AccessOf = node_access
+    watch: NodeWatch | None = None
 
     def __call__(self, peer: PeerAddress, port: AssociationPort) -> PeerAssociation:
         """A handler for one connection."""
-        return PeerAssociation(self.archive, peer, port, self.access_of)
+        return PeerAssociation(self.archive, peer, port, self.access_of, self.watch)

@@ -12,10 +12,12 @@ from typing import Final
 import structlog
 from pydicom.dataset import Dataset
 
-from fileroom.admin.ledger_outgoing import connect_recorded
-from fileroom.admin.nodes import AccessOf, find_node, node_access
+from fileroom.admin.callers import AccessOf, narrowed, node_access
+from fileroom.admin.node_fields import NodeRole
+from fileroom.admin.nodes import find_node
 from fileroom.archive import commitment
 from fileroom.archive.commitment import CommitmentItem, CommitmentRequest, CommitmentResult
+from fileroom.archive.node_calls import connect_node
 from fileroom.archive.services import Archive
 from fileroom.core.access import acting_as
 from fileroom.core.errors import (
@@ -26,7 +28,7 @@ from fileroom.core.errors import (
     PeerError,
     PeerRefusedError,
 )
-from fileroom.core.identifiers import UID, AETitle
+from fileroom.core.identifiers import UID
 from fileroom.dicom import uids
 from fileroom.dicom.identifier import AnswerElement, decode_identifier, encode_answer
 from fileroom.dimse.command_set import CommandField, CommandSet, respond
@@ -107,16 +109,13 @@ async def deliver_due(archive: Archive, access_of: AccessOf = node_access) -> in
                 f"There is no node with AE title {request.requester}, which asked for a storage commitment from "
                 f"{request.host}. Add it with 'fileroom node add', so that the result can be delivered."
             )
-        async with connect_recorded(
-            archive.ledger,
-            node.host,
-            node.port,
-            purpose="commitment",
-            calling_aet=AETitle(archive.settings.aet),
-            called_aet=AETitle(node.aet),
-            contexts=[_CONTEXT],
-        ) as (association, _):
-            with acting_as(access_of(request.requester, request.host)):
+        if not node.enabled or not node.may(NodeRole.COMMIT):
+            raise NotAllowedError(
+                f"The node {node.name} is disabled or has not the role {NodeRole.COMMIT.value}, which the result of a storage "
+                "commitment needs."
+            )
+        async with connect_node(archive, node, purpose="commitment", contexts=[_CONTEXT]) as (association, _):
+            with acting_as(narrowed(access_of(request.requester, request.host), node)):
                 await _report(archive, association.port, request)
         await commitment.delivered(archive, request.id)
     except FileroomError as error:

@@ -58,6 +58,8 @@ class _Request:
     asked: tuple[tuple[int, str], ...]
     charset: bytes | None
     all_keys_supported: bool
+    must_fit: bool = False
+    """The character set is what an administrator has set for the node: no other will do."""
 
 
 async def find(call: Call, operation: Operation) -> None:
@@ -105,7 +107,8 @@ async def _answer(call: Call, operation: Operation, request: _Request) -> tuple[
             if count == QUERY_ROWS_MAX:
                 return Status.OUT_OF_RESOURCES, f"More than {QUERY_ROWS_MAX} matches; add a key"
             elements = _answer_elements(call, request, answer)
-            port.send_response(context.id, response, encode_answer(elements, context.transfer_syntax, request.charset))
+            encoded = encode_answer(elements, context.transfer_syntax, request.charset, must_fit=request.must_fit)
+            port.send_response(context.id, response, encoded)
             count += 1
     return Status.SUCCESS, ""
 
@@ -144,7 +147,9 @@ def _parse(call: Call, operation: Operation) -> _Request:
     )
     named = identifier.get("SpecificCharacterSet") or ""
     charset = named if isinstance(named, str) else "\\".join(named)
-    return _Request(query, level_name, tuple(asked), charset.encode("latin-1", "replace") or None, supported)
+    named = call.node.charset if call.node is not None else ""
+    wanted = (named or charset).encode("latin-1", "replace") or None
+    return _Request(query, level_name, tuple(asked), wanted, supported, must_fit=bool(named))
 
 
 def _timezone(call: Call, sop_class: str, identifier: Dataset) -> str | None:

@@ -5,11 +5,13 @@ The conformance statement's tables are made from here.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
+from fileroom.admin.node_fields import Node, NodeRole
 from fileroom.core.settings import Settings
 from fileroom.dicom import uids
-from fileroom.ul.items import ExtendedNegotiation
+from fileroom.ul.items import ExtendedNegotiation, RoleSelection
 from fileroom.ul.negotiation import AbstractSyntaxRule, AcceptancePolicy
 
 _PREFERRED: Final = (uids.EXPLICIT_VR_LITTLE_ENDIAN, uids.IMPLICIT_VR_LITTLE_ENDIAN)
@@ -44,24 +46,64 @@ _ABILITIES: Final = 4
 _STANDARD_STORAGE: Final = "1.2.840.10008.5.1.4.1.1."
 
 
-def policy(settings: Settings, *, caller_is_known: bool) -> AcceptancePolicy:
-    """The policy for one request. An unknown caller is refused by its AE title."""
+def policy(
+    settings: Settings, *, caller_is_known: bool, node: Node | None = None, roles: Sequence[RoleSelection] = ()
+) -> AcceptancePolicy:
+    """The policy for one request. An unknown caller is refused by its AE title.
+
+    `node` narrows it: its roles to what they allow, its lists to the transfer syntaxes that it prefers. `roles` are those
+    that the request proposes (PS3.7 D.3.3.4); they tell whether a storage SOP class is for sending or for a C-GET.
+    """
     unknown_too = settings.accept_unknown_sop_classes
+    own_titles = {settings.aet} | ({node.own_aet} if node is not None and node.own_aet else set())
+    proposed = {role.sop_class_uid: role for role in roles}
 
     def rule_of(abstract_syntax: str) -> AbstractSyntaxRule | None:
         service = SERVICE_RULES.get(abstract_syntax)
         if service is not None:
             return service
-        if uids.is_storage_sop_class(abstract_syntax):
-            return _UNKNOWN_STORAGE_RULE if unknown_too else _STORAGE_RULE
-        return _UNKNOWN_STORAGE_RULE if unknown_too and _may_be_storage(abstract_syntax) else None
+        is_known = uids.is_storage_sop_class(abstract_syntax)
+        if not is_known and not (unknown_too and _may_be_storage(abstract_syntax)):
+            return None
+        usual = _UNKNOWN_STORAGE_RULE if unknown_too else _STORAGE_RULE
+        return usual if node is None else _storage_rule(usual, node, proposed.get(abstract_syntax))
 
     return AcceptancePolicy(
         rule_of=rule_of,
-        called_aets=frozenset({settings.aet}) if settings.called_aet_check else None,
+        called_aets=frozenset(own_titles) if settings.called_aet_check else None,
         calling_aets=None if caller_is_known else frozenset(),
+        permits=lambda uid: node is None or _permits(node, uid, proposed.get(uid)),
         extended_answer=answer_extended,
     )
+
+
+def _storage_rule(usual: AbstractSyntaxRule, node: Node, proposed: RoleSelection | None) -> AbstractSyntaxRule:
+    """How objects travel between us and a node; which way tells the role that it proposes."""
+    is_for_get = proposed is not None and not proposed.scu_role
+    chosen = node.propose_syntaxes if is_for_get else node.accept_syntaxes
+    # The default transfer syntax must be taken whatever an administrator prefers (PS3.5 10.1).
+    syntaxes = tuple(dict.fromkeys((*chosen, uids.IMPLICIT_VR_LITTLE_ENDIAN))) if chosen else usual.transfer_syntaxes
+    return AbstractSyntaxRule(
+        syntaxes,
+        any_other=usual.any_other and not chosen,
+        requestor_may_be_scu=node.may(NodeRole.SEND),
+        requestor_may_be_scp=node.may(NodeRole.RETRIEVE),
+    )
+
+
+def _permits(node: Node, abstract_syntax: str, proposed: RoleSelection | None) -> bool:
+    """Whether a node's roles let it use an abstract syntax."""
+    if abstract_syntax == uids.VERIFICATION:
+        return True
+    if abstract_syntax == uids.STORAGE_COMMITMENT_PUSH:
+        return node.may(NodeRole.COMMIT)
+    if abstract_syntax in QUERY_RETRIEVE_FIND:
+        return node.may(NodeRole.QUERY)
+    if abstract_syntax in (*QUERY_RETRIEVE_MOVE, *QUERY_RETRIEVE_GET):
+        return node.may(NodeRole.RETRIEVE)
+    would_send = proposed is None or proposed.scu_role
+    would_get = proposed is not None and proposed.scp_role
+    return (would_send and node.may(NodeRole.SEND)) or (would_get and node.may(NodeRole.RETRIEVE))
 
 
 def answer_extended(item: ExtendedNegotiation) -> bytes | None:

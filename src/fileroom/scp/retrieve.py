@@ -1,7 +1,7 @@
 """Retrieve SCP: C-GET and C-MOVE (PS3.4 C.4.2, C.4.3) of Patient Root, Study Root and Patient/Study Only.
 
 Unique keys above the asked level may be missing, whether or not relational retrieval was agreed: every UID means one
-thing only, and refusing helps nobody. The objects themselves are sent by `scp.suboperations`.
+thing only, and refusing helps nobody. The objects themselves are sent by `scp.suboperations`, to a node by `scp.send_to_node`.
 """
 
 from __future__ import annotations
@@ -9,28 +9,24 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Final
 
-import structlog
-
 from fileroom.admin.audit_events import node_participant, participant_of
 from fileroom.admin.audit_message import Role
-from fileroom.admin.ledger_outgoing import connect_recorded
-from fileroom.admin.nodes import Node, find_destination
-from fileroom.archive.retrieve import Selection, StoredInstance, list_instances
+from fileroom.admin.node_fields import Node
+from fileroom.admin.nodes import find_destination
+from fileroom.archive.retrieve import Selection, list_instances
 from fileroom.core.access import Permission, current_access
-from fileroom.core.errors import FileroomError, InvalidRequestError, PeerError
-from fileroom.core.identifiers import AETitle
-from fileroom.core.limits import BROKEN_ASSOCIATIONS_MAX
+from fileroom.core.errors import FileroomError, InvalidRequestError
 from fileroom.dicom import uids
 from fileroom.dicom.identifier import AnswerElement, decode_identifier, encode_answer
 from fileroom.dicom.query import Level
 from fileroom.dimse.command_set import CommandSet, respond
 from fileroom.dimse.status import SUBOPERATIONS_WITH_FAILURES, Status
-from fileroom.net.association_client import ProposedContext
 from fileroom.net.association_handler import Operation
 from fileroom.scp.call import Call
+from fileroom.scp.send_to_node import send_to_node
 from fileroom.scp.sent_objects import put_down
 from fileroom.scp.status import StatusAnswer, retrieve_failure
-from fileroom.scp.suboperations import Progress, plan_associations, send_objects
+from fileroom.scp.suboperations import Progress, send_objects
 
 LEVELS: Final = {
     "PATIENT": Level.PATIENT,
@@ -51,8 +47,6 @@ _KEYS: Final = {
 }
 _FAILED_SOP_INSTANCE_UID_LIST: Final = 0x00080058
 _SHORT_VALUE_BYTES_MAX: Final = 0xFFFE
-
-_log: Final = structlog.get_logger(__name__)
 
 
 async def get(call: Call, operation: Operation) -> None:
@@ -87,7 +81,15 @@ async def move(call: Call, operation: Operation) -> None:
             retrieval.reporting(len(instances)) as progress,
             put_down(call.archive, receiver, instances, progress),
         ):
-            await _move_to(call, operation, destination, instances, progress)
+            await send_to_node(
+                call.archive,
+                destination,
+                instances,
+                progress,
+                purpose="move",
+                parent=call.journal,
+                originator=(call.calling_aet, operation.command.message_id or 0),
+            )
     except FileroomError as error:
         retrieval.fail(error)
         return
@@ -136,73 +138,6 @@ async def _destination(call: Call, command: CommandSet) -> Node | None:
 def _unknown_destination(command: CommandSet) -> StatusAnswer:
     title = command.move_destination or "(none)"
     return StatusAnswer(Status.MOVE_DESTINATION_UNKNOWN, f"No node {title}; add it: fileroom node add")
-
-
-async def _move_to(
-    call: Call, operation: Operation, node: Node, instances: list[StoredInstance], progress: Progress
-) -> None:
-    """Send everything, on as many associations one after another as the presentation contexts need."""
-    originator = (call.calling_aet, operation.command.message_id or 0)
-    for plan in plan_associations(instances):
-        waiting, broken = plan.instances, 0
-        while waiting:
-            if progress.is_cancelled():
-                progress.stopped = True
-                return
-            fault = await _send_to(call, node, plan.contexts, waiting, progress, originator)
-            if fault is None:
-                break
-            left = progress.unsettled(waiting)
-            broken = broken + 1 if len(left) == len(waiting) else 1
-            _log.warning("move_association_failed", node=node.name, reason=fault.reason, left=len(left))
-            if not fault.was_established or broken == BROKEN_ASSOCIATIONS_MAX:
-                progress.give_up(left, fault.reason)
-            else:
-                progress.give_up(left[:1], fault.reason)  # The object that broke it fails alone.
-            waiting = progress.unsettled(waiting)
-
-
-@dataclass(frozen=True, slots=True)
-class _Fault:
-    """How an association that we opened failed."""
-
-    reason: str
-    was_established: bool
-
-
-async def _send_to(
-    call: Call,
-    node: Node,
-    contexts: tuple[ProposedContext, ...],
-    instances: list[StoredInstance],
-    progress: Progress,
-    originator: tuple[str, int],
-) -> _Fault | None:
-    """Send over one association. None when all was settled."""
-    association = None
-    try:
-        async with connect_recorded(
-            call.archive.ledger,
-            node.host,
-            node.port,
-            purpose="move",
-            parent=call.journal,
-            calling_aet=AETitle(call.archive.settings.aet),
-            called_aet=AETitle(node.aet),
-            contexts=contexts,
-        ) as (association, journal):
-            await send_objects(
-                call.archive,
-                association.port,
-                instances,
-                progress,
-                originator,
-                permission=Permission.STUDY_EXPORT,
-                journal=journal,
-            )
-    except PeerError as error:
-        return _Fault(str(error), was_established=association is not None)
-    return None
 
 
 # --- responses ---

@@ -7,6 +7,7 @@ flushed and committed, `StoreSink` sends the C-STORE-RSP. A store that hangs is 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 import structlog
@@ -32,7 +33,11 @@ _log = structlog.get_logger(__name__)
 
 
 class StoreSink:
-    """Receives one C-STORE and answers it, in the name of `access`: its methods are called where nobody acts."""
+    """Receives one C-STORE and answers it, in the name of `access`: its methods are called where nobody acts.
+
+    `assumed_charset` is what its text is read in when it names no character set; `hold` keeps the answer back, where the
+    sender has a pace to keep.
+    """
 
     def __init__(
         self,
@@ -44,7 +49,11 @@ class StoreSink:
         access: Access,
         journal: Journal | None = None,
         received: ReceivedObjects | None = None,
+        *,
+        assumed_charset: str = "",
+        hold: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
+        self._hold = hold
         self._archive = archive
         self._received = received
         self._journal = journal
@@ -69,6 +78,7 @@ class StoreSink:
             sender=f"{calling_aet}@{port.peer.host}",
             sending_aet=calling_aet,
             receiving_aet=archive.settings.aet,
+            assumed_charset=assumed_charset,
         )
         try:
             with acting_as(access):
@@ -123,6 +133,8 @@ class StoreSink:
         except FileroomError as error:
             self._refuse(error)
             return
+        if self._hold is not None:
+            await self._hold()
         self._answer(KEPT_ASIDE if outcome.kind is StoreKind.KEPT_ASIDE else SUCCESS)
 
     async def _drain(self, incoming: IncomingObject) -> None:

@@ -25,6 +25,7 @@ from fileroom.dimse.command_set import CommandField, CommandSet, Priority
 from fileroom.dimse.status import StatusCategory, category, describe
 from fileroom.net.association_client import ProposedContext
 from fileroom.net.association_handler import AssociationPort, DataSource
+from fileroom.pixels.transcode import lossless_targets
 from fileroom.ul.negotiation import AcceptedContext
 
 REPORT_INTERVAL_S: Final = 1.0
@@ -120,12 +121,16 @@ class AssociationPlan:
     instances: list[StoredInstance] = field(default_factory=list)
 
 
-def plan_associations(instances: Sequence[StoredInstance]) -> Iterator[AssociationPlan]:
+def plan_associations(instances: Sequence[StoredInstance], preferred: Sequence[str] = ()) -> Iterator[AssociationPlan]:
     """Spread instances over associations so that none needs more contexts than an association can have.
 
     For each SOP class each stored transfer syntax is proposed alone, so that the peer cannot choose a worse one, and
-    the uncompressed ones together once more.
+    the uncompressed ones together once more. With `preferred`, those are proposed instead, each alone, as far as an object
+    can be had in them: only `_choose_context` says which is used.
     """
+    if preferred:
+        yield from _plan_preferred(instances, preferred)
+        return
     by_pair: dict[tuple[str, str], list[StoredInstance]] = {}
     for instance in instances:
         by_pair.setdefault((instance.sop_class_uid, instance.transfer_syntax_uid), []).append(instance)
@@ -134,6 +139,33 @@ def plan_associations(instances: Sequence[StoredInstance]) -> Iterator[Associati
         chosen = set(pairs[start : start + _PAIRS_PER_ASSOCIATION])
         group = [i for i in instances if (i.sop_class_uid, i.transfer_syntax_uid) in chosen]
         yield AssociationPlan(tuple(_contexts(sorted(chosen))), group)
+
+
+def _plan_preferred(instances: Sequence[StoredInstance], preferred: Sequence[str]) -> Iterator[AssociationPlan]:
+    """Each SOP class in all of its transfer syntaxes, on as many associations as that needs."""
+    by_class: dict[str, list[StoredInstance]] = {}
+    for instance in instances:
+        by_class.setdefault(instance.sop_class_uid, []).append(instance)
+    contexts: list[ProposedContext] = []
+    classes: set[str] = set()
+    for sop_class, members in by_class.items():
+        stored = {one.transfer_syntax_uid for one in members}
+        possible = dict.fromkeys(syntax for uid in sorted(stored) for syntax in _possible(uid, preferred))
+        ordered = sorted(possible, key=lambda uid: (*preferred, *possible).index(uid))
+        if contexts and len(contexts) + len(ordered) > PRESENTATION_CONTEXTS_MAX:
+            yield AssociationPlan(tuple(contexts), [one for one in instances if one.sop_class_uid in classes])
+            contexts, classes = [], set()
+        contexts += [ProposedContext(sop_class, (syntax,)) for syntax in ordered[:PRESENTATION_CONTEXTS_MAX]]
+        classes.add(sop_class)
+    if classes:
+        yield AssociationPlan(tuple(contexts), [one for one in instances if one.sop_class_uid in classes])
+
+
+def _possible(stored: str, preferred: Sequence[str]) -> list[str]:
+    """In what an object may be sent: what is preferred and loses nothing, and the default, which is always offered."""
+    lossless = lossless_targets()
+    allowed = [uid for uid in preferred if uid == stored or uid in lossless]
+    return list(dict.fromkeys((*allowed, uids.IMPLICIT_VR_LITTLE_ENDIAN)))
 
 
 def _contexts(pairs: list[tuple[str, str]]) -> Iterator[ProposedContext]:
@@ -157,11 +189,14 @@ async def send_objects(
     *,
     permission: Permission = Permission.STUDY_VIEW,
     journal: Journal | None = None,
+    preferred: Sequence[str] = (),
+    timeout_s: float | None = None,
 ) -> None:
     """Send each instance by C-STORE over `port`; what becomes of it is counted in `progress`.
 
-    `originator` is AE title and message ID of a C-MOVE, which needs another `permission` than a C-GET. Ends early when
-    the peer cancels. Raises PeerError when the association breaks; what was settled before stays settled.
+    `originator` is AE title and message ID of a C-MOVE, which needs another `permission` than a C-GET. `preferred` are the
+    transfer syntaxes to send in, `timeout_s` is how long the peer may take to answer.
+    Ends early when the peer cancels. Raises PeerError when the association breaks; what was settled before stays settled.
     """
     ahead: asyncio.Task[_Prepared] | None = None
     try:
@@ -169,7 +204,7 @@ async def send_objects(
             if progress.is_cancelled():
                 progress.stopped = True
                 return
-            current = ahead or asyncio.create_task(_prepare(archive, port, instance, permission))
+            current = ahead or asyncio.create_task(_prepare(archive, port, instance, permission, preferred))
             ahead = None
             try:
                 prepared = await current
@@ -179,11 +214,11 @@ async def send_objects(
                 _note(journal, instance, archive.now(), "", None, error)
                 continue
             if index + 1 < len(instances):
-                ahead = asyncio.create_task(_prepare(archive, port, instances[index + 1], permission))
+                ahead = asyncio.create_task(_prepare(archive, port, instances[index + 1], permission, preferred))
             began_at = archive.now()
             syntax = prepared.context.transfer_syntax
             try:
-                status = await _send(port, instance, prepared, originator)
+                status = await _send(port, instance, prepared, originator, timeout_s)
             except PeerError as error:
                 _note(journal, instance, began_at, syntax, None, error)
                 raise
@@ -204,18 +239,26 @@ class _Prepared:
 
 
 async def _prepare(
-    archive: Archive, port: AssociationPort, instance: StoredInstance, permission: Permission
+    archive: Archive,
+    port: AssociationPort,
+    instance: StoredInstance,
+    permission: Permission,
+    preferred: Sequence[str],
 ) -> _Prepared:
-    context = _choose_context(port, instance)
+    context = _choose_context(port, instance, preferred)
     opened = await open_object(archive, instance, context.transfer_syntax, part10=False, permission=permission)
     whole = await read_small(archive, instance, opened)
     return _Prepared(context, opened.chunks if whole is None else whole)
 
 
-def _choose_context(port: AssociationPort, instance: StoredInstance) -> AcceptedContext:
-    """As stored if the peer takes it, else uncompressed, else whatever the peer takes the SOP class in."""
-    sop_class = instance.sop_class_uid
-    for syntax in (instance.transfer_syntax_uid, *UNCOMPRESSED, None):
+def _choose_context(port: AssociationPort, instance: StoredInstance, preferred: Sequence[str] = ()) -> AcceptedContext:
+    """As stored if the peer takes it, else uncompressed, else whatever the peer takes the SOP class in.
+
+    With `preferred`, the first of those that it takes.
+    """
+    sop_class, stored = instance.sop_class_uid, instance.transfer_syntax_uid
+    usual = (stored, *UNCOMPRESSED, None)
+    for syntax in _possible(stored, preferred) if preferred else usual:
         context = port.find_context(sop_class, syntax)
         if context is not None:
             return context
@@ -227,6 +270,7 @@ async def _send(
     instance: StoredInstance,
     prepared: _Prepared,
     originator: tuple[str, int] | None,
+    timeout_s: float | None,
 ) -> int:
     """The status that the peer answers with."""
     aet, message_id = originator or (None, None)
@@ -239,7 +283,7 @@ async def _send(
         move_originator_message_id=message_id,
     )
     try:
-        response = await port.send_request(prepared.context.id, command, prepared.dataset)
+        response = await port.send_request(prepared.context.id, command, prepared.dataset, timeout_s=timeout_s)
     except PeerError:
         raise
     except FileroomError as error:

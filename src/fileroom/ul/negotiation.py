@@ -75,7 +75,7 @@ class AcceptancePolicy:
     """What an acceptor offers.
 
     `rule_of` gives the rule of an abstract syntax, None if it is not supported. `called_aets` and `calling_aets` None
-    accept every title. `extended_answer` gives the application information to answer, None to stay silent.
+    accept every title. `permits` says whether this requestor may use an abstract syntax that is supported. `extended_answer` gives the application information to answer, None to stay silent.
     `check_identity` None ignores user identities, which PS3.7 D.3.3.7 allows.
     """
 
@@ -83,6 +83,7 @@ class AcceptancePolicy:
     called_aets: frozenset[str] | None = None
     calling_aets: frozenset[str] | None = None
     at_capacity: bool = False
+    permits: Callable[[str], bool] = lambda _uid: True
     pdu_bytes_max: int = PDU_BYTES_MAX_RECEIVE
     operations_max: int = OPERATIONS_OUTSTANDING_MAX
     extended_answer: Callable[[ExtendedNegotiation], bytes | None] = lambda _item: None
@@ -164,6 +165,8 @@ def _answer_context(proposal: PresentationContextProposal, policy: AcceptancePol
     rule = policy.rule_of(proposal.abstract_syntax) if _is_uid(proposal.abstract_syntax) else None
     if rule is None:
         return _refused(proposal, ContextResult.ABSTRACT_SYNTAX_NOT_SUPPORTED)
+    if not policy.permits(proposal.abstract_syntax):
+        return _refused(proposal, ContextResult.USER_REJECTION)
     for syntax in rule.transfer_syntaxes:
         if syntax in proposal.transfer_syntaxes:
             return PresentationContextResult(proposal.id, ContextResult.ACCEPTANCE, syntax)

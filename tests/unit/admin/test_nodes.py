@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from fileroom.admin import nodes
-from fileroom.admin.nodes import Node, add_node, find_node, list_held_callers, list_nodes, may_call, remove_node
+from fileroom.admin import callers
+from fileroom.admin.callers import list_held_callers, may_call
+from fileroom.admin.nodes import Node, add_node, find_node, list_nodes, remove_node
 from fileroom.archive.services import Archive
 from fileroom.core.errors import ConflictError, InvalidRequestError, NotFoundError
 
@@ -125,7 +126,7 @@ async def test_a_caller_that_becomes_a_node_is_held_no_longer(archive: Archive) 
 async def test_a_flood_of_invented_callers_does_not_fill_the_database(
     archive: Archive, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(nodes, "HELD_CALLERS_MAX", 3)
+    monkeypatch.setattr(callers, "HELD_CALLERS_MAX", 3)
     for number in range(10):
         assert not await may_call(archive.pool, f"FAKE{number}", str(ipaddress.ip_address("10.0.0.1") + number))
     held = await list_held_callers(archive.pool)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from fake_port import FakePort
-from fileroom.admin.nodes import list_held_callers
+from fileroom.admin.callers import list_held_callers
 from fileroom.archive.services import Archive
 from fileroom.core.errors import DatabaseError
 from fileroom.core.settings import Settings
@@ -64,10 +64,10 @@ async def test_a_title_with_control_characters_does_not_come_in(archive: Archive
 
 
 async def test_without_a_database_the_caller_may_come_again(archive: Archive, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def away(*_: Any) -> bool:
+    async def away(*_: Any, **__: Any) -> bool:
         raise DatabaseError("away")
 
-    monkeypatch.setattr(association_module, "may_call", away)
+    monkeypatch.setattr(association_module, "admit", away)
     answer = await associate(archive, request())
     assert isinstance(answer, AssociateRJ)
     assert answer.result == 2  # transient

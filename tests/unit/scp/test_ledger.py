@@ -199,7 +199,7 @@ async def test_an_unknown_caller_says_how_to_approve_it(
     entry = await only_entry(recorded)
     assert entry.outcome is Outcome.REJECTED
     assert "nobody has approved" in why(entry)[0]
-    assert "Add a node with AE title" in why(entry)[0]
+    assert "Nodes" in why(entry)[0]
 
 
 async def test_a_caller_that_cannot_be_looked_up_is_told_apart(
@@ -210,7 +210,7 @@ async def test_a_caller_that_cannot_be_looked_up_is_told_apart(
 
     monkeypatch.setattr(association_module, "admit", away)
     await call(port, lambda _: None)
-    assert "The database does not answer. See /readyz" in why(await only_entry(recorded))[0]
+    assert "The database does not answer. See under System" in why(await only_entry(recorded))[0]
 
 
 async def test_an_abort_of_the_peer_is_told_with_its_source(recorded: Archive, port: int) -> None:

@@ -25,7 +25,8 @@ from pynetdicom.sop_class import (
 )
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from fileroom.admin.nodes import NODE_PERMISSIONS, Node, add_node
+from fileroom.admin.callers import NODE_PERMISSIONS
+from fileroom.admin.nodes import Node, add_node
 from fileroom.admin.row_scopes import both, is_within
 from fileroom.archive import commitment, overview, study_list
 from fileroom.archive.commitment import CommitmentItem, CommitmentRequest

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from starlette.requests import Request
 
-from fileroom.admin import nodes
+from fileroom.admin import callers, nodes
 from fileroom.admin.nodes import Node
 from fileroom.archive.peer import Peer, echo
 from fileroom.archive.recorded_calls import recorded
@@ -67,7 +67,7 @@ async def _show(
 ) -> Answer:
     values: dict[str, Any] = {
         "nodes": await nodes.list_nodes(archive.pool),
-        "held": await nodes.list_held_callers(archive.pool),
+        "held": await callers.list_held_callers(archive.pool),
         "may_manage": current_access().allows(Permission.NODE_MANAGE),
         "error": str(error or ""),
         "typed": typed or Form([]),

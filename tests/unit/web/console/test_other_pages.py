@@ -7,7 +7,7 @@ import re
 import httpx
 import pytest
 
-from fileroom.admin import nodes
+from fileroom.admin import callers
 from fileroom.archive.services import Archive
 from fileroom.core.access import NOBODY, Access, ActorKind, Permission, acting_as
 from fileroom.index.instances import record_refusal
@@ -54,7 +54,7 @@ async def test_the_system_page_shows_what_was_refused_and_who_waits(
     client: httpx.AsyncClient, archive: Archive
 ) -> None:
     await store_file(archive, make_file())
-    await nodes.may_call(archive.pool, "STRANGER<b>", "10.9.8.7")
+    await callers.may_call(archive.pool, "STRANGER<b>", "10.9.8.7")
     facts = {"sop_class_uid": "1.2", "transfer_syntax_uid": "1.2", "received_by": "dimse", "sender": "X@10.0.0.1"}
     await record_refusal(archive.pool, sop_instance_uid="1.2.3", status=0xA900, reason="<i>no</i> identity", **facts)
     html = (await client.get("/system")).text
@@ -79,12 +79,12 @@ async def test_a_node_is_added_called_and_removed(client: httpx.AsyncClient) -> 
 
 
 async def test_a_held_caller_is_approved_with_one_click(client: httpx.AsyncClient, archive: Archive) -> None:
-    await nodes.may_call(archive.pool, "MR7", "10.9.8.7")
+    await callers.may_call(archive.pool, "MR7", "10.9.8.7")
     html = (await client.get("/admin/nodes")).text
     assert 'name="host" value="10.9.8.7"' in html
     form = {"aet": "MR7", "host": "10.9.8.7", "name": "MR7", "port": "104"}
     assert (await client.post("/admin/nodes/add", data=form)).status_code == 303
-    assert await nodes.may_call(archive.pool, "MR7", "10.9.8.7")
+    assert await callers.may_call(archive.pool, "MR7", "10.9.8.7")
     assert 'name="host" value="10.9.8.7"' not in (await client.get("/admin/nodes")).text
 
 

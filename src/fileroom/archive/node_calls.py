@@ -1,0 +1,51 @@
+"""Associations that we open with a node: as its fields say, and put down in the ledger.
+
+    async with connect_node(archive, node, purpose="move", contexts=contexts) as (association, journal):
+        ...
+
+Whoever calls has asked whether it may: a node that is disabled, or has not the role, is not called.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
+
+from fileroom.admin.ledger_journal import Journal
+from fileroom.admin.ledger_outgoing import connect_recorded
+from fileroom.admin.node_fields import Node
+from fileroom.archive.services import Archive
+from fileroom.core.identifiers import AETitle
+from fileroom.core.limits import ARTIM_TIMEOUT_S
+from fileroom.net.association_client import ClientAssociation, ProposedContext
+from fileroom.net.connection import Timeouts
+
+
+def connect_node(
+    archive: Archive,
+    node: Node,
+    *,
+    purpose: str,
+    contexts: Sequence[ProposedContext],
+    parent: Journal | None = None,
+) -> AbstractAsyncContextManager[tuple[ClientAssociation, Journal]]:
+    """An association with a node, and its journal. `parent` is the one whose request caused it.
+
+    Raises as `net.association_client.connect` does.
+    """
+    return connect_recorded(
+        archive.ledger,
+        node.host,
+        node.port,
+        purpose=purpose,
+        parent=parent,
+        calling_aet=AETitle(node.own_aet or archive.settings.aet),
+        called_aet=AETitle(node.aet),
+        contexts=contexts,
+        timeouts=timeouts_of(node),
+    )
+
+
+def timeouts_of(node: Node) -> Timeouts:
+    """How long we wait for a node."""
+    return Timeouts(artim_s=min(ARTIM_TIMEOUT_S, node.response_timeout_s), connect_s=node.connect_timeout_s)
