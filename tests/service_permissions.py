@@ -17,6 +17,7 @@ _STORE, _CORRECT, _DELETE = Permission.STUDY_STORE, Permission.STUDY_CORRECT, Pe
 _GLASS, _NODE_READ, _NODE_MANAGE = Permission.STUDY_BREAK_GLASS, Permission.NODE_READ, Permission.NODE_MANAGE
 _LEDGER, _SYSTEM_READ, _SYSTEM = Permission.LEDGER_READ, Permission.SYSTEM_READ, Permission.SYSTEM_MANAGE
 _USERS, _AUDIT = Permission.USER_MANAGE, Permission.AUDIT_READ
+_SETTINGS_READ, _SETTINGS_MANAGE = Permission.SETTINGS_READ, Permission.SETTINGS_MANAGE
 
 SERVICES: Final[dict[str, Permission | str]] = {
     # --- archive ---
@@ -106,6 +107,13 @@ SERVICES: Final[dict[str, Permission | str]] = {
     "admin.callers.approve_caller": _NODE_MANAGE,
     "admin.callers.ignore_caller": _NODE_MANAGE,
     "admin.callers.list_held_callers": _NODE_READ,
+    "admin.configuration.apply_document": _SETTINGS_MANAGE,
+    "admin.configuration.change_settings": _SETTINGS_MANAGE,
+    "admin.configuration.compare_versions": _SETTINGS_READ,
+    "admin.configuration.list_versions": _SETTINGS_READ,
+    "admin.configuration.read_document": _SETTINGS_READ,
+    "admin.configuration.read_settings": _SETTINGS_READ,
+    "admin.configuration.roll_back": _SETTINGS_MANAGE,
     "admin.ledger_search.add_failures": _LEDGER,
     "admin.ledger_search.changed_associations": _LEDGER,
     "admin.ledger_search.list_associations": _LEDGER,
@@ -258,6 +266,10 @@ PARTS: Final[dict[str, str]] = {
     "admin.certificate_files": "reading of files",
     "admin.certificate_making": "files as values",
     "admin.certificate_uses": "values",
+    "admin.configuration_changes": "values",
+    "admin.configuration_file": "values",
+    "admin.configuration_sections": "each section by the services of its own, which ask",
+    "admin.configuration_watch": "every process takes the settings that hold",
     "admin.first_account": "the first start: there is nobody yet",
     "admin.key_folder": "keys of the services that ask",
     "admin.ledger": "writing the ledger: every association leaves traces",

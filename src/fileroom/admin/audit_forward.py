@@ -18,7 +18,7 @@ from psycopg.rows import dict_row
 
 from fileroom.admin.audit_search import AuditRecord, record_of
 from fileroom.admin.audit_xml import AuditSource, to_xml
-from fileroom.core.errors import DatabaseError, FileroomError
+from fileroom.core.errors import ConfigurationError, DatabaseError, FileroomError
 from fileroom.core.settings import Settings
 from fileroom.db.pool import Pool
 from fileroom.net.syslog import (
@@ -32,6 +32,7 @@ from fileroom.net.syslog import (
 )
 
 EVENTS_PER_ROUND: Final = 500
+URL_SETTING: Final = "audit_syslog_url"
 
 _log: Final = structlog.get_logger(__name__)
 
@@ -137,6 +138,52 @@ class AuditForwarder:
         async with connection.cursor(row_factory=dict_row) as cursor:
             await cursor.execute(_SEALED, (self._sent, EVENTS_PER_ROUND))
             return [_Sealed(row["position"], record_of(row)) for row in await cursor.fetchall()]
+
+
+class CurrentForwarder:
+    """The forwarder that the settings ask for now: another one takes over when they name another server."""
+
+    def __init__(self, pool: Pool, settings: Settings) -> None:
+        """Raises ConfigurationError for a server that the environment names and that cannot be used."""
+        self._pool = pool
+        self._settings = settings
+        self._asked = _asked(settings)
+        self._forwarder: AuditForwarder | None = None
+        self._make(refuse=URL_SETTING in settings.model_fields_set)
+
+    async def step(self) -> int:
+        """Send what is new to the server of this moment; 0 where there is none. Raises DatabaseError."""
+        if (asked := _asked(self._settings)) != self._asked:
+            self._asked = asked
+            await self.close()
+            self._make(refuse=False)
+        return await self._forwarder.step() if self._forwarder is not None else 0
+
+    async def close(self) -> None:
+        """End the connection."""
+        if self._forwarder is not None:
+            forwarder, self._forwarder = self._forwarder, None
+            await forwarder.close()
+
+    def _make(self, *, refuse: bool) -> None:
+        try:
+            self._forwarder = forwarder_of(self._pool, self._settings)
+        except ConfigurationError as error:
+            if refuse:
+                raise
+            # An administrator's slip must not end the work that goes on beside it.
+            _log.error("audit_not_forwarded", server=self._settings.audit_syslog_url, reason=str(error))
+
+
+def _asked(settings: Settings) -> tuple[object, ...]:
+    """All that a forwarder is made of."""
+    return (
+        settings.audit_syslog_url,
+        settings.audit_syslog_ca,
+        settings.audit_syslog_certificate,
+        settings.audit_syslog_key,
+        source_of(settings),
+    )
 
 
 def forwarder_of(pool: Pool, settings: Settings) -> AuditForwarder | None:

@@ -11,6 +11,7 @@ from typing import Final
 import structlog
 
 from fileroom.admin.audit_buffer import AuditBuffer
+from fileroom.admin.configuration_watch import ConfigurationWatch, OnChange
 from fileroom.admin.ledger import Ledger
 from fileroom.app.database import database_url
 from fileroom.archive.services import Archive
@@ -18,6 +19,8 @@ from fileroom.archive.store_identity import require_own_store
 from fileroom.core.clock import system_now
 from fileroom.core.errors import StorageError
 from fileroom.core.limits import MIB
+from fileroom.core.live_settings import LiveSettings
+from fileroom.core.logs import set_log_level
 from fileroom.core.meters import Meters
 from fileroom.core.settings import Settings
 from fileroom.db.pool import open_pool
@@ -57,9 +60,15 @@ def open_store(settings: Settings) -> ObjectStore:
 
 
 @contextlib.asynccontextmanager
-async def open_archive(settings: Settings) -> AsyncIterator[Archive]:
-    """The archive's services, for as long as the block lasts. The database must be running and migrated."""
-    url = database_url(settings)
+async def open_archive(given: Settings, *, keep_log_level: bool = False) -> AsyncIterator[Archive]:
+    """The archive's services, for as long as the block lasts. The database must be running and migrated.
+
+    Their settings are `given` with the managed values of the database, always of the newest version. `keep_log_level` is for
+    commands, which say themselves what went wrong.
+    """
+    url = database_url(given)
+    settings = LiveSettings.of(given)
+    store = open_store(given)
     meters = Meters(os.environ.get(WORKER_NAME, ""))
     writer = IndexWriter(url, meters)
     await writer.start()
@@ -68,10 +77,10 @@ async def open_archive(settings: Settings) -> AsyncIterator[Archive]:
     ledger.start()
     audit = AuditBuffer()
     audit.start(pool)
+    watch = ConfigurationWatch(url, given, settings, _listeners(store, keep_log_level=keep_log_level))
     try:
-        archive = Archive(
-            open_store(settings), writer, pool, settings, system_now, ledger=ledger, audit=audit, meters=meters
-        )
+        await watch.start()
+        archive = Archive(store, writer, pool, settings, system_now, ledger=ledger, audit=audit, meters=meters)
         try:
             await require_own_store(archive)
         except StorageError as error:
@@ -80,7 +89,21 @@ async def open_archive(settings: Settings) -> AsyncIterator[Archive]:
         async with kept_in_file(meters, meters_folder(settings.data)):
             yield archive
     finally:
+        await watch.stop()
         await writer.stop()
         await ledger.stop()
         await audit.stop()
         await pool.close()
+
+
+def _listeners(store: ObjectStore, *, keep_log_level: bool) -> list[OnChange]:
+    """What keeps a value of its own, and is told the new one."""
+
+    def keep_free(settings: Settings) -> None:
+        if isinstance(store, LocalStore):
+            store.keep_free(settings.storage_reserve_mib * MIB)
+
+    def take_log_level(settings: Settings) -> None:
+        set_log_level(settings.log_level)
+
+    return [keep_free] if keep_log_level else [keep_free, take_log_level]

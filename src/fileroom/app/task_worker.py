@@ -11,8 +11,9 @@ from typing import Final
 import structlog
 
 from fileroom.admin.audit_chain import make_checkpoint, seal_waiting
+from fileroom.admin.audit_checks import run_asked_check
 from fileroom.admin.audit_events import application_started, application_stopped, network_entry
-from fileroom.admin.audit_forward import AuditForwarder, forwarder_of
+from fileroom.admin.audit_forward import CurrentForwarder
 from fileroom.admin.audit_retention import keep_months
 from fileroom.admin.ledger_upkeep import close_interrupted, keep_ledger
 from fileroom.admin.lockout import forget_old_failures
@@ -53,13 +54,18 @@ async def run_tasks(settings: Settings, stop: asyncio.Event) -> None:
             ("series_documents", DOCUMENTS_INTERVAL_S, partial(document_stable_series, archive)),
             ("commitment_results", COMMITMENTS_INTERVAL_S, partial(deliver_due, archive)),
             ("removals", REMOVALS_INTERVAL_S, partial(remove_doomed_objects, archive)),
-            ("ledger", LEDGER_INTERVAL_S, partial(keep_ledger, archive.pool, archive.now, settings.ledger_days)),
+            ("ledger", LEDGER_INTERVAL_S, partial(_keep_ledger_days, archive)),
             ("ledger_ends", LEDGER_ENDS_INTERVAL_S, partial(_close_interrupted, archive)),
-            ("people", PEOPLE_INTERVAL_S, partial(_forget_what_is_over, People(archive.pool, settings, archive.now))),
+            (
+                "people",
+                PEOPLE_INTERVAL_S,
+                partial(_forget_what_is_over, People(archive.pool, archive.settings, archive.now)),
+            ),
             ("audit_seals", AUDIT_INTERVAL_S, partial(seal_waiting, archive.pool)),
+            ("audit_checks", AUDIT_INTERVAL_S, partial(run_asked_check, archive.pool)),
             ("audit_checkpoints", CHECKPOINTS_INTERVAL_S, partial(make_checkpoint, archive.pool)),
             ("audit_months", AUDIT_MONTHS_INTERVAL_S, partial(_keep_audit_months, archive)),
-            *_forwarding(forwarder),
+            ("audit_forwarding", AUDIT_INTERVAL_S, forwarder.step),
             ("orphan_documents", ORPHAN_DOCUMENTS_INTERVAL_S, partial(remove_orphan_documents, archive)),
         ]
         recovery = asyncio.create_task(_recover(archive))
@@ -85,9 +91,9 @@ async def _forget_what_is_over(people: People) -> int:
 
 
 @contextlib.asynccontextmanager
-async def _audited_life(archive: Archive) -> AsyncIterator[AuditForwarder | None]:
+async def _audited_life(archive: Archive) -> AsyncIterator[CurrentForwarder]:
     """Puts start and stop into the audit trail, and sends the trail on where a syslog server is named."""
-    forwarder = forwarder_of(archive.pool, archive.settings)
+    forwarder = CurrentForwarder(archive.pool, archive.settings)
     aet = archive.settings.aet
     archive.audit.note(application_started(aet))
     archive.audit.note(network_entry(aet, attached=True))
@@ -96,12 +102,11 @@ async def _audited_life(archive: Archive) -> AsyncIterator[AuditForwarder | None
     finally:
         archive.audit.note(network_entry(aet, attached=False))
         archive.audit.note(application_stopped(aet))
-        if forwarder is not None:
-            await forwarder.close()
+        await forwarder.close()
 
 
-def _forwarding(forwarder: AuditForwarder | None) -> list[tuple[str, float, Work]]:
-    return [("audit_forwarding", AUDIT_INTERVAL_S, forwarder.step)] if forwarder is not None else []
+async def _keep_ledger_days(archive: Archive) -> int:
+    return await keep_ledger(archive.pool, archive.now, archive.settings.ledger_days)
 
 
 async def _keep_audit_months(archive: Archive) -> int:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from fileroom.admin.audit_buffer import AuditBuffer
+from fileroom.admin.configuration_sections import SECTIONS, ConfigurationSection
 from fileroom.admin.ledger import Ledger
 from fileroom.archive.frame_tables import FrameTables
 from fileroom.core.clock import Now, system_now
@@ -17,7 +19,10 @@ from fileroom.storage.store import ObjectStore
 
 @dataclass(frozen=True, slots=True)
 class Archive:
-    """Object store, writer of the index, connections to search it, settings, clock, and which frames lie where."""
+    """Object store, writer of the index, connections to search it, settings, clock, and which frames lie where.
+
+    In a running process `settings` is a LiveSettings: read a value where it is used, keep no copy of it.
+    """
 
     store: ObjectStore
     writer: IndexWriter
@@ -31,3 +36,5 @@ class Archive:
     """Takes the events of the audit trail that have no transaction of their own."""
     meters: Meters = field(default_factory=Meters)
     """Counts what this process does, for those who watch."""
+    sections: Sequence[ConfigurationSection] = SECTIONS
+    """What versions and files of the configuration hold beside the settings."""

@@ -48,7 +48,7 @@ def with_archive(work: Callable[[Archive], Awaitable[T]]) -> T:
     from fileroom.app.services import migrate_database, open_archive
 
     async def run(settings: Settings) -> T:
-        async with open_archive(settings) as archive:
+        async with open_archive(settings, keep_log_level=True) as archive:
             return await work(archive)
 
     return _beside_database(run, migrate_database)

@@ -1,7 +1,11 @@
 """The one table of settings: name, default, unit and help. Documentation and command help are made from it.
 
 A value comes from, strongest first: a command line flag, the environment (`FILEROOM_*`), `fileroom.toml` in the current
-folder, the default.
+folder, the database for a managed setting, the default.
+
+A new setting is read at the start unless it says `json_schema_extra=managed(Group.X, "unit")`: then administrators change it
+while Fileroom runs. Mark it so if everything reads it as `archive.settings.name` at the time of use, and add its effect to
+tests/unit/app/test_settings_take_effect.py. Secrets are SecretStr and are never managed.
 """
 
 from __future__ import annotations
@@ -16,6 +20,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from fileroom.core.errors import InvalidRequestError
 from fileroom.core.identifiers import AETitle
 from fileroom.core.logs import LOG_LEVELS
+from fileroom.core.setting_marks import Group, managed
 
 Port = Annotated[int, Field(ge=1, le=65535)]
 
@@ -57,57 +62,135 @@ class Settings(BaseSettings):
         description="Who must log in to the web port: always, or beyond-loopback: everybody but this machine's own users, "
         "as long as the port listens on a loopback address only.",
     )
-    password_chars_min: int = Field(12, ge=8, le=64, description="Shortest password (characters) of an account.")
+    password_chars_min: int = Field(
+        12,
+        ge=8,
+        le=64,
+        description="Shortest password (characters) of an account.",
+        json_schema_extra=managed(
+            Group.PEOPLE, "characters", affects="New passwords only; those there are stay good.", security=True
+        ),
+    )
     session_idle_minutes: int = Field(
-        60, ge=1, le=1440, description="Minutes without a request after which a session ends."
+        60,
+        ge=1,
+        le=1440,
+        description="Minutes without a request after which a session ends.",
+        json_schema_extra=managed(Group.PEOPLE, "minutes", affects="Sessions that are open, too.", security=True),
     )
-    session_hours: int = Field(12, ge=1, le=168, description="Hours after which a session ends in any case.")
+    session_hours: int = Field(
+        12,
+        ge=1,
+        le=168,
+        description="Hours after which a session ends in any case.",
+        json_schema_extra=managed(Group.PEOPLE, "hours", affects="Sessions that begin from now on.", security=True),
+    )
     accept_unknown_sop_classes: bool = Field(
-        True, description="Store objects of unknown and private SOP classes too, as they came."
+        True,
+        description="Store objects of unknown and private SOP classes too, as they came.",
+        json_schema_extra=managed(Group.DICOM, affects="Associations that begin from now on."),
     )
-    called_aet_check: bool = Field(True, description="Refuse callers that call another AE title than ours.")
+    called_aet_check: bool = Field(
+        True,
+        description="Refuse callers that call another AE title than ours.",
+        json_schema_extra=managed(Group.DICOM, affects="Associations that begin from now on.", security=True),
+    )
     storage_reserve_mib: int = Field(
-        256, ge=0, description="Free space (MiB) on the store below which new objects are refused with A700."
+        256,
+        ge=0,
+        description="Free space (MiB) on the store below which new objects are refused with A700.",
+        json_schema_extra=managed(Group.STORAGE, "MiB"),
     )
     series_stable_s: float = Field(
-        5.0, gt=0, description="Seconds without a new instance after which a series counts as complete."
+        5.0,
+        gt=0,
+        description="Seconds without a new instance after which a series counts as complete.",
+        json_schema_extra=managed(Group.DICOM, "seconds"),
     )
     viewer_folder: str = Field(
         "", description="Folder of the viewer's files. Empty: where 'make up' puts them, in the virtual environment."
     )
-    viewer_name: str = Field("Fileroom", description="Name that the viewer shows at its top and in its title.")
-    viewer_logo: str = Field("", description="File of a picture (SVG, PNG, JPEG, WebP) shown in place of the name.")
+    viewer_name: str = Field(
+        "Fileroom",
+        description="Name that the viewer shows at its top and in its title.",
+        json_schema_extra=managed(Group.VIEWER),
+    )
+    viewer_logo: str = Field(
+        "",
+        description="File of a picture (SVG, PNG, JPEG, WebP) shown in place of the name.",
+        json_schema_extra=managed(Group.VIEWER),
+    )
     viewer_hanging_protocol: str = Field(
         "default",
         description="How the viewer hangs a study first: default, mpr, @ohif/mnGrid or another protocol it has.",
+        json_schema_extra=managed(Group.VIEWER),
     )
     viewer_priors: Literal["primary", "recent", "all"] = Field(
-        "all", description="Which of the patient's studies the viewer lists first: this one, those of a year, or all."
+        "all",
+        description="Which of the patient's studies the viewer lists first: this one, those of a year, or all.",
+        json_schema_extra=managed(Group.VIEWER),
     )
     viewer_config: str = Field(
-        "", description="JSON file whose entries are laid over the viewer's settings (docs/viewer.md)."
+        "",
+        description="JSON file whose entries are laid over the viewer's settings (docs/viewer.md).",
+        json_schema_extra=managed(Group.VIEWER),
     )
     ledger_days: int = Field(
-        90, ge=1, le=3650, description="Days for which associations and their operations are kept in the ledger."
+        90,
+        ge=1,
+        le=3650,
+        description="Days for which associations and their operations are kept in the ledger.",
+        json_schema_extra=managed(
+            Group.TRACES, "days", affects="What is older goes within a minute, and does not come back."
+        ),
     )
-    audit_source_id: str = Field("", description="Name of this system in audit messages. Empty: the AE title.")
-    audit_site: str = Field("", description="Name of the site in audit messages (AuditEnterpriseSiteID).")
+    audit_source_id: str = Field(
+        "",
+        description="Name of this system in audit messages. Empty: the AE title.",
+        json_schema_extra=managed(Group.TRACES, security=True),
+    )
+    audit_site: str = Field(
+        "",
+        description="Name of the site in audit messages (AuditEnterpriseSiteID).",
+        json_schema_extra=managed(Group.TRACES, security=True),
+    )
     audit_keep_months: int = Field(
-        0, ge=0, le=1200, description="Months for which the audit trail is kept; older ones are deleted. 0: for ever."
+        0,
+        ge=0,
+        le=1200,
+        description="Months for which the audit trail is kept; older ones are deleted. 0: for ever.",
+        json_schema_extra=managed(
+            Group.TRACES, "months", affects="What is older goes within the hour, and does not come back.", security=True
+        ),
     )
     audit_syslog_url: str = Field(
         "",
         description="Syslog server that gets the audit trail: tls://HOST:6514, tcp://HOST:601 or udp://HOST:514. "
         "Empty: none.",
+        json_schema_extra=managed(
+            Group.TRACES, affects="A server that is new here gets the whole trail.", security=True
+        ),
     )
     audit_syslog_ca: str = Field(
-        "", description="PEM file of the certificates that the syslog server is checked by. Empty: the system's."
+        "",
+        description="PEM file of the certificates that the syslog server is checked by. Empty: the system's.",
+        json_schema_extra=managed(Group.TRACES, security=True),
     )
     audit_syslog_certificate: str = Field(
-        "", description="PEM file of the certificate that Fileroom shows to the syslog server. Empty: none."
+        "",
+        description="PEM file of the certificate that Fileroom shows to the syslog server. Empty: none.",
+        json_schema_extra=managed(Group.TRACES, security=True),
     )
-    audit_syslog_key: str = Field("", description="PEM file of that certificate's key. Empty: it is in the same file.")
-    log_level: str = Field("INFO", description="DEBUG, INFO, WARNING or ERROR. Patient data appears only at DEBUG.")
+    audit_syslog_key: str = Field(
+        "",
+        description="PEM file of that certificate's key. Empty: it is in the same file.",
+        json_schema_extra=managed(Group.TRACES, security=True),
+    )
+    log_level: str = Field(
+        "INFO",
+        description="DEBUG, INFO, WARNING or ERROR. Patient data appears only at DEBUG.",
+        json_schema_extra=managed(Group.SYSTEM, choices=LOG_LEVELS),
+    )
 
     @field_validator("aet")
     @classmethod
@@ -149,8 +232,11 @@ class Settings(BaseSettings):
         return self.http_host or self.host
 
     def as_environment(self) -> dict[str, str]:
-        """The settings as environment variables, to hand them to a child process as they are now."""
-        values: dict[str, object] = {name: getattr(self, name) for name in type(self).model_fields}
+        """What is set from outside as environment variables, to hand it to a child process as it is now.
+
+        What is not set stays so in the child: there the database may say it.
+        """
+        values: dict[str, object] = {name: getattr(self, name) for name in sorted(self.model_fields_set)}
         return {
             f"FILEROOM_{name.upper()}": value.get_secret_value() if isinstance(value, SecretStr) else str(value)
             for name, value in values.items()

@@ -86,3 +86,16 @@ def _is_readable(connection: AsyncConnection[Any]) -> bool:
     poller = select.poll()
     poller.register(connection.fileno(), select.POLLIN)
     return bool(poller.poll(0))
+
+
+class JoinedPool(Pool):
+    """One connection for everybody: services that open a transaction of their own take part in the one that it is in."""
+
+    def __init__(self, connection: AsyncConnection[Any]) -> None:
+        # Nothing of a real pool is opened: there is one connection, and whoever has it closes it.
+        self._joined = connection
+
+    @contextlib.asynccontextmanager
+    async def connection(self, timeout: float | None = None) -> AsyncIterator[AsyncConnection[Any]]:  # noqa: ARG002, ASYNC109
+        """The connection, which stays open after the block."""
+        yield self._joined

@@ -53,6 +53,10 @@ class LocalStore:
         self._threads = ThreadPoolExecutor(FLUSH_THREADS_MAX, thread_name_prefix="storage")
         self._known_folders: set[str] = set()
 
+    def keep_free(self, reserve_bytes: int) -> None:
+        """Refuse new objects below this much room from now on."""
+        self._reserve_bytes = reserve_bytes
+
     def begin(self, key: str) -> LocalWriter:
         """Start a new file."""
         return LocalWriter(self, key, self.path(key), self._threads)

@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 import string
 import sys
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from hashlib import blake2b
 from html import escape
@@ -45,6 +45,8 @@ FOR_EVER: Final = "private, max-age=31536000, immutable"
 FIRST_IMAGE_PATH: Final = VIEWER_PATH + "/first-image"
 FIRST_IMAGE_SIDE_PX: Final = 1200
 """As much as is seen of it on most screens; a mammogram of 50 MB becomes 200 KB."""
+LOGO_BYTES_MAX: Final = 4 << 20
+"""Every reader loads it; a logo of more is a photograph by mistake."""
 LOGO_TYPES: Final = {".svg": "image/svg+xml", ".png": "image/png", ".jpg": "image/jpeg", ".webp": "image/webp"}
 _PREFERRED: Final = ("br", "gzip")
 _EXTENSIONS: Final = {"identity": "", "gzip": ".gz", "br": ".br"}
@@ -71,6 +73,7 @@ POLICY: Final = "; ".join(
 """Of the page, and of the files, since a worker's policy comes with its script. Text in a page never becomes a script: there
 are no inline ones, and none from other hosts; nor can anything be sent there."""
 
+_SCRIPT_HEADERS: Final = {"content-type": "text/javascript; charset=utf-8"}
 _STATIC: Final = resources.files("fileroom.web") / "static"
 _log = structlog.get_logger(__name__)
 
@@ -126,11 +129,12 @@ def viewer_handlers(archive: Archive, renderer: Renderer) -> dict[str, Handler]:
         missing = _missing_handler(viewer_folder(settings))
         return {VIEWER_PATH: missing, f"{VIEWER_PATH}/{{path:path}}": missing}
     page = _page_handler(viewer, settings)
+    parts = _CurrentParts(viewer, settings)
     return {
         VIEWER_PATH: page,
-        f"{VIEWER_PATH}/app-config.js": _config_handler(viewer, settings),
+        f"{VIEWER_PATH}/app-config.js": _config_handler(parts),
         FIRST_IMAGE_PATH: audited(archive, _first_image_handler(archive, renderer), "images", _study_of),
-        f"{VIEWER_PATH}/logo": _logo_handler(Path(settings.viewer_logo) if settings.viewer_logo else None),
+        f"{VIEWER_PATH}/logo": _logo_handler(parts),
         f"{VIEWER_PATH}/{viewer.build}/{{name:path}}": _file_handler(viewer),
         f"{VIEWER_PATH}/{{path:path}}": page,
     }
@@ -145,31 +149,29 @@ def _page_handler(viewer: Viewer, settings: Settings) -> Handler:
     links = [f'<link rel="stylesheet" href="{root}{name}">' for name in viewer.styles]
     links += [f'<link rel="preload" as="script" href="{root}{name}">' for name in early]
     template = string.Template((_STATIC / "viewer_page.html").read_text("utf-8"))
-    fixed = {
-        "title": escape(settings.viewer_name),
-        "config": f"{VIEWER_PATH}/app-config.js",
-        "main": root + main,
-        "links": "\n".join(links),
-    }
+    fixed = {"config": f"{VIEWER_PATH}/app-config.js", "main": root + main, "links": "\n".join(links)}
     headers = {
         "content-type": "text/html; charset=utf-8",
         "content-security-policy": POLICY,
         "cache-control": NO_STORE,
     }
-    hung_as_usual = settings.viewer_hanging_protocol == Settings.model_fields["viewer_hanging_protocol"].default
+    as_usual = Settings.model_fields["viewer_hanging_protocol"].default
 
     async def handle(request: Request) -> Answer:
         require(Permission.STUDY_VIEW)
         # What looks like a file is none of the page's own addresses: a script of an older build, for instance.
         if "." in request.path_params.get("path", ""):
             raise NotFoundError("The viewer has no such file. If the page has been open for long, load it again.")
+        hung_as_usual = settings.viewer_hanging_protocol == as_usual
         study = _only_study(request) if hung_as_usual and not request.path_params.get("path") else None
         picture = (
             f'<img id="first-image" fetchpriority="high" alt="" src="{FIRST_IMAGE_PATH}?study={study}">'
             if study
             else ""
         )
-        return Answer(200, headers, template.substitute(fixed, picture=picture).encode())
+        return Answer(
+            200, headers, template.substitute(fixed, title=escape(settings.viewer_name), picture=picture).encode()
+        )
 
     return handle
 
@@ -206,28 +208,87 @@ def _first_image_handler(archive: Archive, renderer: Renderer) -> Handler:
     return handle
 
 
-def _config_handler(viewer: Viewer, settings: Settings) -> Handler:
-    headers = {"content-type": "text/javascript; charset=utf-8"}
-    make = _Constant(config_script(settings, viewer.build), headers)
+class _CurrentParts:
+    """The viewer's configuration and logo as the settings are now; made anew when those change.
 
+    At the start, a file that cannot be used is a ConfigurationError where the environment names it. Later, and for what an
+    administrator has set, what there was before goes on: a slip of the pen must not take the viewer away from its readers.
+    """
+
+    def __init__(self, viewer: Viewer, settings: Settings) -> None:
+        self._viewer = viewer
+        self._settings = settings
+        self._asked = _viewer_settings(settings)
+        self._config: _Constant | None = None
+        self._logo: _Constant | None = None
+        self._make(outside=settings.model_fields_set)
+
+    def config(self) -> _Constant:
+        """The script of the viewer's settings."""
+        self._look()
+        if self._config is None:  # never made: the file of further settings was no good from the start
+            usual = self._settings.model_copy(update={"viewer_config": ""})
+            return _Constant(config_script(usual, self._viewer.build), _SCRIPT_HEADERS)
+        return self._config
+
+    def logo(self) -> _Constant | None:
+        """The picture, None where there is none."""
+        self._look()
+        return self._logo
+
+    def _look(self) -> None:
+        if (asked := _viewer_settings(self._settings)) != self._asked:
+            self._asked = asked
+            self._make()
+
+    def _make(self, outside: Collection[str] = ()) -> None:
+        try:
+            self._logo = _read_logo(self._settings.viewer_logo)
+        except ConfigurationError as error:
+            self._refuse(error, is_fatal="viewer_logo" in outside)
+        try:
+            self._config = _Constant(config_script(self._settings, self._viewer.build), _SCRIPT_HEADERS)
+        except ConfigurationError as error:
+            self._refuse(error, is_fatal="viewer_config" in outside)
+
+    @staticmethod
+    def _refuse(error: ConfigurationError, *, is_fatal: bool) -> None:
+        if is_fatal:
+            raise error
+        _log.error("viewer_setting_not_usable", reason=str(error))
+
+
+def _viewer_settings(settings: Settings) -> tuple[str, ...]:
+    """All that the configuration and the logo are made of."""
+    return tuple(str(getattr(settings, name)) for name in Settings.model_fields if name.startswith("viewer_"))
+
+
+def _config_handler(parts: _CurrentParts) -> Handler:
     async def handle(request: Request) -> Answer:
-        return make(request)
+        return parts.config()(request)
 
     return handle
 
 
-def _logo_handler(path: Path | None) -> Handler:
-    make = None
-    if path is not None:
-        media_type = LOGO_TYPES.get(path.suffix.lower())
-        if media_type is None:
-            raise ConfigurationError(f"FILEROOM_VIEWER_LOGO: {path} is none of {', '.join(LOGO_TYPES)}.")
-        try:
-            make = _Constant(path.read_bytes(), {"content-type": media_type})
-        except OSError as error:
-            raise ConfigurationError(f"FILEROOM_VIEWER_LOGO: {path} cannot be read: {error.strerror}.") from error
+def _read_logo(name: str) -> _Constant | None:
+    """Raises ConfigurationError."""
+    if not name:
+        return None
+    path = Path(name)
+    media_type = LOGO_TYPES.get(path.suffix.lower())
+    if media_type is None:
+        raise ConfigurationError(f"FILEROOM_VIEWER_LOGO: {path} is none of {', '.join(LOGO_TYPES)}.")
+    try:
+        if path.stat().st_size > LOGO_BYTES_MAX:
+            raise ConfigurationError(f"FILEROOM_VIEWER_LOGO: {path} has more than {LOGO_BYTES_MAX} bytes.")
+        return _Constant(path.read_bytes(), {"content-type": media_type})
+    except OSError as error:
+        raise ConfigurationError(f"FILEROOM_VIEWER_LOGO: {path} cannot be read: {error.strerror}.") from error
 
+
+def _logo_handler(parts: _CurrentParts) -> Handler:
     async def handle(request: Request) -> Answer:
+        make = parts.logo()
         if make is None:
             raise NotFoundError("No logo is set (FILEROOM_VIEWER_LOGO).")
         return make(request)
@@ -274,7 +335,7 @@ def _coding(file: ViewerFile, accept_encoding: str | None) -> str:
 
 
 class _Constant:
-    """An answer that stays the same while the process lives; browsers ask whether it still is."""
+    """An answer that stays the same while its settings do; browsers ask whether it still is."""
 
     def __init__(self, body: bytes, headers: Mapping[str, str]) -> None:
         self._tag = f'"{blake2b(body, digest_size=12).hexdigest()}"'

@@ -49,7 +49,8 @@ async def test_an_archive_opens_and_closes(database_url: str, tmp_path: Path) ->
     settings = Settings(data=tmp_path, database_url=SecretStr(database_url))
     async with open_archive(settings) as archive:
         outcome = await store_file(archive, make_file(SOPInstanceUID="1.2.3.4.5.6"))
-        assert archive.settings is settings
+        assert archive.settings.data == tmp_path
+        assert archive.settings.model_fields_set == settings.model_fields_set
     assert (tmp_path / "store" / outcome.storage_key).exists()
     assert archive.pool.closed
 

@@ -1,0 +1,429 @@
+"""The configuration as versions: settings that administrators change while Fileroom runs, and sections of other rooms.
+
+Every change is checked as a whole, compared with what is there, written as a new version with its author, time and comment,
+audited, and told to every process (`configuration_watch`); nothing of it happens without the rest. Going back to an earlier
+version is a new version too. Whoever says which version they have seen (`Intent.expected`) is told when there is a newer one,
+with what it changed, and can apply on top of it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime as dt
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import psycopg
+from psycopg import AsyncConnection
+from psycopg.rows import tuple_row
+from psycopg.types.json import Json
+
+from fileroom.admin.audit import record
+from fileroom.admin.audit_events import settings_changed
+from fileroom.admin.configuration_changes import (
+    SETTINGS,
+    Change,
+    Document,
+    change_from_json,
+    differences,
+    taken_back,
+    together,
+    with_changes,
+)
+from fileroom.admin.configuration_file import MASK
+from fileroom.admin.configuration_sections import ENTRIES_MAX, Configuration, ConfigurationSection
+from fileroom.core.access import Permission, require
+from fileroom.core.errors import ConflictError, InvalidRequestError, NotAllowedError, NotFoundError
+from fileroom.core.live_settings import Problem, check_values, settings_table
+from fileroom.core.setting_marks import SettingEntry, SettingKind, Value
+from fileroom.db.pool import JoinedPool
+
+COMMENT_CHARS_MAX: Final = 500
+VERSIONS_PER_PAGE: Final = 100
+CHANNEL: Final = "fileroom_configuration"
+"""Of PostgreSQL's NOTIFY; its text is the number of the new version."""
+_PROBLEMS_SHOWN_MAX: Final = 20
+
+
+Wanted = Callable[[AsyncConnection[Any]], Awaitable[Document]]
+"""What shall be, asked inside of the transaction that makes it so."""
+
+
+@dataclass(frozen=True, slots=True)
+class Intent:
+    """How a change is meant. `expected`: the version that was seen, None: whichever there is. `dry_run`: change nothing."""
+
+    comment: str = ""
+    expected: int | None = None
+    dry_run: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """What came of it: the version that holds now, and what it changed. Without changes no version was made."""
+
+    number: int
+    changes: tuple[Change, ...]
+    dry_run: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """One version and how it came about."""
+
+    number: int
+    made_at: dt.datetime
+    actor: str
+    address: str
+    comment: str
+    changes: tuple[Change, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SettingState:
+    """A setting, its value now and where that comes from. `stored` is what the database says, None: nothing."""
+
+    entry: SettingEntry
+    value: Value
+    from_outside: bool
+    stored: Any = None
+    refused: str = ""
+    """Why the stored value cannot be used; it is left out."""
+    changed_by: Version | None = None
+
+
+class InvalidConfigurationError(InvalidRequestError):
+    """Values that cannot be used; nothing was changed."""
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        more = f" And {len(problems) - _PROBLEMS_SHOWN_MAX} more." if len(problems) > _PROBLEMS_SHOWN_MAX else ""
+        super().__init__(
+            f"Nothing was changed. {'; '.join(map(str, problems[:_PROBLEMS_SHOWN_MAX]))}.{more}".replace("..", ".")
+        )
+        self.problems = tuple(problems)
+
+
+class VersionConflictError(ConflictError):
+    """Somebody else has made a version in between; nothing was changed. `theirs` came in between, `yours` would."""
+
+    def __init__(self, expected: int, latest: Version, theirs: Sequence[Change], yours: Sequence[Change]) -> None:
+        by = f"{latest.actor}, {latest.made_at:%Y-%m-%d %H:%M} UTC"
+        super().__init__(
+            f"Nothing was changed. You have seen version {expected}; now there is version {latest.number} ({by}). In between: "
+            f"{'; '.join(map(str, theirs)) or 'no difference'}. Yours: {'; '.join(map(str, yours)) or 'no difference'}. "
+            f"If that is right, apply it on top of version {latest.number}."
+        )
+        self.expected = expected
+        self.latest = latest
+        self.theirs = tuple(theirs)
+        self.yours = tuple(yours)
+
+
+# --- reading ---
+
+
+async def read_settings(configuration: Configuration) -> tuple[int, list[SettingState]]:
+    """The version that holds, and every setting as it is here now. Raises NotAllowedError, DatabaseError."""
+    require(Permission.SETTINGS_READ)
+    settings = configuration.people.settings
+    async with configuration.people.pool.connection() as connection:
+        number, stored = await _latest(connection)
+        changed_by = await _last_changes(connection)
+    _, problems = check_values(stored)
+    refused = {problem.name: problem.reason for problem in problems}
+    states = [
+        SettingState(
+            entry,
+            "" if entry.kind is SettingKind.SECRET else _plain(getattr(settings, name)),
+            name in settings.model_fields_set,
+            stored.get(name),
+            refused.get(name, ""),
+            changed_by.get(name),
+        )
+        for name, entry in settings_table().items()
+    ]
+    return number, states
+
+
+async def read_document(configuration: Configuration) -> tuple[int, dict[str, dict[str, Any]]]:
+    """The version that holds, and everything that a file can hold, without sections that one may not read."""
+    require(Permission.SETTINGS_READ)
+    document: dict[str, dict[str, Any]] = {}
+    async with configuration.people.pool.connection() as connection:
+        number, document[SETTINGS] = await _latest(connection)
+    for section in configuration.sections:
+        try:
+            document[section.name] = dict(await section.read(configuration.people))
+        except NotAllowedError:
+            continue
+    return number, document
+
+
+async def list_versions(
+    configuration: Configuration, *, before: int | None = None, limit: int = VERSIONS_PER_PAGE
+) -> list[Version]:
+    """Versions, the newest first; `before` is the number that the former page ended with."""
+    require(Permission.SETTINGS_READ)
+    async with configuration.people.pool.connection() as connection:
+        return await _versions(connection, _VERSIONS_BEFORE, (before, before, max(1, min(limit, VERSIONS_PER_PAGE))))
+
+
+async def compare_versions(configuration: Configuration, first: int, second: int) -> list[Change]:
+    """What makes version `second` of version `first`, whichever is newer. Raises NotFoundError."""
+    require(Permission.SETTINGS_READ)
+    low, high = min(first, second), max(first, second)
+    async with configuration.people.pool.connection() as connection:
+        await _require_version(connection, low)
+        await _require_version(connection, high)
+        versions = await _versions(connection, _VERSIONS_BETWEEN, (low, high))
+    found = together(change for version in versions for change in version.changes)
+    if first > second:
+        found = [dataclasses.replace(change, old=change.new, new=change.old) for change in found]
+    return found
+
+
+# --- changing ---
+
+
+async def change_settings(
+    configuration: Configuration, values: Mapping[str, object], intent: Intent | None = None
+) -> Applied:
+    """Set some settings; None puts one back to its default.
+
+    Raises InvalidConfigurationError that names each wrong value, VersionConflictError, NotAllowedError, DatabaseError.
+    """
+    require(Permission.SETTINGS_MANAGE)
+
+    async def wanted(connection: AsyncConnection[Any]) -> Document:
+        _, stored = await _latest(connection)
+        unknown = [
+            Problem(name, None, "there is no such setting")
+            for name, value in values.items()
+            if value is None and name not in settings_table() and name not in stored
+        ]
+        if unknown:
+            raise InvalidConfigurationError(unknown)
+        return {SETTINGS: with_changes(stored, values.items())}
+
+    return await _apply(configuration, wanted, intent or Intent())
+
+
+async def apply_document(configuration: Configuration, document: Document, intent: Intent | None = None) -> Applied:
+    """Make the configuration what a document says, in the sections that it has. Raises as `change_settings` does."""
+    require(Permission.SETTINGS_MANAGE)
+
+    async def wanted(_connection: AsyncConnection[Any]) -> Document:
+        return document
+
+    return await _apply(configuration, wanted, intent or Intent())
+
+
+async def roll_back(configuration: Configuration, number: int, intent: Intent | None = None) -> Applied:
+    """Take back what the versions after `number` changed; 0 takes back all. It makes a new version.
+
+    What was changed elsewhere since (a role on the page of people) stays. Raises NotFoundError, and as `change_settings`.
+    """
+    require(Permission.SETTINGS_MANAGE)
+    intent = intent or Intent()
+
+    async def wanted(connection: AsyncConnection[Any]) -> Document:
+        await _require_version(connection, number)
+        versions = await _versions(connection, _VERSIONS_BETWEEN, (number, None))
+        before = taken_back(change for version in versions for change in version.changes)
+        document: dict[str, dict[str, Any]] = {}
+        for name, entries in before.items():
+            section = _section(configuration, name)
+            now = (await _latest(connection))[1] if section is None else await section.read(configuration.people)
+            document[name] = with_changes(now, entries.items())
+        return document
+
+    comment = intent.comment or f"Back to version {number}"
+    return await _apply(configuration, wanted, dataclasses.replace(intent, comment=comment))
+
+
+async def _apply(configuration: Configuration, wanted: Wanted, intent: Intent) -> Applied:
+    if len(intent.comment) > COMMENT_CHARS_MAX or not intent.comment.isprintable():
+        raise InvalidRequestError(f"A comment is one line of up to {COMMENT_CHARS_MAX} characters.")
+    people = configuration.people
+    async with people.pool.connection() as connection, connection.transaction():
+        # Readers go on; a second writer waits, and then sees this version.
+        await connection.execute(b"LOCK TABLE configuration_version IN SHARE ROW EXCLUSIVE MODE")
+        number, stored = await _latest(connection)
+        joined = dataclasses.replace(configuration, people=dataclasses.replace(people, pool=JoinedPool(connection)))
+        document = await wanted(connection)
+        changes = await _changes(joined, document, stored)
+        if intent.expected is not None and intent.expected != number:
+            await _refuse_conflict(connection, intent.expected, changes)
+        if changes:
+            number += 1
+            await _write(connection, joined, number, changes, stored, intent.comment)
+        if intent.dry_run:
+            raise psycopg.Rollback
+    return Applied(number - bool(intent.dry_run and changes), tuple(changes), intent.dry_run)
+
+
+async def _changes(configuration: Configuration, document: Document, stored: Mapping[str, Any]) -> list[Change]:
+    """What a document changes, checked. Raises InvalidConfigurationError."""
+    problems: list[Problem] = []
+    changes: list[Change] = []
+    for name, entries in document.items():
+        section = _section(configuration, name, problems)
+        if name == SETTINGS:
+            new = _checked_settings(entries, stored, problems)
+            changes += differences(name, stored, new)
+        elif section is not None:
+            checked = _checked_entries(section, entries, problems)
+            changes += differences(name, await section.read(configuration.people), checked)
+    if problems:
+        raise InvalidConfigurationError(problems)
+    return changes
+
+
+def _section(
+    configuration: Configuration, name: str, problems: list[Problem] | None = None
+) -> ConfigurationSection | None:
+    """A section by its name; None for the settings, and with a problem where there is none."""
+    for section in configuration.sections:
+        if section.name == name:
+            return section
+    if name != SETTINGS and problems is not None:
+        known = ", ".join([SETTINGS, *(section.name for section in configuration.sections)])
+        problems.append(Problem(name, None, f"there is no such section; there are {known}"))
+    return None
+
+
+def _checked_settings(
+    given: Mapping[str, object], stored: Mapping[str, Any], problems: list[Problem]
+) -> dict[str, Any]:
+    """The settings of a document as they are stored.
+
+    What is stored and unchanged passes, whatever newer code says of it: somebody who changes another setting has nothing to
+    do with it. A masked secret says nothing.
+    """
+    unchanged = {name: value for name, value in given.items() if name in stored and stored[name] == value}
+    table = settings_table()
+    asked = {
+        name: value
+        for name, value in given.items()
+        if name not in unchanged and not (value == MASK and name in table and table[name].kind is SettingKind.SECRET)
+    }
+    good, found = check_values(asked)
+    problems += found
+    return {**unchanged, **good}
+
+
+def _checked_entries(
+    section: ConfigurationSection, entries: Mapping[str, Any], problems: list[Problem]
+) -> dict[str, Any]:
+    if len(entries) > ENTRIES_MAX:
+        problems.append(Problem(section.name, len(entries), f"a section has up to {ENTRIES_MAX} entries"))
+        return {}
+    checked = {}
+    for name, value in entries.items():
+        try:
+            checked[name] = section.check(name, value)
+        except InvalidRequestError as error:
+            problems.append(Problem(f"{section.name}.{name}", None, str(error).rstrip(".")))
+    return checked
+
+
+async def _write(
+    connection: AsyncConnection[Any],
+    configuration: Configuration,
+    number: int,
+    changes: Sequence[Change],
+    stored: Mapping[str, Any],
+    comment: str,
+) -> None:
+    access = require(Permission.SETTINGS_MANAGE)
+    document: dict[str, dict[str, Any]] = {SETTINGS: dict(stored)}
+    table = settings_table()
+    for change in changes:
+        section = _section(configuration, change.section)
+        if section is not None:
+            await section.apply(configuration.people, change)
+        entries = document.setdefault(change.section, {})
+        document[change.section] = with_changes(entries, [(change.name, change.new)])
+    await connection.execute(
+        b"""INSERT INTO configuration_version (number, actor_kind, actor, address, comment, changes, document)
+            VALUES (%s, %s, %s, %s, %s, %s, %s)""",
+        (
+            number,
+            access.kind.value,
+            access.name,
+            access.address,
+            comment,
+            Json([change.to_json() for change in changes]),
+            Json(document),
+        ),
+    )
+    told = f" (version {number}{f': {comment}' if comment else ''})"
+    events = [
+        settings_changed(change.name, f"{change}{told}", security=change.name in table and table[change.name].security)
+        for change in changes
+        if change.section == SETTINGS  # services of other sections audit their own
+    ]
+    await record(connection, *events)
+    await connection.execute(b"SELECT pg_notify(%s, %s)", (CHANNEL, str(number)))
+
+
+async def _refuse_conflict(connection: AsyncConnection[Any], expected: int, yours: Sequence[Change]) -> None:
+    """Raises VersionConflictError, NotFoundError for a version that there never was."""
+    await _require_version(connection, expected)
+    versions = await _versions(connection, _VERSIONS_BETWEEN, (expected, None))
+    theirs = together(change for version in versions for change in version.changes)
+    raise VersionConflictError(expected, versions[-1], theirs, yours)
+
+
+# --- rows ---
+
+_VERSIONS_BEFORE: Final = b"""
+SELECT number, made_at, actor, address, comment, changes FROM configuration_version
+WHERE %s::bigint IS NULL OR number < %s ORDER BY number DESC LIMIT %s"""
+
+_VERSIONS_BETWEEN: Final = b"""
+SELECT number, made_at, actor, address, comment, changes FROM configuration_version
+WHERE number > %s AND number <= coalesce(%s, 9223372036854775807) ORDER BY number"""
+
+_LAST_CHANGES: Final = b"""
+SELECT DISTINCT ON (c ->> 'name') c ->> 'name', number, made_at, actor, address, comment
+FROM configuration_version, jsonb_array_elements(changes) c
+WHERE c ->> 'section' = 'settings' ORDER BY c ->> 'name', number DESC"""
+
+
+async def _latest(connection: AsyncConnection[Any]) -> tuple[int, dict[str, Any]]:
+    """The number of the version that holds, and its settings."""
+    async with connection.cursor(row_factory=tuple_row) as cursor:
+        await cursor.execute(
+            b"SELECT number, document -> 'settings' FROM configuration_version ORDER BY number DESC LIMIT 1"
+        )
+        row = await cursor.fetchone()
+    return (int(row[0]), dict(row[1] or {})) if row else (0, {})
+
+
+async def _last_changes(connection: AsyncConnection[Any]) -> dict[str, Version]:
+    """For each setting the version that changed it last, without its changes."""
+    async with connection.cursor(row_factory=tuple_row) as cursor:
+        await cursor.execute(_LAST_CHANGES)
+        return {str(row[0]): Version(*row[1:], ()) for row in await cursor.fetchall()}
+
+
+async def _versions(connection: AsyncConnection[Any], statement: bytes, values: Sequence[object]) -> list[Version]:
+    async with connection.cursor(row_factory=tuple_row) as cursor:
+        await cursor.execute(statement, values)
+        return [
+            Version(*row[:-1], tuple(change_from_json(change) for change in row[-1]))
+            for row in await cursor.fetchall()
+        ]
+
+
+async def _require_version(connection: AsyncConnection[Any], number: int) -> None:
+    """Raises NotFoundError. Version 0 is the one in which nothing is set."""
+    latest, _ = await _latest(connection)
+    if not 0 <= number <= latest:
+        raise NotFoundError(f"There is no version {number}; the newest is {latest}. See 'fileroom config history'.")
+
+
+def _plain(value: object) -> Value:
+    return value if isinstance(value, Value) else str(value)

@@ -1,0 +1,136 @@
+"""How settings are marked in `core.settings`, and the table that documents, the settings page and commands read from it.
+
+A setting is one of three kinds. *Start*: the process needs it before there is a database, or the machine alone shall decide
+it; it comes from a flag, the environment or `fileroom.toml`. *Secret*: the same, and it is never shown. *Managed*: an
+administrator may change it while Fileroom runs (`admin.configuration`); the value is a row in the database and lies between
+the default and what the environment says.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final, Literal, get_args, get_origin
+
+from annotated_types import Ge, Gt, Le, Lt
+from pydantic import SecretStr
+from pydantic.fields import FieldInfo
+
+Value = bool | int | float | str
+"""What a managed setting may be: what JSON and TOML can say in one word."""
+
+
+class SettingKind(enum.StrEnum):
+    """Who may set it, and when it is read."""
+
+    START = "start"
+    SECRET = "secret"  # noqa: S105 - a kind of setting
+    MANAGED = "managed"
+
+
+class Group(enum.StrEnum):
+    """The headings of the settings page, in its order."""
+
+    PEOPLE = "People and sessions"
+    DICOM = "Receiving"
+    STORAGE = "Storage"
+    VIEWER = "Viewer"
+    TRACES = "Audit trail and ledger"
+    NETWORK = "Network and security"
+    SYSTEM = "System"
+
+
+_GROUP: Final = "group"
+_UNIT: Final = "unit"
+_AFFECTS: Final = "affects"
+_SECURITY: Final = "security"
+_CHOICES: Final = "choices"
+
+
+@dataclass(frozen=True, slots=True)
+class SettingEntry:
+    """One setting as people see it. `minimum` is excluded itself where `above` holds."""
+
+    name: str
+    description: str
+    default: Value
+    kind: SettingKind
+    type: type
+    group: str = ""
+    unit: str = ""
+    affects: str = ""
+    security: bool = False
+    choices: tuple[str, ...] = ()
+    minimum: float | None = None
+    maximum: float | None = None
+    above: bool = False
+
+    @property
+    def variable(self) -> str:
+        """Its name in the environment."""
+        return f"FILEROOM_{self.name.upper()}"
+
+    @property
+    def fits(self) -> str:
+        """In words: which values it takes."""
+        if self.choices:
+            return f"one of {', '.join(self.choices)}"
+        if self.type is bool:
+            return "true or false"
+        if self.type in (int, float):
+            return f"{'a whole number' if self.type is int else 'a number'}{self._range()}"
+        return "a text"
+
+    def _range(self) -> str:
+        unit = f" {self.unit}" if self.unit else ""
+        low = None if self.minimum is None else f"{'above' if self.above else 'from'} {self.minimum:g}"
+        high = None if self.maximum is None else f"to {self.maximum:g}"
+        words = " ".join(word for word in (low, high) if word)
+        return f" {words}{unit}" if words else ""
+
+
+def managed(
+    group: Group, unit: str = "", *, affects: str = "", security: bool = False, choices: Iterable[str] = ()
+) -> dict[str, Any]:
+    """The mark, for `json_schema_extra`.
+
+    `affects`: what one should know before changing it. `security`: it is audited as a change of security. `choices`: for a
+    text that a validator holds to some words; a Literal says so itself.
+    """
+    return {_GROUP: group.value, _UNIT: unit, _AFFECTS: affects, _SECURITY: security, _CHOICES: list(choices)}
+
+
+def table_of(fields: Mapping[str, FieldInfo]) -> dict[str, SettingEntry]:
+    """Every setting of a model by its name."""
+    return {name: _entry(name, field) for name, field in fields.items()}
+
+
+def _entry(name: str, field: FieldInfo) -> SettingEntry:
+    default = field.get_default()
+    secret = isinstance(default, SecretStr)
+    mark: Mapping[str, Any] = field.json_schema_extra if isinstance(field.json_schema_extra, dict) else {}
+    kind = SettingKind.SECRET if secret else SettingKind.MANAGED if _GROUP in mark else SettingKind.START
+    limits = {type(one): one for one in field.metadata}
+    low, above, high = limits.get(Ge), limits.get(Gt), limits.get(Le) or limits.get(Lt)
+    literal = get_origin(field.annotation) is Literal
+    return SettingEntry(
+        name,
+        field.description or "",
+        "" if secret else default if isinstance(default, Value) else str(default),
+        kind,
+        field.annotation if isinstance(field.annotation, type) else str,
+        mark.get(_GROUP, ""),
+        mark.get(_UNIT, ""),
+        mark.get(_AFFECTS, ""),
+        mark.get(_SECURITY, False),
+        tuple(map(str, get_args(field.annotation))) if literal else tuple(mark.get(_CHOICES, ())),
+        _bound(low, "ge") if low else _bound(above, "gt"),
+        _bound(high, "le") if high else None,
+        low is None and above is not None,
+    )
+
+
+def _bound(limit: object, name: str) -> float | None:
+    value = getattr(limit, name, None)
+    return float(value) if isinstance(value, int | float) else None
