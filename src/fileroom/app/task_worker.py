@@ -11,7 +11,6 @@ from typing import Final
 import structlog
 
 from fileroom.admin.audit_chain import make_checkpoint, seal_waiting
-from fileroom.admin.audit_checks import run_asked_check
 from fileroom.admin.audit_events import application_started, application_stopped, network_entry
 from fileroom.admin.audit_forward import CurrentForwarder
 from fileroom.admin.audit_retention import keep_months
@@ -50,19 +49,15 @@ _log = structlog.get_logger(__name__)
 async def run_tasks(settings: Settings, stop: asyncio.Event) -> None:
     """Recover from whatever ended the last run, then do background work until asked to stop."""
     async with open_archive(settings) as archive, _audited_life(archive) as forwarder:
+        people = People(archive.pool, archive.settings, archive.now)
         works: list[tuple[str, float, Work]] = [
             ("series_documents", DOCUMENTS_INTERVAL_S, partial(document_stable_series, archive)),
             ("commitment_results", COMMITMENTS_INTERVAL_S, partial(deliver_due, archive)),
             ("removals", REMOVALS_INTERVAL_S, partial(remove_doomed_objects, archive)),
             ("ledger", LEDGER_INTERVAL_S, partial(_keep_ledger_days, archive)),
             ("ledger_ends", LEDGER_ENDS_INTERVAL_S, partial(_close_interrupted, archive)),
-            (
-                "people",
-                PEOPLE_INTERVAL_S,
-                partial(_forget_what_is_over, People(archive.pool, archive.settings, archive.now)),
-            ),
+            ("people", PEOPLE_INTERVAL_S, partial(_forget_what_is_over, people)),
             ("audit_seals", AUDIT_INTERVAL_S, partial(seal_waiting, archive.pool)),
-            ("audit_checks", AUDIT_INTERVAL_S, partial(run_asked_check, archive.pool)),
             ("audit_checkpoints", CHECKPOINTS_INTERVAL_S, partial(make_checkpoint, archive.pool)),
             ("audit_months", AUDIT_MONTHS_INTERVAL_S, partial(_keep_audit_months, archive)),
             ("audit_forwarding", AUDIT_INTERVAL_S, forwarder.step),
