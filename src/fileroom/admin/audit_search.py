@@ -21,7 +21,7 @@ from fileroom.admin.audit import record
 from fileroom.admin.audit_events import audit_log_used
 from fileroom.admin.audit_message import Message, from_json
 from fileroom.core.access import Permission, require
-from fileroom.core.errors import DatabaseError, InvalidRequestError
+from fileroom.core.errors import DatabaseError, InvalidRequestError, NotFoundError, told
 from fileroom.db.pool import Pool
 
 PAGE_ROWS_MAX: Final = 1000
@@ -32,7 +32,8 @@ PAGE_ROWS_MAX: Final = 1000
 class AuditQuery:
     """What is looked for; what is empty does not matter. `since` is included, `until` is not; both are aware.
 
-    `patient` is a Patient ID, `user` a login, token or `AET@address`, or an AE title alone; `event` a code of EventID.
+    `patient` is a Patient ID, `user` a login, token or `AET@address`, or an AE title alone; `event` a code of EventID,
+    `event_type` one of EventTypeCode, `action` an EventActionCode. In words: `admin.audit_filter`.
     """
 
     patient: str = ""
@@ -42,7 +43,10 @@ class AuditQuery:
     until: dt.datetime | None = None
     event: str = ""
     event_type: str = ""
+    action: str = ""
+    address: str = ""
     failures_only: bool = False
+    successes_only: bool = False
     limit: int = 100
     cursor: str = ""
     """`AuditPage.next_cursor` of the page before."""
@@ -86,8 +90,11 @@ class AuditPage:
     next_cursor: str
 
 
-async def search(pool: Pool, query: AuditQuery) -> AuditPage:
-    """One page of what fits. Raises NotAllowedError, InvalidRequestError, DatabaseError."""
+async def search(pool: Pool, query: AuditQuery, *, purpose: str = "") -> AuditPage:
+    """One page of what fits. `purpose` is put down with the question, where it is not only looked at.
+
+    Raises NotAllowedError, InvalidRequestError, DatabaseError.
+    """
     require(Permission.AUDIT_READ)
     if not 1 <= query.limit <= PAGE_ROWS_MAX:
         raise InvalidRequestError(f"A page has 1 to {PAGE_ROWS_MAX} events, not {query.limit}.")
@@ -95,7 +102,9 @@ async def search(pool: Pool, query: AuditQuery) -> AuditPage:
     try:
         async with pool.connection() as connection, connection.transaction():
             if not query.cursor:
-                await record(connection, audit_log_used(_question(query)))
+                await record(
+                    connection, audit_log_used(f"{purpose}: {_question(query)}" if purpose else _question(query))
+                )
             found = await _read(connection, statement, parameters)
     except psycopg.Error as error:
         raise _failure(error) from error
@@ -103,14 +112,31 @@ async def search(pool: Pool, query: AuditQuery) -> AuditPage:
     return AuditPage(page, _cursor(page[-1]) if len(found) > query.limit else "")
 
 
-async def read_all(pool: Pool, query: AuditQuery) -> AsyncIterator[AuditRecord]:
+async def read_event(pool: Pool, number: int) -> AuditRecord:
+    """One event. Raises NotFoundError, NotAllowedError, DatabaseError."""
+    require(Permission.AUDIT_READ)
+    missing = NotFoundError(told("There is no event {number} in the audit trail.", number=number))
+    if not 0 < number < 1 << 63:
+        raise missing
+    try:
+        async with pool.connection() as connection, connection.transaction():
+            await record(connection, audit_log_used(f"event={number}"))
+            found = await _read(connection, b"SELECT * FROM audit_event WHERE id = %s", [number])
+    except psycopg.Error as error:
+        raise _failure(error) from error
+    if not found:
+        raise missing
+    return found[0]
+
+
+async def read_all(pool: Pool, query: AuditQuery, *, purpose: str = "export") -> AsyncIterator[AuditRecord]:
     """Everything that fits, the latest first, however much that is; `limit` and `cursor` do not matter.
 
     Raises as `search` does, at the first one.
     """
     cursor = ""
     while True:
-        page = await search(pool, replace(query, limit=PAGE_ROWS_MAX, cursor=cursor))
+        page = await search(pool, replace(query, limit=PAGE_ROWS_MAX, cursor=cursor), purpose=purpose)
         for one in page.records:
             yield one
         cursor = page.next_cursor
@@ -147,8 +173,14 @@ def _statement(query: AuditQuery) -> tuple[bytes, list[Any]]:
         conditions.append((b"event = %s", (query.event,)))
     if query.event_type:
         conditions.append((b"event_type = %s", (query.event_type,)))
+    if query.action:
+        conditions.append((b"action = %s", (query.action,)))
+    if query.address:
+        conditions.append((b"address = %s", (query.address,)))
     if query.failures_only:
         conditions.append((b"outcome > 0", ()))
+    if query.successes_only:
+        conditions.append((b"outcome = 0", ()))
     if query.cursor:
         at, number = _read_cursor(query.cursor)
         conditions.append((b"(occurred_at, id) < (%s, %s)", (at, number)))

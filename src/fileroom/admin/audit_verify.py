@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import datetime as dt
 import enum
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -65,7 +66,13 @@ class AuditVerifyReport:
             self.findings.append(finding)
 
 
-async def verify_trail(pool: Pool, *, expected: ChainEnd | None = None) -> AuditVerifyReport:
+Progress = Callable[[int], Awaitable[None]]
+"""Hears how many seals have been looked at."""
+
+
+async def verify_trail(
+    pool: Pool, *, expected: ChainEnd | None = None, progress: Progress | None = None
+) -> AuditVerifyReport:
     """Walk over the whole trail as it stands now. Raises NotAllowedError, DatabaseError."""
     require(Permission.AUDIT_READ)
     try:
@@ -73,13 +80,14 @@ async def verify_trail(pool: Pool, *, expected: ChainEnd | None = None) -> Audit
             # One state of the trail for the whole walk, however long that takes.
             await connection.execute(b"SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
             await connection.execute(b"SET LOCAL statement_timeout = 0")
-            return await _Walk(connection, expected).run()
+            return await _Walk(connection, expected, progress).run()
     except psycopg.Error as error:
         raise DatabaseError(f"The audit trail cannot be read: {type(error).__name__}. Try again later.") from error
 
 
 class _Walk:
-    def __init__(self, connection: AsyncConnection[Any], expected: ChainEnd | None) -> None:
+    def __init__(self, connection: AsyncConnection[Any], expected: ChainEnd | None, progress: Progress | None) -> None:
+        self._progress = progress
         self._connection = connection
         self._expected = expected
         self._report = AuditVerifyReport()
@@ -91,6 +99,8 @@ class _Walk:
         while rows := await self._next(report.end.position):
             for row in rows:
                 self._check(row)
+            if self._progress is not None:
+                await self._progress(report.events)
         self._check_end()
         await self._look_for_unsealed()
         return report
