@@ -98,7 +98,7 @@ class Supervisor:
                     self._database.stop()
 
     def _add(self, module: str, sockets: tuple[int, ...], count: int) -> None:
-        kind = module.rpartition(".")[2].removesuffix("_worker")
+        kind = _kind(module)
         for number in range(1, count + 1):
             name = f"{kind}-{number}" if count > 1 else kind
             self._workers.append(_Worker(module, tuple(map(str, sockets)), sockets, name))
@@ -109,7 +109,7 @@ class Supervisor:
     def _watch(self) -> None:
         for worker in self._workers:
             self._start(worker)
-        once = [self._launch(module, (), (), module.rpartition(".")[2]) for module in self._extra]
+        once = [self._launch(module, (), (), _kind(module)) for module in self._extra]
         self._on_ready()
         while not self._stopping:
             time.sleep(WATCH_INTERVAL_S)
@@ -178,6 +178,11 @@ class Supervisor:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
+
+
+def _kind(module: str) -> str:
+    """`web` of fileroom.app.web_worker."""
+    return module.rpartition(".")[2].removesuffix("_worker")
 
 
 def _take_lock(settings: Settings) -> IO[bytes]:

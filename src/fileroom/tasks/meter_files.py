@@ -44,6 +44,8 @@ class WorkerFile:
     starts: int
     at: float
     state: dict[str, Any]
+    ended: bool = False
+    """It came to its end in order: the demo's worker when the studies are there."""
 
     @property
     def is_silent(self) -> bool:
@@ -88,7 +90,7 @@ async def kept_in_file(meters: Meters, folder: Path) -> AsyncIterator[None]:
             if gauge.kind == "gauge":
                 gauge.values.clear()
         with contextlib.suppress(OSError):
-            await asyncio.to_thread(_write, folder, meters, time.time())
+            await asyncio.to_thread(_write, folder, meters, time.time(), ended=True)
 
 
 def read_workers(folder: Path) -> list[WorkerFile]:
@@ -128,13 +130,16 @@ async def _keep_writing(meters: Meters, folder: Path, started_at: float) -> None
         await asyncio.sleep(WRITE_INTERVAL_S)
 
 
-def _write(folder: Path, meters: Meters, started_at: float, state: dict[str, Any] | None = None) -> None:
+def _write(
+    folder: Path, meters: Meters, started_at: float, state: dict[str, Any] | None = None, *, ended: bool = False
+) -> None:
     content = {
         "worker": meters.worker,
         "pid": os.getpid(),
         "started_at": started_at,
         "starts": meters.starts,
         "at": time.time(),
+        "ended": ended,
         "state": meters.state() if state is None else state,
     }
     path = folder / f"{meters.worker}.json"
@@ -155,6 +160,7 @@ def _read(path: Path) -> WorkerFile | None:
             int(content["starts"]),
             float(content["at"]),
             dict(content["state"]),
+            bool(content["ended"]),
         )
     except (OSError, ValueError, KeyError, TypeError):
         return None

@@ -24,7 +24,9 @@ from fileroom.web.dicomweb_routes import dicomweb_routes
 from fileroom.web.endpoint import Endpoint, Handler, send_answer
 from fileroom.web.errors import problem
 from fileroom.web.guard import Guard
-from fileroom.web.health import alive, metrics_handler, ready_handler
+from fileroom.web.health import alive, ready_handler
+from fileroom.web.measured import Measured
+from fileroom.web.metrics import metrics_handler
 from fileroom.web.plain_style import style_handler
 from fileroom.web.viewer import viewer_handlers
 from fileroom.web.wado_uri import wado_uri_handler
@@ -42,7 +44,8 @@ def create_app(archive: Archive, stopping: asyncio.Event | None = None) -> ASGIA
     trusts_this_machine = is_local and settings.web_login == "beyond-loopback"
     router = create_router(archive, people, cache, stopping)
     authentication = Authentication(router, people, cache, trusts_this_machine=trusts_this_machine)
-    return Guard(authentication, names=(settings.web_host,) if trusts_this_machine else None)
+    guard = Guard(authentication, names=(settings.web_host,) if trusts_this_machine else None)
+    return Measured(guard, archive.meters)
 
 
 def create_router(

@@ -24,6 +24,9 @@ Handler = Callable[[Request], Awaitable[Answer]]
 WATCH_AFTER_S: Final = 0.05
 """Most answers are out by then; only longer work is worth a second task that listens for the client's departure."""
 
+ROUTE: Final = "fileroom.route"
+"""Where a request's scope tells its pattern, for `web.measured`."""
+
 _log = structlog.get_logger(__name__)
 
 
@@ -42,6 +45,7 @@ class Endpoint:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
+        scope[ROUTE] = self._route
         method = scope["method"]
         handler = self._handlers.get(method)
         if handler is None:

@@ -114,7 +114,7 @@ class House:
         monkeypatch.setattr(supervisor_module, "make_first_account", lambda _settings: None)
         monkeypatch.setattr(self.supervisor, "_launch", self.launch)
 
-    def launch(self, module: str, _arguments: Any, _sockets: Any) -> Process:
+    def launch(self, module: str, _arguments: Any, _sockets: Any, _name: str) -> Process:
         process = Process(module.rpartition(".")[2], self.clock.now, stubborn=self.stubborn)
         self.processes.append(process)
         return process
@@ -172,8 +172,8 @@ def test_a_worker_that_ends_is_started_again(house: House) -> None:
 def test_a_worker_that_cannot_live_is_tried_less_and_less_often(house: House) -> None:
     real = house.launch
 
-    def launch(module: str, arguments: Any, sockets: Any) -> Process:
-        process = real(module, arguments, sockets)
+    def launch(module: str, arguments: Any, sockets: Any, name: str) -> Process:
+        process = real(module, arguments, sockets, name)
         if process.module == "web_worker":
             process.code = 1
         return process

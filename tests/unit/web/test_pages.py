@@ -48,7 +48,7 @@ async def test_not_ready_names_the_part(archive: Archive) -> None:
 async def test_metrics_count_what_is_held(client: httpx.AsyncClient, archive: Archive) -> None:
     await store_file(archive, make_file())
     text = (await client.get("/metrics")).text
-    assert "\nfileroom_instances 1\n" in text
+    assert "\nfileroom_instances 1.0\n" in text
     assert 'fileroom_ready{part="database"} 1' in text
 
 
