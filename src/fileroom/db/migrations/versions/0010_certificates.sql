@@ -43,8 +43,10 @@ CREATE TABLE trusted_certificate (
 );
 
 -- Grows with every change of the above: the workers look at it every few seconds, and make their contexts anew.
-CREATE TABLE certificate_version (version bigint NOT NULL);
-INSERT INTO certificate_version VALUES (1);
+CREATE TABLE certificate_version (
+    one boolean PRIMARY KEY DEFAULT true CHECK (one),
+    version bigint NOT NULL
+);
 
 -- The subject and fingerprint that the peer of an association has shown.
 ALTER TABLE association ADD COLUMN peer_certificate text NOT NULL DEFAULT '';
