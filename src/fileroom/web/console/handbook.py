@@ -108,8 +108,11 @@ def chapter_html(one: Chapter, address: Callable[[str, str], str], image: Callab
         if token.type == "inline":
             token.children = _linked(token.children or [], one.name, address, image)
     rendered = str(parser.renderer.render(tokens, parser.options, {}))
-    return rendered.replace("<table>", '<div class="scroll-x" tabindex="0"><table class="table">').replace(
-        "</table>", "</table></div>"
+    # What scrolls must be reached by keyboard (WCAG 2.1.1).
+    return (
+        rendered.replace("<table>", '<div class="scroll-x" tabindex="0"><table class="table">')
+        .replace("</table>", "</table></div>")
+        .replace("<pre>", '<pre tabindex="0">')
     )
 
 
