@@ -14,8 +14,8 @@ from babel.messages.pofile import read_po, write_po
 
 SOURCE = Path(__file__).parent.parent / "src" / "fileroom"
 CONSOLE = SOURCE / "web" / "console"
-SENTENCES = SOURCE / "admin"
-"""Services that make sentences for people mark them with N_; the console says them in the reader's language."""
+SENTENCES = [SOURCE / room for room in ("core", "admin", "archive")]
+"""Services mark the sentences that they make for people with `told` or N_; the console says them in the reader's language."""
 METHODS = [("**.py", "python"), ("templates/**.html", "jinja2")]
 OPTIONS = {"templates/**.html": {"trimmed": "true", "silent": "false", "extensions": "jinja2.ext.do"}}
 KEYWORDS = {"_": None, "N_": None, "gettext": None, "ngettext": (1, 2)}
@@ -24,9 +24,11 @@ KEYWORDS = {"_": None, "N_": None, "gettext": None, "ngettext": (1, 2)}
 def main() -> None:
     """Update every catalogue that there is."""
     template = Catalog(project="Fileroom")
-    for file, _, message, comments, context in extract_from_dir(str(CONSOLE), METHODS, OPTIONS, KEYWORDS):
-        template.add(message, None, [(file, None)], auto_comments=comments, context=context)  # type: ignore[list-item]
-    for file, _, message, comments, context in extract_from_dir(str(SENTENCES), METHODS[:1], None, {"N_": None}):
+    found = [*extract_from_dir(str(SOURCE / "web"), METHODS[:1], None, {"told": None})]
+    found += extract_from_dir(str(CONSOLE), METHODS, OPTIONS, KEYWORDS)
+    for room in SENTENCES:
+        found += extract_from_dir(str(room), METHODS[:1], None, {"N_": None, "told": None})
+    for file, _, message, comments, context in found:
         template.add(message, None, [(file, None)], auto_comments=comments, context=context)  # type: ignore[list-item]
     for path in sorted((CONSOLE / "locale").glob("*/LC_MESSAGES/fileroom.po")):
         language = path.parent.parent.name

@@ -19,7 +19,7 @@ from fileroom.admin.audit_events import break_glass_ended, break_glass_started
 from fileroom.admin.audit_message import AuditEvent
 from fileroom.admin.people import People
 from fileroom.core.access import Access, ActorKind, Permission, require
-from fileroom.core.errors import ConflictError, DatabaseError, InvalidRequestError, NotAllowedError, NotFoundError
+from fileroom.core.errors import ConflictError, DatabaseError, InvalidRequestError, NotAllowedError, NotFoundError, told
 
 MINUTES_DEFAULT: Final = 60
 MINUTES_MAX: Final = 480
@@ -54,18 +54,24 @@ async def break_glass(people: People, reason: str, minutes: int = MINUTES_DEFAUL
     NotAllowedError, DatabaseError.
     """
     access, account_id = _require_person()
-    reason = _checked_text(reason, "The reason", REASON_CHARS_MIN)
+    reason = _checked_text(reason, told("The reason"), REASON_CHARS_MIN)
     if not 1 <= minutes <= MINUTES_MAX:
-        raise InvalidRequestError(f"The glass can be broken for 1 to {MINUTES_MAX} minutes, not for {minutes}.")
+        raise InvalidRequestError(
+            told(
+                "The glass can be broken for 1 to {count} minutes, not for {minutes}.",
+                count=MINUTES_MAX,
+                minutes=minutes,
+            )
+        )
     if access.rows.is_everything:
-        raise ConflictError("Nothing is hidden from you, so there is no glass to break.")
+        raise ConflictError(told("Nothing is hidden from you, so there is no glass to break."))
     now = people.now()
     return await _change(
         people,
         """INSERT INTO break_glass (account_id, login, address, reason, began_at, ends_at)
            VALUES (%s, %s, %s, %s, %s, %s)""",
         (account_id, access.name, access.address, reason, now, now + dt.timedelta(minutes=minutes)),
-        "The glass could not be broken.",
+        told("The glass could not be broken."),
         begins=True,
     )
 
@@ -78,7 +84,7 @@ async def end_break_glass(people: People) -> BrokenGlass:
         people,
         "UPDATE break_glass SET ends_at = %s WHERE account_id = %s AND ends_at > %s",
         (now, account_id, now),
-        "You have broken no glass, or its time is over.",
+        told("You have broken no glass, or its time is over."),
     )
 
 
@@ -105,23 +111,29 @@ async def review_break_glass(people: People, glass_id: int, remark: str) -> Brok
     open, NotAllowedError, also for one's own; DatabaseError.
     """
     access = require(Permission.AUDIT_READ)
-    remark = _checked_text(remark, "The remark", 1)
+    remark = _checked_text(remark, told("The remark"), 1)
     found = await _select(people, "id = %s", (glass_id,))
     if not found:
-        raise NotFoundError(f"There is no break-glass {glass_id}.")
+        raise NotFoundError(told("There is no break-glass {glass_id}.", glass_id=glass_id))
     if access.account_id is not None and found[0].account_id == access.account_id:
-        raise NotAllowedError("Somebody else must review what you have seen.")
+        raise NotAllowedError(told("Somebody else must review what you have seen."))
     now = people.now()
     if found[0].reviewed_at is not None:
-        raise ConflictError(f"Break-glass {glass_id} was reviewed already, by {found[0].reviewed_by}.")
+        raise ConflictError(
+            told(
+                "Break-glass {glass_id} was reviewed already, by {reviewed_by}.",
+                glass_id=glass_id,
+                reviewed_by=found[0].reviewed_by,
+            )
+        )
     if found[0].ends_at > now:
-        raise ConflictError(f"Break-glass {glass_id} is still open; review it when it is over.")
+        raise ConflictError(told("Break-glass {glass_id} is still open; review it when it is over.", glass_id=glass_id))
     return await _change(
         people,
         """UPDATE break_glass SET reviewed_at = %s, reviewed_by = %s, review = %s
            WHERE id = %s AND reviewed_at IS NULL""",
         (now, access.name, remark, glass_id),
-        f"Break-glass {glass_id} was reviewed already.",
+        told("Break-glass {glass_id} was reviewed already.", glass_id=glass_id),
     )
 
 
@@ -129,14 +141,21 @@ def _require_person() -> tuple[Access, int]:
     """Somebody who has logged in and may break the glass: a program has no emergencies."""
     access = require(Permission.STUDY_BREAK_GLASS)
     if access.kind is not ActorKind.PERSON or access.account_id is None:
-        raise NotAllowedError("Only a person who has logged in can break the glass.")
+        raise NotAllowedError(told("Only a person who has logged in can break the glass."))
     return access, access.account_id
 
 
 def _checked_text(text: str, name: str, chars_min: int) -> str:
     kept = " ".join(text.split())
     if not chars_min <= len(kept) <= REASON_CHARS_MAX or not kept.isprintable():
-        raise InvalidRequestError(f"{name} has {chars_min} to {REASON_CHARS_MAX} printable characters.")
+        raise InvalidRequestError(
+            told(
+                "{name} has {chars_min} to {count} printable characters.",
+                name=name,
+                chars_min=chars_min,
+                count=REASON_CHARS_MAX,
+            )
+        )
     return kept
 
 
@@ -189,4 +208,4 @@ def _event(glass: BrokenGlass, *, begins: bool) -> AuditEvent:
 
 
 def _failure(error: psycopg.Error) -> DatabaseError:
-    return DatabaseError(f"The database did not take it: {type(error).__name__}. Try again later.")
+    return DatabaseError(told("The database did not take it: {name}. Try again later.", name=type(error).__name__))

@@ -15,7 +15,7 @@ from psycopg import AsyncConnection
 
 from fileroom.admin.people import People
 from fileroom.core.access import Permission, require
-from fileroom.core.errors import TooManyAttemptsError
+from fileroom.core.errors import TooManyAttemptsError, told
 from fileroom.core.limits import (
     ACCOUNT_FAILURES_MAX,
     ADDRESS_FAILURES_MAX,
@@ -162,6 +162,10 @@ async def _count(connection: AsyncConnection[Any], subject: str, free: int, now:
     row = await (await connection.execute(_BLOCKED_UNTIL, (subject,))).fetchone()
     wait_s = max(1, round((row[0] - now).total_seconds())) if row else 1
     raise TooManyAttemptsError(
-        f"Too many failed logins. Wait {wait_s} s and try again; an administrator can lift the wait by 'fileroom user unlock'.",
+        told(
+            "Too many failed logins. Wait {wait_s} s and try again; an administrator can lift the wait by "
+            "'fileroom user unlock'.",
+            wait_s=wait_s,
+        ),
         wait_s,
     )

@@ -19,7 +19,7 @@ from fileroom.admin.people import People
 from fileroom.admin.random_secrets import hash_of
 from fileroom.admin.sessions import NewSession, begin_session, end_session
 from fileroom.admin.totp import take_code
-from fileroom.core.errors import InvalidRequestError, NotAuthenticatedError, told
+from fileroom.core.errors import ConflictError, InvalidRequestError, NotAuthenticatedError, told
 from fileroom.core.limits import FRESH_LOGIN_S, LOGIN_CHARS_MAX
 
 _log = structlog.get_logger(__name__)
@@ -95,16 +95,22 @@ async def confirm_password(people: People, password: str, address: str) -> None:
 
 async def confirm_presence(people: People, session_id: int | None, password: str, address: str) -> None:
     """Ask the person in front once more, unless they have just logged in. Raises as `confirm_password`."""
-    if not password and session_id is not None:
-        since = people.now() - dt.timedelta(seconds=FRESH_LOGIN_S)
-        async with people.pool.connection() as connection:
-            cursor = await connection.execute(
-                b"SELECT FROM session WHERE id = %s AND account_id = %s AND created_at > %s",
-                (session_id, own_account_id(), since),
-            )
-            if await cursor.fetchone() is not None:
-                return
+    if not password and await is_fresh_login(people, session_id):
+        return
+    if not (await find_own_account(people)).has_password:
+        raise ConflictError(told("You logged in a while ago. Log in again, then do it within five minutes."))
     await confirm_password(people, password, address)
+
+
+async def is_fresh_login(people: People, session_id: int | None) -> bool:
+    """Whether one's own session has just begun. Raises NotAllowedError where whoever acts has no account."""
+    account_id, since = own_account_id(), people.now() - dt.timedelta(seconds=FRESH_LOGIN_S)
+    async with people.pool.connection() as connection:
+        cursor = await connection.execute(
+            b"SELECT FROM session WHERE id = %s AND account_id = %s AND created_at > %s",
+            (session_id, account_id, since),
+        )
+        return await cursor.fetchone() is not None
 
 
 async def _check_password(people: People, login: str, password: str, address: str) -> _Checked:

@@ -15,7 +15,7 @@ from typing import Final, TypeVar
 
 import argon2
 
-from fileroom.core.errors import InvalidRequestError, ServiceError
+from fileroom.core.errors import InvalidRequestError, ServiceError, told
 from fileroom.core.limits import LOGIN_CHARS_MAX, PASSWORD_CHARS_MAX, PASSWORD_HASHES_MAX, PASSWORD_HASHES_WAITING_MAX
 
 T = TypeVar("T")
@@ -50,16 +50,23 @@ def require_good_password(password: str, names: Iterable[str] = (), *, chars_min
     text = normalised(password)
     if len(text) < chars_min:
         raise InvalidRequestError(
-            f"The password is too short: it needs {chars_min} characters. Four random words are easy to keep."
+            told(
+                "The password is too short: it needs {chars_min} characters. Four random words are easy to keep.",
+                chars_min=chars_min,
+            )
         )
     if len(text) > PASSWORD_CHARS_MAX:
-        raise InvalidRequestError(f"The password is too long: {PASSWORD_CHARS_MAX} characters are the most.")
+        raise InvalidRequestError(
+            told("The password is too long: {count} characters are the most.", count=PASSWORD_CHARS_MAX)
+        )
     if any(unicodedata.category(character) == "Cc" for character in text):
-        raise InvalidRequestError("The password holds a control character, which cannot be typed into a form.")
+        raise InvalidRequestError(told("The password holds a control character, which cannot be typed into a form."))
     if is_easily_guessed(text, names):
         raise InvalidRequestError(
-            "The password is among those that guessers try first (a common word, a pattern, or a name of the account). "
-            "Take four random words."
+            told(
+                "The password is among those that guessers try first (a common word, a pattern, or a name of "
+                "the account). Take four random words."
+            )
         )
 
 
@@ -113,7 +120,7 @@ class PasswordHashing:
 
     async def _run(self, work: Callable[[], T]) -> T:
         if self._waiting >= PASSWORD_HASHES_WAITING_MAX:
-            raise ServiceError("Too many people log in at this moment. Try again in a few seconds.")
+            raise ServiceError(told("Too many people log in at this moment. Try again in a few seconds."))
         self._waiting += 1
         try:
             async with self._free:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Final
 
-from fileroom.core.errors import InvalidRequestError
+from fileroom.core.errors import InvalidRequestError, told
 
 LANGUAGES: Final = ("en", "de")
 THEMES: Final = ("dark", "light")
@@ -34,19 +34,23 @@ class Profile:
 def profile_from_json(value: object) -> Profile:
     """Raises InvalidRequestError that names the member."""
     if not isinstance(value, Mapping):
-        raise InvalidRequestError("A profile is an object.")
+        raise InvalidRequestError(told("A profile is an object."))
     known = {field.name for field in fields(Profile)}
     if unknown := [name for name in value if name not in known]:
-        raise InvalidRequestError(f"A profile has no {unknown[0]!r:.60}.")
+        raise InvalidRequestError(told("A profile has no {value}.", value=f"{unknown[0]!r:.60}"))
     columns = value.get("columns", ())
     if not isinstance(columns, (list, tuple)) or len(columns) > _COLUMNS_MAX:
-        raise InvalidRequestError(f"columns of a profile is a list of at most {_COLUMNS_MAX} names.")
+        raise InvalidRequestError(told("columns of a profile is a list of at most {count} names.", count=_COLUMNS_MAX))
     texts: dict[str, str] = {name: _text(name, value.get(name, "")) for name in known - {"columns"}}
     for name, choices in (("language", LANGUAGES), ("theme", THEMES), ("density", DENSITIES)):
         if texts[name] and texts[name] not in choices:
-            raise InvalidRequestError(f"{name} of a profile is one of {', '.join(choices)}.")
+            raise InvalidRequestError(
+                told("{name} of a profile is one of {names}.", name=name, names=", ".join(choices))
+            )
     if texts["time_zone"] and texts["time_zone"] not in zoneinfo.available_timezones():
-        raise InvalidRequestError(f"{texts['time_zone']!r} is no time zone, for example Europe/Berlin.")
+        raise InvalidRequestError(
+            told("{value} is no time zone, for example Europe/Berlin.", value=f"{texts['time_zone']!r}")
+        )
     return Profile(columns=tuple(_text("columns", entry) for entry in columns), **texts)
 
 
@@ -65,5 +69,7 @@ def profile_to_json(profile: Profile) -> dict[str, Any]:
 
 def _text(name: str, value: object) -> str:
     if not isinstance(value, str) or len(value) > _NAME_CHARS_MAX or not (value.isprintable() or not value):
-        raise InvalidRequestError(f"{name} of a profile is text of at most {_NAME_CHARS_MAX} characters.")
+        raise InvalidRequestError(
+            told("{name} of a profile is text of at most {count} characters.", name=name, count=_NAME_CHARS_MAX)
+        )
     return value

@@ -19,7 +19,7 @@ from fileroom.admin.audit_events import role_changed
 from fileroom.admin.people import People
 from fileroom.admin.row_scopes import is_within, row_scope_from_json, row_scope_to_json
 from fileroom.core.access import EVERYTHING, Access, Permission, RowScope, require
-from fileroom.core.errors import ConflictError, InvalidRequestError, NotAllowedError, NotFoundError
+from fileroom.core.errors import ConflictError, InvalidRequestError, NotAllowedError, NotFoundError, told
 from fileroom.core.limits import TEXT_CHARS_MAX
 
 ADMINISTRATOR: Final = "administrator"
@@ -46,10 +46,10 @@ _READ: Final = (Permission.STUDY_SEARCH, Permission.STUDY_VIEW)
 BUILT_IN: Final[dict[str, Role]] = {
     role.name: role
     for role in (
-        _built_in(ADMINISTRATOR, "Everything, people and settings too.", *Permission),
+        _built_in(ADMINISTRATOR, told("Everything, people and settings too."), *Permission),
         _built_in(
             "radiologist",
-            "Reads, exports and stores; may break the glass.",
+            told("Reads, exports and stores; may break the glass."),
             *_READ,
             Permission.STUDY_EXPORT,
             Permission.STUDY_STORE,
@@ -58,13 +58,13 @@ BUILT_IN: Final[dict[str, Role]] = {
         ),
         _built_in(
             "physician",
-            "Reads; may break the glass where a row scope hides a patient.",
+            told("Reads; may break the glass where a row scope hides a patient."),
             *_READ,
             Permission.STUDY_BREAK_GLASS,
         ),
         _built_in(
             "technologist",
-            "Brings images in, corrects them, sends them, sees what arrived.",
+            told("Brings images in, corrects them, sends them, sees what arrived."),
             *_READ,
             Permission.STUDY_EXPORT,
             Permission.STUDY_STORE,
@@ -72,10 +72,10 @@ BUILT_IN: Final[dict[str, Role]] = {
             Permission.NODE_READ,
             Permission.LEDGER_READ,
         ),
-        _built_in("researcher", "Finds, reads and exports.", *_READ, Permission.STUDY_EXPORT),
+        _built_in("researcher", told("Finds, reads and exports."), *_READ, Permission.STUDY_EXPORT),
         _built_in(
             "auditor",
-            "Sees who did what and how the system is set up, no images.",
+            told("Sees who did what and how the system is set up, no images."),
             Permission.AUDIT_READ,
             Permission.LEDGER_READ,
             Permission.NODE_READ,
@@ -110,7 +110,7 @@ async def remove_role(people: People, name: str) -> None:
     """Remove a role that nobody has. Raises NotFoundError, ConflictError."""
     access = require(Permission.USER_MANAGE)
     if name in BUILT_IN:
-        raise ConflictError(f"The role {name} is built in and stays.")
+        raise ConflictError(told("The role {name} is built in and stays.", name=name))
     require_may_give(access, await find_role(people, name))
     async with people.pool.connection() as connection, connection.transaction():
         cursor = await connection.execute(
@@ -121,7 +121,9 @@ async def remove_role(people: People, name: str) -> None:
             {"name": name},
         )
         if await cursor.fetchone() is None:
-            raise ConflictError(f"The role {name} is still given to accounts or tokens; give them another one first.")
+            raise ConflictError(
+                told("The role {name} is still given to accounts or tokens; give them another one first.", name=name)
+            )
         await record(connection, role_changed(name, "Removed"))
 
 
@@ -135,7 +137,9 @@ async def find_role(people: People, name: str) -> Role:
         )
         row = await cursor.fetchone()
     if row is None:
-        raise NotFoundError(f"There is no role {name!r:.60}. Built in are {', '.join(BUILT_IN)}.")
+        raise NotFoundError(
+            told("There is no role {name}. Built in are {names}.", name=f"{name!r:.60}", names=", ".join(BUILT_IN))
+        )
     return _role_of(row)
 
 
@@ -143,11 +147,17 @@ def require_may_give(access: Access, role: Role) -> None:
     """Raises NotAllowedError where a role allows or shows more than one may and sees oneself."""
     if missing := role.permissions - access.permissions:
         raise NotAllowedError(
-            f"The role {role.name} allows {', '.join(sorted(missing))}, which {access.name} may not do; "
-            "nobody can give rights that they do not have."
+            told(
+                "The role {name} allows {names}, which {who} may not do; nobody can give rights that they do not have.",
+                name=role.name,
+                names=", ".join(sorted(missing)),
+                who=access.name,
+            )
         )
     if not is_within(role.rows, access.rows):
-        raise NotAllowedError(f"The role {role.name} shows studies that {access.name} does not see.")
+        raise NotAllowedError(
+            told("The role {name} shows studies that {who} does not see.", name=role.name, who=access.name)
+        )
 
 
 def permissions_from_names(names: Iterable[str]) -> frozenset[Permission]:
@@ -158,7 +168,11 @@ def permissions_from_names(names: Iterable[str]) -> frozenset[Permission]:
             found.add(Permission(name))
         except ValueError:
             raise InvalidRequestError(
-                f"There is no permission {name!r:.60}. There are {', '.join(Permission)}."
+                told(
+                    "There is no permission {name}. There are {names}.",
+                    name=f"{name!r:.60}",
+                    names=", ".join(Permission),
+                )
             ) from None
     return frozenset(found)
 
@@ -172,13 +186,17 @@ def stored_permissions(names: Iterable[str] | None) -> frozenset[Permission]:
 async def _save(people: People, role: Role, statement: bytes) -> None:
     require_may_give(require(Permission.USER_MANAGE), role)
     if role.name in BUILT_IN:
-        raise ConflictError(f"The role {role.name} is built in and stays as it is; make one with another name.")
+        raise ConflictError(
+            told("The role {name} is built in and stays as it is; make one with another name.", name=role.name)
+        )
     if not _NAME.fullmatch(role.name):
-        raise InvalidRequestError("The name of a role has lower-case letters, digits, - and _, for example ct-desk.")
+        raise InvalidRequestError(
+            told("The name of a role has lower-case letters, digits, - and _, for example ct-desk.")
+        )
     if not role.permissions:
-        raise InvalidRequestError("A role needs at least one permission.")
+        raise InvalidRequestError(told("A role needs at least one permission."))
     if len(role.description) > TEXT_CHARS_MAX or "\0" in role.description:
-        raise InvalidRequestError("The description of the role is too long or holds a null character.")
+        raise InvalidRequestError(told("The description of the role is too long or holds a null character."))
     rows = Json(row_scope_to_json(row_scope_from_json(row_scope_to_json(role.rows))))
     try:
         async with people.pool.connection() as connection, connection.transaction():
@@ -186,7 +204,7 @@ async def _save(people: People, role: Role, statement: bytes) -> None:
             await connection.execute(statement, values)
             await record(connection, role_changed(role.name, f"Now allows {', '.join(sorted(role.permissions))}"))
     except psycopg.errors.UniqueViolation as error:
-        raise ConflictError(f"There is a role {role.name} already.") from error
+        raise ConflictError(told("There is a role {name} already.", name=role.name)) from error
 
 
 def _role_of(row: TupleRow | tuple[Any, ...]) -> Role:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from fileroom.core.access import EVERYTHING, RowScope
-from fileroom.core.errors import InvalidRequestError
+from fileroom.core.errors import InvalidRequestError, told
 from fileroom.core.limits import ROW_SCOPE_ENTRIES_MAX, SEARCHED_TEXT_CHARS_MAX
 from fileroom.dicom.normal_forms import fold_text, normalize_name
 
@@ -25,14 +25,18 @@ LISTS: Final = ("institutions", "modalities", "referring_physicians", "patient_i
 def row_scope_from_json(value: object) -> RowScope:
     """The scope of a JSON object; absent members restrict nothing. Raises InvalidRequestError."""
     if not isinstance(value, Mapping):
-        raise InvalidRequestError('A row scope is an object, for example {"modalities": ["CT"]}.')
+        raise InvalidRequestError(told('A row scope is an object, for example {"modalities": ["CT"]}.'))
     if unknown := set(value) - {*LISTS, "own_uploads"}:
         raise InvalidRequestError(
-            f"A row scope has no {sorted(map(str, unknown))[0]!r:.60}; it has {', '.join(LISTS)} and own_uploads."
+            told(
+                "A row scope has no {value}; it has {names} and own_uploads.",
+                value=f"{sorted(map(str, unknown))[0]!r:.60}",
+                names=", ".join(LISTS),
+            )
         )
     own_uploads = value.get("own_uploads", False)
     if not isinstance(own_uploads, bool):
-        raise InvalidRequestError("own_uploads of a row scope is true or false.")
+        raise InvalidRequestError(told("own_uploads of a row scope is true or false."))
     return RowScope(**{name: _entries(name, value.get(name, ())) for name in LISTS}, own_uploads=own_uploads)
 
 
@@ -69,15 +73,19 @@ def is_within(inner: RowScope, outer: RowScope) -> bool:
 
 def _entries(name: str, value: object) -> tuple[str, ...]:
     if isinstance(value, str) or not isinstance(value, Sequence) or not all(isinstance(entry, str) for entry in value):
-        raise InvalidRequestError(f"{name} of a row scope is a list of texts.")
+        raise InvalidRequestError(told("{name} of a row scope is a list of texts.", name=name))
     if not all(entry.strip() for entry in value):
         # Left out, it would be a list without entries, which restricts nothing.
-        raise InvalidRequestError(f"{name} of a row scope has an empty entry.")
+        raise InvalidRequestError(told("{name} of a row scope has an empty entry.", name=name))
     change = normalize_name if name == "referring_physicians" else str.strip
     entries = tuple(dict.fromkeys(map(change, value)))
     if len(entries) > ROW_SCOPE_ENTRIES_MAX:
-        raise InvalidRequestError(f"{name} of a row scope has more than {ROW_SCOPE_ENTRIES_MAX} entries.")
+        raise InvalidRequestError(
+            told("{name} of a row scope has more than {count} entries.", name=name, count=ROW_SCOPE_ENTRIES_MAX)
+        )
     for entry in entries:
         if len(entry) > SEARCHED_TEXT_CHARS_MAX or not entry.isprintable():
-            raise InvalidRequestError(f"{entry!r:.60} cannot stand in {name} of a row scope.")
+            raise InvalidRequestError(
+                told("{entry} cannot stand in {name} of a row scope.", entry=f"{entry!r:.60}", name=name)
+            )
     return entries

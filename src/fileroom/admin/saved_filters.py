@@ -9,7 +9,7 @@ import psycopg
 from psycopg.rows import class_row
 
 from fileroom.core.access import Access, Permission, require
-from fileroom.core.errors import ConflictError, DatabaseError, InvalidRequestError
+from fileroom.core.errors import ConflictError, DatabaseError, InvalidRequestError, told
 from fileroom.core.limits import SAVED_FILTERS_MAX
 from fileroom.db.pool import Pool
 
@@ -47,9 +47,11 @@ async def save_filter(pool: Pool, name: str, question: str) -> None:
     owner = _owner(require(Permission.STUDY_SEARCH))
     name = name.strip()
     if not name or len(name) > NAME_CHARS_MAX or not name.isprintable():
-        raise InvalidRequestError(f"A filter needs a name of up to {NAME_CHARS_MAX} characters, for example CT today.")
+        raise InvalidRequestError(
+            told("A filter needs a name of up to {count} characters, for example CT today.", count=NAME_CHARS_MAX)
+        )
     if len(question) > QUESTION_CHARS_MAX or not question.isprintable():
-        raise InvalidRequestError("This search is too long to be kept.")
+        raise InvalidRequestError(told("This search is too long to be kept."))
     try:
         async with pool.connection() as connection:
             cursor = await connection.execute(
@@ -62,7 +64,7 @@ async def save_filter(pool: Pool, name: str, question: str) -> None:
     except psycopg.Error as error:
         raise _failure(error) from error
     if cursor.rowcount == 0:
-        raise ConflictError(f"There are {SAVED_FILTERS_MAX} saved filters already. Remove one first.")
+        raise ConflictError(told("There are {count} saved filters already. Remove one first.", count=SAVED_FILTERS_MAX))
 
 
 async def remove_filter(pool: Pool, filter_id: int) -> None:
@@ -80,4 +82,6 @@ def _owner(access: Access) -> str:
 
 
 def _failure(error: psycopg.Error) -> DatabaseError:
-    return DatabaseError(f"The saved filters cannot be reached: {type(error).__name__}. Try again later.")
+    return DatabaseError(
+        told("The saved filters cannot be reached: {name}. Try again later.", name=type(error).__name__)
+    )

@@ -17,7 +17,7 @@ from fileroom.admin.audit_events import account_changed, logged_out
 from fileroom.admin.people import People
 from fileroom.admin.random_secrets import hash_of, new_secret
 from fileroom.core.access import current_access
-from fileroom.core.errors import NotFoundError
+from fileroom.core.errors import NotFoundError, told
 from fileroom.core.limits import SECOND_FACTOR_S, SESSIONS_PER_ACCOUNT_MAX
 
 _USER_AGENT_CHARS_MAX: Final = 200
@@ -101,7 +101,7 @@ async def end_own_session(people: People, session_id: int) -> None:
             name = current_access().name
             await record(connection, logged_out(name, row[0], how=f"by {name}, from another session"))
     if row is None:
-        raise NotFoundError("That session is over already.")
+        raise NotFoundError(told("That session is over already."))
 
 
 async def list_sessions(people: People, login: str) -> list[Session]:

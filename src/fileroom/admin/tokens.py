@@ -19,7 +19,7 @@ from fileroom.admin.people import People
 from fileroom.admin.random_secrets import TOKEN_PREFIX, hash_of, new_secret
 from fileroom.admin.roles import find_role, require_may_give, stored_permissions
 from fileroom.core.access import Access, Permission, current_access, require
-from fileroom.core.errors import ConflictError, InvalidRequestError, NotAllowedError, NotFoundError
+from fileroom.core.errors import ConflictError, InvalidRequestError, NotAllowedError, NotFoundError, told
 from fileroom.core.limits import API_TOKEN_DAYS_MAX, API_TOKENS_MAX
 
 _NAME_CHARS_MAX: Final = 60
@@ -55,7 +55,9 @@ async def create_token(people: People, request: TokenRequest, role_name: str) ->
     role = await find_role(people, role_name)
     require_may_give(access, role)
     if request.permissions is not None and (missing := request.permissions - role.permissions):
-        raise InvalidRequestError(f"The role {role.name} does not have {', '.join(sorted(missing))}.")
+        raise InvalidRequestError(
+            told("The role {name} does not have {names}.", name=role.name, names=", ".join(sorted(missing)))
+        )
     return await _create(people, request, None, role.name, access)
 
 
@@ -65,7 +67,9 @@ async def create_own_token(people: People, request: TokenRequest) -> str:
     _require_session(access)
     account = await find_own_account(people)
     if request.permissions is not None and (missing := request.permissions - access.permissions):
-        raise NotAllowedError(f"You have no permission {', '.join(sorted(missing))} to give to a token.")
+        raise NotAllowedError(
+            told("You have no permission {names} to give to a token.", names=", ".join(sorted(missing)))
+        )
     return await _create(people, request, account.id, None, access)
 
 
@@ -93,7 +97,7 @@ async def revoke_token(people: People, name: str) -> None:
         if cursor.rowcount:
             await record(connection, token_changed(name, "Revoked"))
     if cursor.rowcount == 0:
-        raise NotFoundError(f"There is no token named {name!r:.80}; see 'fileroom token list'.")
+        raise NotFoundError(told("There is no token named {name}; see 'fileroom token list'.", name=f"{name!r:.80}"))
 
 
 async def revoke_own_token(people: People, token_id: int) -> None:
@@ -107,13 +111,13 @@ async def revoke_own_token(people: People, token_id: int) -> None:
         if row is not None:
             await record(connection, token_changed(f"{current_access().name}/{row[0]}", "Revoked"))
     if row is None:
-        raise NotFoundError("That token is gone already.")
+        raise NotFoundError(told("That token is gone already."))
 
 
 def _require_session(access: Access) -> None:
     """A token that makes tokens would outlive its own end."""
     if access.kind.value == "token":
-        raise NotAllowedError("A token cannot make tokens; log in by password.")
+        raise NotAllowedError(told("A token cannot make tokens; log in by password."))
 
 
 async def _create(
@@ -122,12 +126,17 @@ async def _create(
     name = request.name.strip()
     if not name or len(name) > _NAME_CHARS_MAX or not name.isprintable() or "/" in name:
         raise InvalidRequestError(
-            f"A token needs a name of at most {_NAME_CHARS_MAX} printable characters without /, for example dose-report."
+            told(
+                "A token needs a name of at most {count} printable characters without /, for example dose-report.",
+                count=_NAME_CHARS_MAX,
+            )
         )
     if request.permissions is not None and not request.permissions:
-        raise InvalidRequestError("A token needs at least one permission.")
+        raise InvalidRequestError(told("A token needs at least one permission."))
     if request.days is not None and not 1 <= request.days <= API_TOKEN_DAYS_MAX:
-        raise InvalidRequestError(f"A token is good for 1 to {API_TOKEN_DAYS_MAX} days, or without an end.")
+        raise InvalidRequestError(
+            told("A token is good for 1 to {count} days, or without an end.", count=API_TOKEN_DAYS_MAX)
+        )
     _require_session(access)
     now, secret = people.now(), new_secret(TOKEN_PREFIX)
     expires_at = now + dt.timedelta(days=request.days) if request.days is not None else None
@@ -147,9 +156,9 @@ async def _create(
                     connection, token_changed(name if role else f"{access.name}/{name}", f"Made {whose}, {until}")
                 )
     except psycopg.errors.UniqueViolation as error:
-        raise ConflictError(f"There is a token named {name} already.") from error
+        raise ConflictError(told("There is a token named {name} already.", name=name)) from error
     if cursor.rowcount == 0:
-        raise ConflictError(f"There are {API_TOKENS_MAX} tokens already; revoke what nobody uses.")
+        raise ConflictError(told("There are {count} tokens already; revoke what nobody uses.", count=API_TOKENS_MAX))
     return secret
 
 

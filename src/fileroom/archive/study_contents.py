@@ -10,7 +10,7 @@ from typing import Final
 from fileroom.archive import query as archive_query
 from fileroom.archive.services import Archive
 from fileroom.archive.study_list import ListedStudy, list_studies, studies_by_uid
-from fileroom.core.errors import NotFoundError
+from fileroom.core.errors import NotFoundError, told
 from fileroom.core.limits import PRIORS_SHOWN_MAX, SERIES_SHOWN_MAX
 from fileroom.dicom.query import EmptyValue, Key, Level, Page, Query, SingleValue
 from fileroom.index import study_state
@@ -56,7 +56,7 @@ async def get_study(archive: Archive, study_uid: str) -> ListedStudy:
     found = await studies_by_uid(archive, [study_uid])
     if not found:
         raise NotFoundError(
-            "There is no such study in the archive. It was never received, was deleted, or is not yours to see."
+            told("There is no such study in the archive. It was never received, was deleted, or is not yours to see.")
         )
     return found[0]
 

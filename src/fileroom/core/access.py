@@ -16,7 +16,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Final
 
-from fileroom.core.errors import NotAllowedError
+from fileroom.core.errors import NotAllowedError, told
 
 
 class Permission(enum.StrEnum):
@@ -119,7 +119,11 @@ class Access:
         """Raises NotAllowedError."""
         if permission not in self.permissions:
             raise NotAllowedError(
-                f"{self.name or 'Nobody'} has no permission {permission.value}. An administrator can give a role that has it."
+                told(
+                    "{who} has no permission {permission}. An administrator can give a role that has it.",
+                    who=self.name or "Nobody",
+                    permission=permission.value,
+                )
             )
 
 

@@ -238,6 +238,8 @@ API_TOKENS_MAX: Final = 1000
 """Of an archive: every program of a large hospital has one."""
 API_TOKEN_DAYS_MAX: Final = 3650
 """Ten years; whoever wants longer makes one without an end."""
+RATE_ADDRESSES_MAX: Final = 10_000
+"""Addresses whose requests without a login one process counts; the one that was silent the longest is forgotten."""
 ACCESS_CACHE_S: Final = 3.0
 """How long a web worker goes on believing a session or token without asking the database; ending one is felt so late."""
 ACCESS_CACHE_ENTRIES_MAX: Final = 1000
@@ -262,6 +264,8 @@ REPORT_NODES_MAX: Final = 5000
 """Content items of one structured report that are shown; long measurement reports have some hundred."""
 FORM_BYTES_MAX: Final = 64 * KIB
 """A submitted form: names, a list of patients, no files."""
+API_BODY_BYTES_MAX: Final = 4 * MIB
+"""JSON sent to the administration API; the largest is an import of some thousand nodes."""
 FORM_FIELDS_MAX: Final = 200
 """The largest form, that of a role, has some thirty."""
 ROW_SCOPE_ENTRIES_MAX: Final = 1000

@@ -20,6 +20,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from fileroom.core.errors import InvalidRequestError
 from fileroom.core.identifiers import AETitle
 from fileroom.core.logs import LOG_LEVELS
+from fileroom.core.networks import networks_of
 from fileroom.core.setting_marks import Group, managed
 
 Port = Annotated[int, Field(ge=1, le=65535)]
@@ -61,6 +62,16 @@ class Settings(BaseSettings):
         "always",
         description="Who must log in to the web port: always, or beyond-loopback: everybody but this machine's own users, "
         "as long as the port listens on a loopback address only.",
+    )
+    trusted_proxies: str = Field(
+        "",
+        description="Addresses or networks of proxies (10.0.0.5, 10.1.0.0/16) that are believed about client, scheme and name: "
+        "X-Forwarded-For, -Proto, -Host and -Port, or Forwarded. Empty: none.",
+    )
+    trusted_hosts: str = Field(
+        "",
+        description="Names (pacs.hospital.example) that the web port answers to, by commas, besides localhost. Empty: "
+        "any, where everybody logs in.",
     )
     password_chars_min: int = Field(
         12,
@@ -205,6 +216,12 @@ class Settings(BaseSettings):
     def _syslog_address_is_one(cls, value: str) -> str:
         if value and value.partition("://")[0] not in ("tls", "tcp", "udp"):
             raise ValueError(f"{value!r} is no address such as tls://HOST:6514, tcp://HOST:601 or udp://HOST:514")
+        return value
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _proxies_are_networks(cls, value: str) -> str:
+        networks_of(value)
         return value
 
     @field_validator("log_level")

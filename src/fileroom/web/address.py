@@ -11,6 +11,7 @@ from starlette.requests import Request
 from fileroom.core.identifiers import UID
 
 DICOMWEB_PATH: Final = "/dicom-web"
+_USUAL_PORTS: Final = {"http": ":80", "https": ":443"}
 _LOCAL_HOSTS: Final = frozenset({"localhost", "127.0.0.1", "[::1]"})
 
 
@@ -22,6 +23,17 @@ def dicomweb_root(request: Request) -> str:
         # Some clients (dicomweb-client) leave out the port, although it is not that of the scheme.
         host = f"{host}:{scope['server'][1]}"
     return f"{scope['scheme']}://{host}{scope.get('root_path', '')}{DICOMWEB_PATH}"
+
+
+def own_origin(request: Request) -> str:
+    """Scheme, name and port of this server as browsers write them (RFC 6454 6.1): without the port of the scheme."""
+    scheme, host = request.scope["scheme"], request.headers.get("host", "localhost").lower()
+    return f"{scheme}://{host.removesuffix(_USUAL_PORTS.get(scheme, ''))}"
+
+
+def client_address(request: Request) -> str:
+    """Where a request came from; through a trusted proxy, where the proxy had it from (`web.forwarded`)."""
+    return request.client.host if request.client else ""
 
 
 def is_loopback(address: str) -> bool:

@@ -7,6 +7,7 @@ API will be a FastAPI application mounted beside them.
 from __future__ import annotations
 
 import asyncio
+import re
 from http import HTTPStatus
 
 from starlette.routing import BaseRoute, Route, Router
@@ -15,6 +16,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from fileroom.admin.people import People
 from fileroom.archive.render import Renderer
 from fileroom.archive.services import Archive
+from fileroom.core.networks import networks_of
 from fileroom.web.address import listens_on_loopback_only
 from fileroom.web.audited import audited, study_in_query
 from fileroom.web.authentication import Authentication, IdentityCache
@@ -23,6 +25,7 @@ from fileroom.web.console.routes import console_routes
 from fileroom.web.dicomweb_routes import dicomweb_routes
 from fileroom.web.endpoint import Endpoint, Handler, send_answer
 from fileroom.web.errors import problem
+from fileroom.web.forwarded import Forwarding
 from fileroom.web.guard import Guard
 from fileroom.web.health import alive, ready_handler
 from fileroom.web.measured import Measured
@@ -44,8 +47,9 @@ def create_app(archive: Archive, stopping: asyncio.Event | None = None) -> ASGIA
     trusts_this_machine = is_local and settings.web_login == "beyond-loopback"
     router = create_router(archive, people, cache, stopping)
     authentication = Authentication(router, people, cache, trusts_this_machine=trusts_this_machine)
-    guard = Guard(authentication, names=(settings.web_host,) if trusts_this_machine else None)
-    return Measured(guard, archive.meters)
+    names = [name for name in re.split(r"[,\s]+", settings.trusted_hosts) if name]
+    guard = Guard(authentication, names=(settings.web_host, *names) if trusts_this_machine or names else None)
+    return Forwarding(Measured(guard, archive.meters), networks_of(settings.trusted_proxies))
 
 
 def create_router(

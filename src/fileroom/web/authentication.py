@@ -29,7 +29,7 @@ from fileroom.admin.logins import check_basic
 from fileroom.admin.people import People
 from fileroom.admin.random_secrets import TOKEN_PREFIX
 from fileroom.core.access import NOBODY, Access, ActorKind, Permission, acting_as, current_access
-from fileroom.core.errors import FileroomError, NotAllowedError, NotAuthenticatedError
+from fileroom.core.errors import FileroomError, NotAllowedError, NotAuthenticatedError, TooManyAttemptsError, told
 from fileroom.core.limits import ACCESS_CACHE_ENTRIES_MAX, ACCESS_CACHE_S
 from fileroom.web.address import is_loopback
 from fileroom.web.answers import NO_STORE, Answer
@@ -44,6 +44,7 @@ from fileroom.web.credentials import (
 )
 from fileroom.web.endpoint import send_answer
 from fileroom.web.errors import error_answer
+from fileroom.web.rate_limit import PROBES, STRANGERS, WRONG_CREDENTIALS, RateLimit
 
 LOCAL: Final = Access(ActorKind.SYSTEM, "local", frozenset(Permission))
 """Whoever sits at this machine, as long as nobody needs to log in there."""
@@ -51,11 +52,13 @@ PROBE: Final = Access(ActorKind.SYSTEM, "probe", frozenset({Permission.SYSTEM_RE
 """Whoever asks whether Fileroom lives."""
 
 LOGIN_PATH: Final = "/login"
+NEW_PASSWORD_PATH: Final = "/account/new-password"  # noqa: S105 - an address
 FORM_TOKEN_FIELD: Final = "form_token"  # noqa: S105 - the name of a field
 _HEALTH: Final = frozenset({"/healthz", "/readyz"})
 _METRICS: Final = "/metrics"
 _OPEN: Final = frozenset({LOGIN_PATH, "/login/code", "/logout", "/preferences", "/favicon.ico"})
-_OPEN_BELOW: Final = "/static/"
+_ASSETS: Final = "/static/"
+_OPEN_BELOW: Final = (_ASSETS, "/login/")
 _SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 _IDENTITY: Final = "fileroom.identity"
 _FORM_TOKEN: Final = "fileroom.form_token"  # noqa: S105 - a key
@@ -97,6 +100,7 @@ class Authentication:
         self._people = people
         self._cache = cache
         self._trusts_this_machine = trusts_this_machine
+        self._rates = RateLimit(people.now)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Find out who acts, then serve or refuse."""
@@ -107,8 +111,14 @@ class Authentication:
         try:
             _refuse_other_sites(scope, head)
             identity = await self._identify(scope, head)
+        except NotAuthenticatedError as error:
+            await send_answer(_refusal(self._counted(error, head), scope, head), scope, send)
+            return
         except FileroomError as error:
             await send_answer(_refusal(error, scope, head), scope, send)
+            return
+        if identity.must_change_password and scope["path"] != NEW_PASSWORD_PATH:
+            await send_answer(_password_first(scope, head), scope, send)
             return
         scope[_IDENTITY] = identity
         with acting_as(identity.access):
@@ -118,8 +128,11 @@ class Authentication:
         """Raises NotAuthenticatedError, TooManyAttemptsError, ServiceError."""
         path = scope["path"]
         if path in _HEALTH:
+            self._rates.count(PROBES, head.address)
             return _with_address(Identity(PROBE), head)
         if path in _OPEN or path.startswith(_OPEN_BELOW):
+            if not path.startswith(_ASSETS):
+                self._rates.count(STRANGERS, head.address)
             return _with_address(Identity(NOBODY), head)
         if head.authorization is not None:
             identity = await self._by_authorization(head)
@@ -129,6 +142,15 @@ class Authentication:
             identity = self._by_place(path, head)
         return _with_address(identity, head)
 
+    def _counted(self, error: FileroomError, head: RequestHead) -> FileroomError:
+        """The refusal of somebody unknown; of one who asks too often, another."""
+        shows_something = head.authorization is not None or session_secret(head) is not None
+        try:
+            self._rates.count(WRONG_CREDENTIALS if shows_something else STRANGERS, head.address)
+        except TooManyAttemptsError as too_many:
+            return too_many
+        return error
+
     async def _by_authorization(self, head: RequestHead) -> Identity:
         authorization = head.authorization or ""
         pair = login_and_password(authorization)
@@ -136,10 +158,12 @@ class Authentication:
         if token is not None:
             identity = await self._cache.get(token, lambda: identity_of_token(self._people, token))
             if identity is None:
-                raise NotAuthenticatedError("That token is not good: it was never given, has expired or was revoked.")
+                raise NotAuthenticatedError(
+                    told("That token is not good: it was never given, has expired or was revoked.")
+                )
             return identity
         if pair is None:
-            raise NotAuthenticatedError("The Authorization header holds no token; write 'Bearer TOKEN'.")
+            raise NotAuthenticatedError(told("The Authorization header holds no token; write 'Bearer TOKEN'."))
 
         async def find() -> Identity | None:
             account_id = await check_basic(self._people, pair[0], pair[1], head.address)
@@ -148,13 +172,13 @@ class Authentication:
         # Hashing a password takes as long as a hundred small requests: for a moment it is remembered that it was right.
         identity = await self._cache.get(authorization, find)
         if identity is None:
-            raise NotAuthenticatedError("Login or password is wrong.")
+            raise NotAuthenticatedError(told("Login or password is wrong."))
         return identity
 
     async def _by_session(self, secret: str, scope: Scope) -> Identity:
         identity = await self._cache.get(secret, lambda: identity_of_session(self._people, secret))
         if identity is None:
-            raise NotAuthenticatedError("Your session is over. Log in again.")
+            raise NotAuthenticatedError(told("Your session is over. Log in again."))
         scope[_FORM_TOKEN] = form_token(secret)
         return identity
 
@@ -164,7 +188,7 @@ class Authentication:
                 return Identity(LOCAL)
             if path == _METRICS:
                 return Identity(PROBE)
-        raise NotAuthenticatedError("Log in, or send a token as 'Authorization: Bearer TOKEN'.")
+        raise NotAuthenticatedError(told("Log in, or send a token as 'Authorization: Bearer TOKEN'."))
 
 
 def identity_of(request: Request) -> Identity:
@@ -181,7 +205,7 @@ def form_token_of(request: Request) -> str:
 def require_form_token(request: Request, sent: str) -> None:
     """Raises NotAllowedError for a form that this session's pages did not make."""
     if not hmac.compare_digest(form_token_of(request).encode(), sent.encode("utf-8", "replace")):
-        raise NotAllowedError("This form is from another session. Load its page again.")
+        raise NotAllowedError(told("This form is from another session. Load its page again."))
 
 
 def _refuse_other_sites(scope: Scope, head: RequestHead) -> None:
@@ -193,7 +217,9 @@ def _refuse_other_sites(scope: Scope, head: RequestHead) -> None:
         return
     foreign_site = head.fetch_site is not None and head.fetch_site not in _OWN_SITE
     if foreign_site or (head.origin is not None and not _is_same_origin(head)):
-        raise NotAllowedError("Another web site tried to change something here through your browser; that is refused.")
+        raise NotAllowedError(
+            told("Another web site tried to change something here through your browser; that is refused.")
+        )
 
 
 def _is_same_origin(head: RequestHead) -> bool:
@@ -204,6 +230,16 @@ def _is_same_origin(head: RequestHead) -> bool:
 
 def _with_address(identity: Identity, head: RequestHead) -> Identity:
     return dataclasses.replace(identity, access=dataclasses.replace(identity.access, address=head.address))
+
+
+def _password_first(scope: Scope, head: RequestHead) -> Answer:
+    """The session is good for nothing but a new password: a page leads there, all else is refused."""
+    if scope["method"] in ("GET", "HEAD") and "text/html" in head.accept:
+        return Answer(HTTPStatus.SEE_OTHER, {"location": NEW_PASSWORD_PATH, "cache-control": NO_STORE})
+    refused = NotAllowedError(
+        told("Somebody else has set your password. Change it first, at {path}.", path=NEW_PASSWORD_PATH)
+    )
+    return error_answer(refused, "authentication")
 
 
 def _refusal(error: FileroomError, scope: Scope, head: RequestHead) -> Answer:

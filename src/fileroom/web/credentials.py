@@ -16,7 +16,15 @@ SECURE_COOKIE: Final = "__Host-fileroom_session"
 _CREDENTIALS_CHARS_MAX: Final = 1024
 """An Authorization header of ours; the longest is a login and a password in base64."""
 _FORWARDED: Final = frozenset(
-    {b"forwarded", b"x-forwarded-for", b"x-forwarded-host", b"x-forwarded-proto", b"x-real-ip", b"via"}
+    {
+        b"forwarded",
+        b"x-forwarded-for",
+        b"x-forwarded-host",
+        b"x-forwarded-port",
+        b"x-forwarded-proto",
+        b"x-real-ip",
+        b"via",
+    }
 )
 
 
@@ -32,7 +40,7 @@ class RequestHead:
     cookie: str | None = None
     accept: str = ""
     is_forwarded: bool = False
-    """A proxy passed it on, so that the address is not the client's."""
+    """A proxy passed it on: the client is not at this machine, whatever the address says."""
     is_https: bool = False
 
 
@@ -57,8 +65,6 @@ def read_head(scope: Scope) -> RequestHead:
             head.accept += value.decode("latin_1")
         elif name in _FORWARDED:
             head.is_forwarded = True
-            if name == b"x-forwarded-proto" and value.strip().lower() == b"https":
-                head.is_https = True  # decides about the client's own cookie only
     return head
 
 

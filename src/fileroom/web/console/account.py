@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import zoneinfo
+from http import HTTPStatus
 from typing import Any, Final
 
+import segno
+from markupsafe import Markup
 from starlette.requests import Request
 
-from fileroom.admin import sessions, tokens, totp
+from fileroom.admin import passkeys, sessions, tokens, totp
 from fileroom.admin.accounts import change_own_password, change_own_profile, find_own_account
-from fileroom.admin.logins import confirm_password
+from fileroom.admin.logins import confirm_password, is_fresh_login
 from fileroom.admin.people import People
 from fileroom.admin.profiles import LANGUAGES as PROFILE_LANGUAGES
 from fileroom.admin.profiles import Profile
@@ -17,11 +20,14 @@ from fileroom.admin.roles import permissions_from_names
 from fileroom.archive.services import Archive
 from fileroom.core.access import Permission
 from fileroom.core.errors import RequestError
-from fileroom.web.answers import Answer
-from fileroom.web.authentication import IdentityCache, identity_of
+from fileroom.web.address import client_address
+from fileroom.web.answers import NO_STORE, Answer
+from fileroom.web.authentication import NEW_PASSWORD_PATH, IdentityCache, identity_of
 from fileroom.web.console.form_pages import Did, FormWork, back_to, form_handler, number_of, whole_number
 from fileroom.web.console.forms import Form
-from fileroom.web.console.page import page
+from fileroom.web.console.page import page, view_of
+from fileroom.web.console.passkey_pages import passkey_works
+from fileroom.web.console.permission_words import PERMISSION_WORDS
 from fileroom.web.endpoint import Handler
 
 ACCOUNT_PATH: Final = "/account"
@@ -34,6 +40,7 @@ def account_handlers(archive: Archive, people: People, cache: IdentityCache) -> 
         return await _show(archive, people, request, **shown)
 
     works: dict[str, FormWork] = {
+        **passkey_works(),
         "/profile": _keep_profile,
         "/password": _change_password,
         "/second-factor": _offer_second_factor,
@@ -44,7 +51,21 @@ def account_handlers(archive: Archive, people: People, cache: IdentityCache) -> 
         "/tokens/revoke": _revoke_token,
     }
     forms = {ACCOUNT_PATH + path: {"POST": form_handler(people, cache, work, show)} for path, work in works.items()}
-    return {ACCOUNT_PATH: {"GET": lambda request: show(request)}, **forms}
+
+    async def show_due(request: Request, **shown: Any) -> Answer:
+        await find_own_account(people)
+        error = shown.get("error")
+        said = view_of(request).reader.say(error) if error else ""
+        least = people.settings.password_chars_min
+        return await page(
+            archive, request, "new_password.html", status=number_of(error), error=said, password_chars_min=least
+        )
+
+    due: dict[str, Handler] = {
+        "GET": lambda request: show_due(request),
+        "POST": form_handler(people, cache, _change_due_password, show_due),
+    }
+    return {ACCOUNT_PATH: {"GET": lambda request: show(request)}, NEW_PASSWORD_PATH: due, **forms}
 
 
 async def _show(
@@ -56,18 +77,28 @@ async def _show(
         "sessions": await sessions.list_own_sessions(people),
         "session_id": identity_of(request).session_id,
         "tokens": await tokens.list_own_tokens(people),
+        "passkeys": await passkeys.list_own_passkeys(people),
+        "site": request.url.hostname,
+        "is_fresh": await is_fresh_login(people, identity_of(request).session_id),
         "codes_left": await totp.count_recovery_codes(people),
+        "permission_words": PERMISSION_WORDS,
         "permissions": sorted(identity_of(request).access.permissions),
         "time_zones": sorted(zoneinfo.available_timezones()),
         "profile_languages": PROFILE_LANGUAGES,
         "password_chars_min": people.settings.password_chars_min,
         "done": request.query_params.get("done", ""),
         "offered": None,
+        "qr": "",
         "recovery_codes": None,
         "new_token": None,
     }
     return await page(
-        archive, request, "account.html", status=number_of(error), error=str(error or ""), **{**values, **shown}
+        archive,
+        request,
+        "account.html",
+        status=number_of(error),
+        error=view_of(request).reader.say(error) if error else "",
+        **{**values, **shown},
     )
 
 
@@ -88,15 +119,25 @@ async def _keep_profile(did: Did) -> Answer:
 
 
 async def _change_password(did: Did) -> Answer:
+    await _replace_password(did)
+    return back_to(ACCOUNT_PATH, "password")
+
+
+async def _change_due_password(did: Did) -> Answer:
+    await _replace_password(did)
+    return Answer(HTTPStatus.SEE_OTHER, {"location": "/", "cache-control": NO_STORE})
+
+
+async def _replace_password(did: Did) -> None:
     old, new = did.form.exactly("old"), did.form.exactly("new")
     await _confirm(did, old)
     await change_own_password(did.people, identity_of(did.request).session_id, old, new)
-    return back_to(ACCOUNT_PATH, "password")
 
 
 async def _offer_second_factor(did: Did) -> Answer:
     await _confirm(did, did.form.exactly("password"))
-    return await did.show(did.request, offered=await totp.offer_totp(did.people))
+    offered = await totp.offer_totp(did.people)
+    return await did.show(did.request, offered=offered, qr=_qr_code(offered.uri))
 
 
 async def _confirm_second_factor(did: Did) -> Answer:
@@ -124,9 +165,15 @@ async def _revoke_token(did: Did) -> Answer:
     return back_to(ACCOUNT_PATH, "token")
 
 
+def _qr_code(text: str) -> Markup:
+    """A drawing within the page: nothing is fetched, and the secret is in no address."""
+    drawing = segno.make(text, error="m", micro=False).svg_inline(scale=4, border=4, dark="#000", light="#fff")
+    return Markup(drawing)  # noqa: S704 - made here, of lines alone
+
+
 async def _confirm(did: Did, password: str) -> None:
     """Whoever finds an open browser must not make the account their own."""
-    await confirm_password(did.people, password, did.request.client.host if did.request.client else "")
+    await confirm_password(did.people, password, client_address(did.request))
 
 
 def token_request(form: Form) -> tokens.TokenRequest:

@@ -18,7 +18,7 @@ from fileroom.archive import media_export, retrieve
 from fileroom.archive.retrieve import Selection, StoredInstance
 from fileroom.archive.services import Archive
 from fileroom.core.access import Permission
-from fileroom.core.errors import InvalidRequestError, NotFoundError, TooLargeError
+from fileroom.core.errors import InvalidRequestError, NotFoundError, TooLargeError, told
 from fileroom.core.identifiers import UID
 from fileroom.core.limits import MEDIA_DOWNLOAD_BYTES_MAX, STREAM_CHUNK_BYTES, STUDY_PAGE_MAX
 from fileroom.web.answers import PRIVATE, Answer, Piece
@@ -38,12 +38,12 @@ def download_handler(archive: Archive) -> Handler:
         uids = list(dict.fromkeys(UID(uid) for uid in request.query_params.getlist("uid")))
         form = request.query_params.get("form", "zip")
         if not uids or len(uids) > STUDY_PAGE_MAX or form not in _FORMS:
-            raise InvalidRequestError("Mark the studies that shall be downloaded, and choose ZIP or DICOMDIR.")
+            raise InvalidRequestError(told("Mark the studies that shall be downloaded, and choose ZIP or DICOMDIR."))
         instances = await retrieve.list_instances(
             archive, Selection(study_uids=tuple(uids)), permission=Permission.STUDY_EXPORT
         )
         if not instances:
-            raise NotFoundError("None of these studies is in the archive any more.")
+            raise NotFoundError(told("None of these studies is in the archive any more."))
         if form == "zip":  # a medium is put down where it is made
             studies = [StudyReference(uid) for uid in dict.fromkeys(one.study_instance_uid for one in instances)]
             await record_alone(archive.pool, exported(studies, "ZIP file, downloaded", actor=requestor(request)))
@@ -76,8 +76,11 @@ async def _medium(archive: Archive, uids: list[UID], instances: list[StoredInsta
     total = sum(instance.file_bytes for instance in instances)
     if total > MEDIA_DOWNLOAD_BYTES_MAX:
         raise TooLargeError(
-            f"A medium of more than {MEDIA_DOWNLOAD_BYTES_MAX // 2**30} GiB is not made here. "
-            "Download the studies one by one, or use 'fileroom export --media' on the server."
+            told(
+                "A medium of more than {size} GiB is not made here. Download the studies one by one, or use "
+                "'fileroom export --media' on the server.",
+                size=MEDIA_DOWNLOAD_BYTES_MAX // 2**30,
+            )
         )
     folder = Path(await asyncio.to_thread(tempfile.mkdtemp, prefix="fileroom-medium-"))
     try:

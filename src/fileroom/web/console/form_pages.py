@@ -14,7 +14,7 @@ from typing import Final, Protocol
 from starlette.requests import Request
 
 from fileroom.admin.people import People
-from fileroom.core.errors import InvalidRequestError, RequestError
+from fileroom.core.errors import InvalidRequestError, RequestError, told
 from fileroom.web.answers import NO_STORE, Answer
 from fileroom.web.authentication import FORM_TOKEN_FIELD, IdentityCache, require_form_token
 from fileroom.web.console.forms import Form, read_form
@@ -74,5 +74,5 @@ def whole_number(form: Form, name: str) -> int:
     """A number of a form. Raises InvalidRequestError."""
     text = form.get(name)
     if not (text.isascii() and text.isdigit() and len(text) <= _NUMBER_DIGITS_MAX):
-        raise InvalidRequestError(f"{name} is a whole number.")
+        raise InvalidRequestError(told("{name} is a whole number.", name=name))
     return int(text)

@@ -8,7 +8,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 from starlette.requests import Request
 
-from fileroom.core.errors import InvalidRequestError, TooLargeError
+from fileroom.core.errors import InvalidRequestError, TooLargeError, told
 from fileroom.core.limits import FORM_BYTES_MAX, FORM_FIELDS_MAX
 
 FORM_TYPE: Final = "application/x-www-form-urlencoded"
@@ -36,16 +36,18 @@ class Form:
 async def read_form(request: Request) -> Form:
     """The form in a request's body. Raises InvalidRequestError, TooLargeError."""
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() != FORM_TYPE:
-        raise InvalidRequestError(f"This address takes a form as {FORM_TYPE}.")
+        raise InvalidRequestError(told("This address takes a form as {kind}.", kind=FORM_TYPE))
     body = b""
     async for piece in request.stream():
         body += piece
         if len(body) > FORM_BYTES_MAX:
-            raise TooLargeError(f"The form is longer than {FORM_BYTES_MAX} bytes.")
+            raise TooLargeError(told("The form is longer than {count} bytes.", count=FORM_BYTES_MAX))
     try:
         return Form(parse_qsl(body.decode("ascii"), keep_blank_values=True, max_num_fields=FORM_FIELDS_MAX))
     except ValueError as error:
-        raise InvalidRequestError("The form cannot be read: it is not URL-encoded, or has too many fields.") from error
+        raise InvalidRequestError(
+            told("The form cannot be read: it is not URL-encoded, or has too many fields.")
+        ) from error
 
 
 def own_path(text: str, default: str = "/") -> str:

@@ -17,6 +17,8 @@ from babel import Locale, UnknownLocaleError
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po
 
+from fileroom.core.errors import FileroomError, Told
+
 LANGUAGES: Final = {"en": "English", "de": "Deutsch"}
 """Every language that is complete, by what it calls itself."""
 DEFAULT: Final = "en"
@@ -37,6 +39,19 @@ class Reader:
     def gettext(self, message: str) -> str:
         """The message in the reader's language."""
         return self.catalogue.gettext(message)
+
+    def say(self, error: FileroomError) -> str:
+        """What an error says, in the reader's language where its sentence can be said in it (`core.errors.told`)."""
+        return str(self._said(error.sentence))
+
+    def _said(self, value: object) -> object:
+        """A sentence may hold others."""
+        if not isinstance(value, Told):
+            return value
+        words = self.catalogue.gettext(value.template)
+        return (
+            words.format_map({name: self._said(one) for name, one in value.values.items()}) if value.values else words
+        )
 
     def ngettext(self, one: str, many: str, number: int) -> str:
         """The same where the words depend on a number."""

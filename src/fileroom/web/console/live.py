@@ -19,7 +19,7 @@ from starlette.requests import Request
 from fileroom.archive.services import Archive
 from fileroom.archive.study_list import arriving_studies, studies_by_uid
 from fileroom.core.access import SYSTEM, Permission, acting_as, require
-from fileroom.core.errors import FileroomError, ServiceError
+from fileroom.core.errors import FileroomError, ServiceError, told
 from fileroom.core.limits import LIVE_CLIENTS_MAX, LIVE_STUDIES_MAX
 from fileroom.web.answers import NO_STORE, Answer
 from fileroom.web.endpoint import Handler
@@ -53,7 +53,7 @@ class LiveStudies:
     def listen(self) -> Iterator[_Listener]:
         """A listener for the length of the block. Raises ServiceError when there are too many."""
         if len(self._listeners) >= LIVE_CLIENTS_MAX:
-            raise ServiceError("Too many pages are open to tell all of them of changes. They look by themselves.")
+            raise ServiceError(told("Too many pages are open to tell all of them of changes. They look by themselves."))
         listener = _Listener()
         self._listeners.add(listener)
         if self._looking is None:

@@ -12,14 +12,17 @@ from urllib.parse import quote
 from starlette.requests import Request
 
 from fileroom.admin.logins import Client, finish_log_in, log_in
+from fileroom.admin.passkey_logins import finish_log_in_by_passkey, log_in_by_passkey
 from fileroom.admin.people import People
 from fileroom.admin.sessions import NewSession, end_session
 from fileroom.archive.services import Archive
 from fileroom.core.errors import NotAuthenticatedError, RequestError, TooManyAttemptsError
+from fileroom.web.address import client_address
 from fileroom.web.answers import NO_STORE, Answer
 from fileroom.web.authentication import FORM_TOKEN_FIELD, LOGIN_PATH, IdentityCache
 from fileroom.web.console.forms import own_path, read_form
-from fileroom.web.console.page import page
+from fileroom.web.console.page import page, view_of
+from fileroom.web.console.passkey_pages import site_of
 from fileroom.web.credentials import form_token, no_session_cookie, read_head, session_cookie, session_secret
 from fileroom.web.endpoint import Handler
 from fileroom.web.errors import error_answer
@@ -77,6 +80,26 @@ def code_handler(archive: Archive, people: People) -> Handler:
     return handle
 
 
+def passkey_login_handler(archive: Archive, people: People) -> Handler:
+    """What the script sends with the answer of a passkey: instead of the password, or as the second step."""
+
+    async def handle(request: Request) -> Answer:
+        form = await read_form(request)
+        following, credential, is_second = own_path(form.get("next"), "/"), form.get("credential"), form.get("step")
+        try:
+            if is_second:
+                half = session_secret(read_head(request.scope)) or ""
+                session = await finish_log_in_by_passkey(people, site_of(request), half, credential, _client(request))
+            else:
+                session = await log_in_by_passkey(people, site_of(request), credential, _client(request))
+        except NotAuthenticatedError as error:
+            shown = _code_page if is_second else _login_page
+            return await shown(archive, request, following, error=error)
+        return _begun(request, session, following)
+
+    return handle
+
+
 def logout_handler(people: People, cache: IdentityCache) -> Handler:
     """The session ends. A form of another session, or of none, ends nothing."""
 
@@ -94,8 +117,7 @@ def logout_handler(people: People, cache: IdentityCache) -> Handler:
 
 
 def _client(request: Request) -> Client:
-    address = request.client.host if request.client else ""
-    return Client(address, request.headers.get("user-agent", ""))
+    return Client(client_address(request), request.headers.get("user-agent", ""))
 
 
 def _begun(request: Request, session: NewSession, following: str) -> Answer:
@@ -125,6 +147,7 @@ async def _told(
         return await page(archive, request, template, error="", wait_s=0, **values)
     problem = error_answer(error, LOGIN_PATH)
     wait_s = error.retry_after_s if isinstance(error, TooManyAttemptsError) else 0
-    answer = await page(archive, request, template, status=problem.status, error=str(error), wait_s=wait_s, **values)
+    said = view_of(request).reader.say(error)
+    answer = await page(archive, request, template, status=problem.status, error=said, wait_s=wait_s, **values)
     kept = {name: value for name, value in problem.headers.items() if name in ("retry-after", "www-authenticate")}
     return answer.with_headers(kept)

@@ -21,6 +21,7 @@ from starlette.requests import Request
 
 from fileroom.archive.services import Archive
 from fileroom.core.access import Access, current_access
+from fileroom.core.errors import FileroomError
 from fileroom.web.answers import NO_STORE, Answer, compressed
 from fileroom.web.authentication import form_token_of, identity_of
 from fileroom.web.console import formats
@@ -117,14 +118,16 @@ def page_handler(archive: Archive, route: str, handler: Callable[[Request], Awai
         try:
             return await handler(request)
         except Exception as error:  # noqa: BLE001 - the boundary of a request; the error table logs it
-            return await error_page(archive, request, error_answer(error, route))
+            return await error_page(archive, request, error_answer(error, route), error)
 
     return handle
 
 
-async def error_page(archive: Archive, request: Request, problem: Answer) -> Answer:
-    """A problem document as a page, with its headers."""
+async def error_page(archive: Archive, request: Request, problem: Answer, error: Exception | None = None) -> Answer:
+    """A problem document as a page, with its headers; what `error` says in the reader's language."""
     detail = orjson.loads(problem.body if isinstance(problem.body, bytes) else b"{}").get("detail", "")
+    if isinstance(error, FileroomError):
+        detail = view_of(request).reader.say(error)
     answer = await page(archive, request, "error.html", status=problem.status, detail=detail, code=problem.status)
     kept = {name: value for name, value in problem.headers.items() if name == "retry-after"}
     return answer.with_headers(kept)

@@ -17,7 +17,8 @@ from fileroom.web.authentication import IdentityCache
 from fileroom.web.console.account import token_request
 from fileroom.web.console.form_pages import Did, FormWork, back_to, form_handler, number_of
 from fileroom.web.console.forms import Form
-from fileroom.web.console.page import page
+from fileroom.web.console.page import page, view_of
+from fileroom.web.console.permission_words import PERMISSION_WORDS
 from fileroom.web.endpoint import Handler
 
 PEOPLE_PATH: Final = "/admin/people"
@@ -35,6 +36,7 @@ def people_handlers(archive: Archive, people: People, cache: IdentityCache) -> d
         "/disable": _disable_account,
         "/enable": _enable_account,
         "/password": _set_password,
+        "/reset-password": _reset_password,
         "/unlock": _unlock,
         "/logout": _end_sessions,
         "/second-factor/remove": _remove_second_factor,
@@ -56,12 +58,15 @@ async def _show(
         "accounts": await accounts.list_accounts(people),
         "roles": await roles.list_roles(people),
         "tokens": await tokens.list_tokens(people),
+        "permission_words": PERMISSION_WORDS,
         "all_permissions": list(Permission),
         "only": row_scope_to_json,
         "scope_lists": LISTS,
         "password_chars_min": people.settings.password_chars_min,
         "done": request.query_params.get("done", ""),
         "new_token": None,
+        "new_password": None,
+        "reset_login": "",
     }
     return await page(
         archive,
@@ -69,7 +74,7 @@ async def _show(
         "people.html",
         place="admin",
         status=number_of(error),
-        error=str(error or ""),
+        error=view_of(request).reader.say(error) if error else "",
         **{**values, **shown},
     )
 
@@ -103,6 +108,12 @@ async def _enable_account(did: Did) -> Answer:
 async def _set_password(did: Did) -> Answer:
     await accounts.set_password(did.people, did.form.get("login"), did.form.exactly("password"))
     return back_to(PEOPLE_PATH, "password")
+
+
+async def _reset_password(did: Did) -> Answer:
+    login = did.form.get("login")
+    password = await accounts.reset_password(did.people, login)
+    return await did.show(did.request, new_password=password, reset_login=login)
 
 
 async def _unlock(did: Did) -> Answer:

@@ -16,8 +16,10 @@ from fileroom.web.console.login import (
     login_handler,
     login_page_handler,
     logout_handler,
+    passkey_login_handler,
 )
 from fileroom.web.console.page import page_handler
+from fileroom.web.console.passkey_pages import ASK_PATH, OFFER_PATH, PASSKEY_LOGIN_PATH, ask_handler, offer_handler
 from fileroom.web.console.people import people_handlers
 from fileroom.web.endpoint import Endpoint, Handler
 
@@ -27,10 +29,12 @@ def people_routes(archive: Archive, people: People, cache: IdentityCache) -> lis
     pages: dict[str, dict[str, Handler]] = {
         LOGIN_PATH: {"GET": login_page_handler(archive), "POST": login_handler(archive, people)},
         CODE_PATH: {"GET": code_page_handler(archive), "POST": code_handler(archive, people)},
+        PASSKEY_LOGIN_PATH: {"POST": passkey_login_handler(archive, people)},
         LOGOUT_PATH: {"POST": logout_handler(people, cache)},
     }
     pages |= account_handlers(archive, people, cache) | people_handlers(archive, people, cache)
-    routes: list[BaseRoute] = []
+    asked: dict[str, Handler] = {OFFER_PATH: offer_handler(people), ASK_PATH: ask_handler(people)}
+    routes: list[BaseRoute] = [Route(path, Endpoint(path, {"POST": handler})) for path, handler in asked.items()]
     for path, handlers in pages.items():
         told = {method: page_handler(archive, path, handler) for method, handler in handlers.items()}
         routes.append(Route(path, Endpoint(path, told)))

@@ -21,7 +21,7 @@ from fileroom.archive.study_list import (
     studies_by_uid,
     studies_with_exceptions,
 )
-from fileroom.core.errors import InvalidRequestError
+from fileroom.core.errors import InvalidRequestError, told
 from fileroom.core.identifiers import UID
 from fileroom.core.limits import LIVE_STUDIES_MAX
 from fileroom.dicom.query import Level, Query, StudyPlace
@@ -112,7 +112,7 @@ def filters_handler(archive: Archive) -> Handler:
         form = await read_form(request)
         if gone := form.get("remove"):
             if not gone.isdecimal() or len(gone) > 18:
-                raise InvalidRequestError("There is no such filter.")
+                raise InvalidRequestError(told("There is no such filter."))
             await saved_filters.remove_filter(archive.pool, int(gone))
         else:
             question = form.get("question")
@@ -169,7 +169,7 @@ def _place(text: str) -> StudyPlace | None:
     date, _, rest = text.partition("~")
     time, _, row = rest.rpartition("~")
     if len(text) > _PLACE_CHARS_MAX or not row.isdecimal() or len(row) > 18 or not text.isprintable():
-        raise InvalidRequestError("This is no place in the list. Begin again with the newest studies.")
+        raise InvalidRequestError(told("This is no place in the list. Begin again with the newest studies."))
     return StudyPlace(date or None, time or None, int(row))
 
 

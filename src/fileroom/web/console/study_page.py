@@ -15,7 +15,7 @@ from fileroom.archive.retrieve import Selection, StoredInstance
 from fileroom.archive.services import Archive
 from fileroom.archive.study_contents import ListedSeries, get_study, list_series, studies_of_patient
 from fileroom.core.access import Permission, current_access
-from fileroom.core.errors import FileroomError, InvalidRequestError, NotFoundError
+from fileroom.core.errors import FileroomError, InvalidRequestError, NotFoundError, told
 from fileroom.core.identifiers import UID
 from fileroom.core.limits import SERIES_SHOWN_MAX
 from fileroom.dicom import uids
@@ -95,7 +95,7 @@ def attributes_handler(archive: Archive) -> Handler:
             archive, Selection((), (study,), (series,), (sop,)), permission=Permission.STUDY_SEARCH
         )
         if not found:
-            raise NotFoundError("There is no such object in the archive.")
+            raise NotFoundError(told("There is no such object in the archive."))
         received = dataclasses.replace(found[0], corrections=())
         shown = await retrieve.read_header(archive, found[0], permission=Permission.STUDY_SEARCH)
         before = await retrieve.read_header(archive, received, permission=Permission.STUDY_SEARCH)
@@ -118,7 +118,7 @@ def document_handler(archive: Archive) -> Handler:
         study, series, sop = (path_uid(request, name) for name in ("study", "series", "instance"))
         instance = await retrieve.get_instance(archive, study, series, sop)
         if instance.sop_class_uid != ENCAPSULATED_PDF:
-            raise NotFoundError("This object is no PDF document.")
+            raise NotFoundError(told("This object is no PDF document."))
         value = await bulk_data.find_bulk_value(archive, instance, (_ENCAPSULATED_DOCUMENT,))
         headers = {
             "content-type": "application/pdf",
@@ -209,5 +209,5 @@ def _offset(text: str) -> int:
     if not text:
         return 0
     if not text.isdecimal() or len(text) > _OFFSET_DIGITS_MAX:
-        raise InvalidRequestError("This is no page of the study's series.")
+        raise InvalidRequestError(told("This is no page of the study's series."))
     return int(text)

@@ -15,7 +15,7 @@ from babel.messages.pofile import read_po
 from fileroom.web.console.language import LANGUAGES, catalogue_of, choose_reader
 
 CONSOLE = resources.files("fileroom.web.console")
-SENTENCES = resources.files("fileroom.admin")
+SENTENCES = [resources.files(f"fileroom.{room}") for room in ("core", "admin", "archive")]
 TEMPLATES = sorted((CONSOLE / "templates").iterdir(), key=lambda file: file.name)
 
 
@@ -48,7 +48,9 @@ def extracted() -> set[str | tuple[str, ...]]:
     options = {"templates/**.html": {"trimmed": "true", "silent": "false", "extensions": "jinja2.ext.do"}}
     keywords = {"_": None, "N_": None, "gettext": None, "ngettext": (1, 2)}
     found = [*extract_from_dir(str(CONSOLE), methods, options, keywords)]
-    found += extract_from_dir(str(SENTENCES), methods[:1], None, {"N_": None})
+    found += extract_from_dir(str(resources.files("fileroom.web")), methods[:1], None, {"told": None})
+    for room in SENTENCES:
+        found += extract_from_dir(str(room), methods[:1], None, {"N_": None, "told": None})
     return {message for _, _, message, _, _ in found}
 
 
