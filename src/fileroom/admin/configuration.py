@@ -253,7 +253,7 @@ async def _apply(configuration: Configuration, wanted: Wanted, intent: Intent) -
         joined = dataclasses.replace(configuration, people=dataclasses.replace(people, pool=JoinedPool(connection)))
         document = await wanted(connection)
         changes = await _changes(joined, document, stored)
-        if intent.expected is not None and intent.expected != number:
+        if changes and intent.expected is not None and intent.expected != number:
             await _refuse_conflict(connection, intent.expected, changes)
         if changes:
             number += 1
@@ -369,8 +369,13 @@ async def _write(
 
 
 async def _refuse_conflict(connection: AsyncConnection[Any], expected: int, yours: Sequence[Change]) -> None:
-    """Raises VersionConflictError, NotFoundError for a version that there never was."""
-    await _require_version(connection, expected)
+    """Raises VersionConflictError, ConflictError for a version that there never was."""
+    latest, _ = await _latest(connection)
+    if expected > latest:
+        raise ConflictError(
+            f"Nothing was changed. You have seen version {expected}, and the newest here is {latest}: the file may be from "
+            f"another archive. Look at what it would change, and apply it on top of version {latest}."
+        )
     versions = await _versions(connection, _VERSIONS_BETWEEN, (expected, None))
     theirs = together(change for version in versions for change in version.changes)
     raise VersionConflictError(expected, versions[-1], theirs, yours)
@@ -413,8 +418,7 @@ async def _versions(connection: AsyncConnection[Any], statement: bytes, values: 
     async with connection.cursor(row_factory=tuple_row) as cursor:
         await cursor.execute(statement, values)
         return [
-            Version(*row[:-1], tuple(change_from_json(change) for change in row[-1]))
-            for row in await cursor.fetchall()
+            Version(*row[:-1], tuple(change_from_json(change) for change in row[-1])) for row in await cursor.fetchall()
         ]
 
 

@@ -92,7 +92,7 @@ def together(changes: Iterable[Change]) -> list[Change]:
         key = (change.section, change.name)
         former = first.get(key)
         first[key] = Change(change.section, change.name, former.old if former else change.old, change.new)
-    return [change for change in first.values() if change.old != change.new]
+    return [first[key] for key in sorted(first) if first[key].old != first[key].new]
 
 
 def shown(value: Any) -> str:

@@ -17,6 +17,7 @@ from psycopg.rows import tuple_row
 from fileroom.admin.configuration import CHANNEL
 from fileroom.core.live_settings import LiveSettings, combined
 from fileroom.core.settings import Settings
+from fileroom.db.pool import Pool
 
 LOOK_INTERVAL_S: Final = 2.0
 """How often it is looked without being told: a pooler between us and PostgreSQL may swallow notices."""
@@ -94,9 +95,9 @@ class ConfigurationWatch:
         _log.info("configuration_taken", version=number)
 
 
-async def stored_settings(connection: AsyncConnection[Any]) -> dict[str, Any]:
-    """The managed values that hold, for a command that needs them once."""
-    async with connection.cursor(row_factory=tuple_row) as cursor:
+async def current_settings(pool: Pool, given: Settings) -> Settings:
+    """The settings as they hold, for a command that needs them once. Raises DatabaseError."""
+    async with pool.connection() as connection, connection.cursor(row_factory=tuple_row) as cursor:
         await cursor.execute(b"SELECT document -> 'settings' FROM configuration_version ORDER BY number DESC LIMIT 1")
         row = await cursor.fetchone()
-    return dict(row[0] or {}) if row else {}
+    return combined(given, row[0] or {}).settings if row else given

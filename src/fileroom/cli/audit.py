@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime as dt
 import sys
 from pathlib import Path
@@ -9,13 +10,14 @@ from typing import TYPE_CHECKING, Annotated, BinaryIO, Final
 
 import typer
 
-from fileroom.cli.output import print_json, settings_or_exit, with_database
+from fileroom.cli.output import print_json, with_current_settings, with_database
 from fileroom.core.errors import ConflictError, InvalidRequestError
 
 if TYPE_CHECKING:
     from fileroom.admin.audit_chain import ChainEnd
     from fileroom.admin.audit_search import AuditQuery, AuditRecord
     from fileroom.admin.audit_verify import AuditVerifyReport
+    from fileroom.core.settings import Settings
     from fileroom.db.pool import Pool
 
 app = typer.Typer(help="The audit trail: who did what, when and from where.", no_args_is_help=True)
@@ -24,12 +26,16 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Patient = Annotated[str, typer.Option("--patient", help="Patient ID.")]
 User = Annotated[str, typer.Option("--user", help="Login, token, AE title or AET@address.")]
 Study = Annotated[str, typer.Option("--study", help="Study Instance UID.")]
-Since = Annotated[str, typer.Option("--from", help="From this day or moment on: 2026-03-01 or 2026-03-01T08:00+01:00.")]
+Since = Annotated[str, typer.Option("--from", help="From then on: 2026-03-01, 2026-03-01T08:00+01:00, or 7d ago.")]
 Until = Annotated[str, typer.Option("--to", help="Up to this day (with it) or moment (without it).")]
-Event = Annotated[str, typer.Option("--event", help="Code of the kind of event, for example 110114 for logins.")]
-Failures = Annotated[bool, typer.Option("--failures", help="Only what failed or was refused.")]
+Event = Annotated[
+    str, typer.Option("--event", help="Kind of event: login, view, export ... (docs/audit.md), or a code.")
+]
+Address = Annotated[str, typer.Option("--address", help="Where it was asked from, for example 10.1.2.3.")]
+Outcome = Annotated[str, typer.Option("--outcome", help="failure or success.")]
+Failures = Annotated[bool, typer.Option("--failures", help="Only what failed or was refused: --outcome failure.")]
 
-_DAY_CHARS: Final = 10
+_FORMATS: Final = ("jsonl", "xml", "csv")
 
 
 @app.command("search")
@@ -40,6 +46,8 @@ def search_command(
     since: Since = "",
     until: Until = "",
     event: Event = "",
+    address: Address = "",
+    outcome: Outcome = "",
     failures: Failures = False,
     limit: Annotated[int, typer.Option(help="How many, the latest first.")] = 100,
     cursor: Annotated[str, typer.Option(help="Go on where a page ended.")] = "",
@@ -49,7 +57,8 @@ def search_command(
     from fileroom.admin.audit_search import search
     from fileroom.admin.audit_xml import to_json_line
 
-    query = _query(patient, user, study, since, until, event, failures, limit=limit, cursor=cursor)
+    words = _words(patient, user, study, since, until, event, address, outcome, failures)
+    query = dataclasses.replace(_query(words), limit=limit, cursor=cursor)
     page = with_database(lambda pool: search(pool, query))
     if as_json:
         lines = b",\n".join(to_json_line(record) for record in page.records)
@@ -72,10 +81,17 @@ def verify_command(
 
     Example: `fileroom audit verify --checkpoint 1204:9f86d081...`
     """
+    from fileroom.admin.audit_checks import note_check
     from fileroom.admin.audit_verify import verify_trail
 
     expected = _checkpoint(checkpoint) if checkpoint else None
-    report = with_database(lambda pool: verify_trail(pool, expected=expected))
+
+    async def check(pool: Pool) -> AuditVerifyReport:
+        report = await verify_trail(pool, expected=expected)
+        await note_check(pool, report)
+        return report
+
+    report = with_database(check)
     if as_json:
         print_json(_as_json(report))
     else:
@@ -88,7 +104,7 @@ def verify_command(
 def export_command(
     target: Annotated[Path, typer.Argument(help="New file; - for standard output.")],
     form: Annotated[
-        str, typer.Option("--format", help="jsonl (a line each) or xml (PS3.15 A.5, a message a line).")
+        str, typer.Option("--format", help="jsonl (a line each), xml (PS3.15 A.5, a message a line) or csv.")
     ] = "jsonl",
     patient: Patient = "",
     user: User = "",
@@ -96,75 +112,65 @@ def export_command(
     since: Since = "",
     until: Until = "",
     event: Event = "",
+    address: Address = "",
+    outcome: Outcome = "",
     failures: Failures = False,
 ) -> None:
     """Write events to a file, the latest first. Example: `fileroom audit export march.xml --format xml --from 2026-03-01`"""
-    if form not in ("jsonl", "xml"):
-        raise InvalidRequestError(f"There is no format {form}; choose jsonl or xml.")
+    if form not in _FORMATS:
+        raise InvalidRequestError(f"There is no format {form}; choose jsonl, xml or csv.")
+    from fileroom.admin.audit_export import export_pieces
     from fileroom.admin.audit_forward import source_of
-    from fileroom.admin.audit_search import read_all
-    from fileroom.admin.audit_xml import to_json_line, to_xml
 
-    query = _query(patient, user, study, since, until, event, failures)
-    source = source_of(settings_or_exit())
+    query = _query(_words(patient, user, study, since, until, event, address, outcome, failures))
 
-    async def write(pool: Pool, file: BinaryIO) -> int:
+    async def write(pool: Pool, settings: Settings, file: BinaryIO) -> int:
         count = 0
-        async for record in read_all(pool, query):
-            file.write((to_xml(record, source) if form == "xml" else to_json_line(record)) + b"\n")
-            count += 1
+        async for piece, events in export_pieces(pool, query, form, source_of(settings)):
+            file.write(piece)
+            count += events
         return count
 
     if str(target) == "-":
-        with_database(lambda pool: write(pool, sys.stdout.buffer))
+        with_current_settings(lambda pool, settings: write(pool, settings, sys.stdout.buffer))
         return
     try:
         file = target.open("xb")
     except FileExistsError as error:
         raise ConflictError(f"{target} exists; choose another name.") from error
     with file:
-        count = with_database(lambda pool: write(pool, file))
+        count = with_current_settings(lambda pool, settings: write(pool, settings, file))
     typer.echo(f"Exported {count} events to {target}.")
 
 
-def _query(
+def _words(
     patient: str,
     user: str,
     study: str,
     since: str,
     until: str,
     event: str,
+    address: str,
+    outcome: str,
     failures: bool,
-    *,
-    limit: int = 100,
-    cursor: str = "",
-) -> AuditQuery:
-    from fileroom.admin.audit_search import AuditQuery
-
-    return AuditQuery(
-        patient=patient,
-        user=user,
-        study=study,
-        since=_moment(since) if since else None,
-        until=_moment(until, end=True) if until else None,
-        event=event,
-        failures_only=failures,
-        limit=limit,
-        cursor=cursor,
-    )
+) -> dict[str, str]:
+    """What was asked for, in the words of `admin.audit_filter`."""
+    return {
+        "patient": patient,
+        "user": user,
+        "study": study,
+        "from": since,
+        "to": until,
+        "event": event,
+        "address": address,
+        "outcome": "failure" if failures else outcome,
+    }
 
 
-def _moment(written: str, *, end: bool = False) -> dt.datetime:
-    """A moment; without a zone that of this machine. `end`: a day alone means its end."""
-    try:
-        moment = dt.datetime.fromisoformat(written)
-        if end and len(written) <= _DAY_CHARS:
-            moment += dt.timedelta(days=1)
-        return moment.astimezone()
-    except (ValueError, OverflowError) as error:
-        raise InvalidRequestError(
-            f"{written!r:.40} is no day or moment; write 2026-03-01 or 2026-03-01T08:00."
-        ) from error
+def _query(words: dict[str, str]) -> AuditQuery:
+    from fileroom.admin.audit_filter import read_filter
+
+    return read_filter(words, dt.datetime.now(dt.UTC))
 
 
 def _checkpoint(written: str) -> ChainEnd:
@@ -180,13 +186,12 @@ def _checkpoint(written: str) -> ChainEnd:
 
 
 def _line(record: AuditRecord) -> str:
+    from fileroom.admin.audit_sentences import sentence_of
+
     at = record.occurred_at.astimezone().isoformat(sep=" ", timespec="seconds")
     who = f"{record.actor or 'nobody'} ({record.address})" if record.address else record.actor or "nobody"
-    subject = " ".join(
-        (*(f"patient {one}" for one in record.patient_ids), *(f"study {one}" for one in record.study_uids))
-    )
-    failed = " FAILED" if record.outcome else ""
-    return "  ".join(part for part in (at, who, record.title + failed, subject, record.what) if part)
+    failed = "  FAILED" if record.outcome else ""
+    return f"{at}  {who}{failed}  {sentence_of(record)}{''.join(f'  study {one}' for one in record.study_uids)}"
 
 
 def _show(report: AuditVerifyReport) -> None:

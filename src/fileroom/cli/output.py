@@ -65,6 +65,18 @@ def with_database(work: Callable[[Pool], Awaitable[T]]) -> T:
     return _beside_database(run, require_tables)
 
 
+def with_current_settings(work: Callable[[Pool, Settings], Awaitable[T]]) -> T:
+    """The same, and with the settings as they hold: those of the environment above those that administrators have set."""
+    from fileroom.admin.configuration_watch import current_settings
+
+    given = settings_or_exit()
+
+    async def run(pool: Pool) -> T:
+        return await work(pool, await current_settings(pool, given))
+
+    return with_database(run)
+
+
 def _beside_database(run: Callable[[Settings], Coroutine[Any, Any, T]], prepare: Callable[[Settings], None]) -> T:
     from fileroom.app.database import running_database
 

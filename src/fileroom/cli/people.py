@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
-from fileroom.cli.output import print_rows, settings_or_exit, with_database
+from fileroom.cli.output import print_rows, with_current_settings
 
 if TYPE_CHECKING:
     from fileroom.admin.accounts import Account
     from fileroom.admin.people import People
     from fileroom.core.access import RowScope
+    from fileroom.core.settings import Settings
     from fileroom.db.pool import Pool
 
 T = TypeVar("T")
@@ -51,6 +52,18 @@ class _AccountRow:
     disabled: bool
     second_factor: bool
     last_login_at: str
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class _DirectoryRow:
+    login: str
+    name: str
+    dn: str
+    groups: list[str]
+    group: str
+    role: str
+    only: dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +110,9 @@ def list_users(as_json: Json = False) -> None:
     from fileroom.admin.accounts import list_accounts
 
     rows = [_account_row(account) for account in _with_people(list_accounts)]
-    print_rows(["login", "name", "role", "only", "disabled", "second_factor", "last_login_at"], rows, as_json=as_json)
+    print_rows(
+        ["login", "name", "role", "only", "source", "disabled", "second_factor", "last_login_at"], rows, as_json=as_json
+    )
 
 
 @user_app.command("change")
@@ -122,6 +137,35 @@ def change_user(
     change = AccountChange(name, role, rows if everything or not rows.is_everything else None)
     _with_people(lambda people: change_account(people, login, change))
     typer.echo(f"Changed {login}.")
+
+
+@user_app.command("rename")
+def rename_user(login: Login, new_login: Annotated[str, typer.Argument(help="The new login.")]) -> None:
+    """Give an account another login, so that somebody else can have the old one.
+
+    Example: `fileroom user rename mueller mueller-2019`
+    """
+    from fileroom.admin.accounts import rename_account
+
+    renamed = _with_people(lambda people: rename_account(people, login, new_login))
+    typer.echo(f"{login} is called {renamed.login} now.")
+
+
+@user_app.command("directory")
+def show_directory_entry(login: Login, as_json: Json = False) -> None:
+    """Ask the directory (LDAP) about a login: the entry, its groups, and the role that they give here.
+
+    Example: `fileroom user directory mueller`
+    """
+    from fileroom.admin.directory_login import look_up_in_directory
+    from fileroom.admin.row_scopes import row_scope_to_json
+
+    entry = _with_people(lambda people: look_up_in_directory(people, login))
+    only = row_scope_to_json(entry.rows)
+    row = _DirectoryRow(
+        entry.login, entry.full_name, entry.dn, list(entry.groups), entry.group, entry.role or "none: no login", only
+    )
+    print_rows(["login", "name", "dn", "groups", "group", "role", "only"], [row], as_json=as_json)
 
 
 @user_app.command("disable")
@@ -279,12 +323,10 @@ def _with_people(work: Callable[[People], Awaitable[T]]) -> T:
     from fileroom.admin.people import People
     from fileroom.core.clock import system_now
 
-    settings = settings_or_exit()
-
-    async def run(pool: Pool) -> T:
+    async def run(pool: Pool, settings: Settings) -> T:
         return await work(People(pool, settings, system_now))
 
-    return with_database(run)
+    return with_current_settings(run)
 
 
 def _password_or_ask(password: str | None) -> str:
@@ -318,4 +360,5 @@ def _account_row(account: Account) -> _AccountRow:
 
     last = account.last_login_at.isoformat(timespec="seconds") if account.last_login_at else ""
     only = row_scope_to_json(account.rows)
-    return _AccountRow(account.login, account.full_name, account.role, only, account.disabled, account.has_totp, last)
+    row = (account.login, account.full_name, account.role, only, account.disabled, account.has_totp, last)
+    return _AccountRow(*row, account.source.value)

@@ -82,6 +82,9 @@ async def test_what_changes_nothing_makes_no_version(configuration: Configuratio
     assert await change_settings(configuration, {"ledger_days": 30}) == Applied(1, ())
     assert await apply_document(configuration, {"settings": {"ledger_days": 30}}) == Applied(1, ())
     assert await change_settings(configuration, {"session_hours": None}) == Applied(1, ())
+    assert await change_settings(configuration, {"ledger_days": 30}, Intent(expected=0)) == Applied(1, ()), (
+        "no conflict"
+    )
     assert len(await list_versions(configuration)) == 1
     assert len(await audited(configuration)) == 1
 
@@ -201,8 +204,8 @@ async def test_any_two_versions_can_be_compared(configuration: Configuration) ->
     for values in ({"ledger_days": 30}, {"ledger_days": 60, "audit_site": "N"}, {"ledger_days": 30}):
         await change_settings(configuration, values)
     assert [str(one) for one in await compare_versions(configuration, 0, 2)] == [
-        "ledger_days: (default) -> 60",
         "audit_site: (default) -> N",
+        "ledger_days: (default) -> 60",
     ]
     assert [str(one) for one in await compare_versions(configuration, 1, 3)] == ["audit_site: (default) -> N"]
     assert [str(one) for one in await compare_versions(configuration, 3, 1)] == ["audit_site: N -> (default)"]
@@ -316,7 +319,7 @@ async def test_the_database_keeps_versions_as_they_are(configuration: Configurat
 
 
 async def test_a_version_that_there_never_was_is_not_expected(configuration: Configuration) -> None:
-    with pytest.raises(NotFoundError, match="There is no version 7"):
+    with pytest.raises(ConflictError, match="the newest here is 0: the file may be from another archive"):
         await change_settings(configuration, {"ledger_days": 30}, Intent(expected=7))
 
 

@@ -1,0 +1,12 @@
+"""What the configuration holds beside the settings: the sections of every room, in the order in which they are applied.
+
+A room above `admin` that has something to export and apply makes a ConfigurationSection of its own and is listed here.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from fileroom.admin.configuration_sections import SECTIONS, ConfigurationSection
+
+CONFIGURATION_SECTIONS: Final[tuple[ConfigurationSection, ...]] = SECTIONS
