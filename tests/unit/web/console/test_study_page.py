@@ -188,3 +188,31 @@ async def test_who_may_only_search_sees_no_image(archive: Archive) -> None:
         assert "/studies/download" not in html
         assert (await client.get(f"{SERIES}/look")).status_code == 403
         assert (await client.get(f"{INSTANCE}/attributes")).status_code == 200
+
+
+async def test_a_study_with_5000_series_is_shown_in_pieces(client: httpx.AsyncClient, archive: Archive) -> None:
+    await store_file(archive, make_file(SeriesNumber=1))
+    copies = """
+        INSERT INTO {table} OVERRIDING SYSTEM VALUE
+        SELECT (jsonb_populate_record(one, jsonb_build_object('id', one.id + n, {changes}))).*
+        FROM {table} one, generate_series(1, 4999) n
+    """
+    series = "'series_instance_uid', one.series_instance_uid || '.' || n, 'series_number', n + 1"
+    instance = "'series', one.series + n, 'sop_instance_uid', one.sop_instance_uid || '.' || n, 'storage_key', n"
+    async with archive.pool.connection() as connection:
+        await connection.execute(copies.format(table="series", changes=series).encode())
+        await connection.execute(copies.format(table="instance", changes=instance).encode())
+    seen: list[str] = []
+    address: str | None = STUDY
+    while address:
+        page = await client.get(address)
+        assert page.status_code == 200
+        assert len(page.content) < 1_000_000
+        assert "5,000 series" in page.text
+        seen += re.findall(r'data-series="([\d.]+)"', page.text)
+        more = re.search(r'href="(/studies/[\d.]+\?from=\d+)"', page.text.partition("First series")[2] or page.text)
+        address = more[1] if more else None
+    assert len(seen) == len(set(seen)) == 5000
+    assert "5,000" in (await client.get("/")).text
+    found = (await client.get("/dicom-web/studies/1.2.3.1/series?limit=5000")).json()
+    assert len(found) == 5000
