@@ -4,6 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 VIEWER := $(VENV)/share/fileroom/viewer
+CHARTS := $(VENV)/share/fileroom/charts
 
 .PHONY: help up test check bench docs lock format clean
 
@@ -17,11 +18,13 @@ help:
 
 up: $(VENV)/.base
 	@$(BIN)/python tools/viewer.py $(VIEWER)
+	@$(BIN)/python tools/charts.py $(CHARTS)
 	@exec $(BIN)/fileroom serve --demo
 
 test: $(VENV)/.dev
 	@$(BIN)/python tools/install_peers.py
 	@$(BIN)/python tools/viewer.py $(VIEWER)
+	@$(BIN)/python tools/charts.py $(CHARTS)
 	$(BIN)/python -m pytest -q
 
 check: $(VENV)/.dev

@@ -22,12 +22,14 @@ from fileroom.admin.sessions import forget_dead_sessions
 from fileroom.app.process import run_worker
 from fileroom.app.services import open_archive
 from fileroom.archive.delete import remove_doomed_objects
+from fileroom.archive.figures import keep_figures
 from fileroom.archive.metadata import document_stable_series, remove_orphan_documents
 from fileroom.archive.services import Archive
 from fileroom.archive.verify import recover
 from fileroom.core.access import SYSTEM
 from fileroom.core.errors import FileroomError
 from fileroom.core.settings import Settings
+from fileroom.index.tally import count_on
 from fileroom.scp.commitment import deliver_due
 from fileroom.tasks.loop import Work, run_periodically
 
@@ -40,6 +42,7 @@ PEOPLE_INTERVAL_S: Final = 600.0
 AUDIT_INTERVAL_S: Final = 1.0
 CHECKPOINTS_INTERVAL_S: Final = 60.0
 AUDIT_MONTHS_INTERVAL_S: Final = 3600.0
+FIGURES_INTERVAL_S: Final = 20.0
 RECOVERY_RETRY_S: Final = 15.0
 ORPHAN_DOCUMENTS_INTERVAL_S: Final = 86_400.0
 
@@ -61,6 +64,8 @@ async def run_tasks(settings: Settings, stop: asyncio.Event) -> None:
             ("audit_checkpoints", CHECKPOINTS_INTERVAL_S, partial(make_checkpoint, archive.pool)),
             ("audit_months", AUDIT_MONTHS_INTERVAL_S, partial(_keep_audit_months, archive)),
             ("audit_forwarding", AUDIT_INTERVAL_S, forwarder.step),
+            ("figures", FIGURES_INTERVAL_S, partial(keep_figures, archive)),
+            ("storage_tally", FIGURES_INTERVAL_S, partial(count_on, archive.pool)),
             ("orphan_documents", ORPHAN_DOCUMENTS_INTERVAL_S, partial(remove_orphan_documents, archive)),
         ]
         recovery = asyncio.create_task(_recover(archive))
