@@ -83,6 +83,8 @@ ROUTES: Final[dict[str, Permission | str]] = {
     "POST /login/code": OPEN,
     "POST /login/passkey": OPEN,
     "POST /login/passkey/ask": OPEN,
+    "GET /login/openid": OPEN,
+    "GET /login/openid/return": OPEN,
     "POST /logout": OPEN,
     "GET /account": ACCOUNT,
     "GET /account/new-password": ACCOUNT,

@@ -21,6 +21,7 @@ from fileroom.admin.audit_events import account_changed
 from fileroom.admin.passwords import require_good_password
 from fileroom.admin.people import People
 from fileroom.admin.profiles import Profile, profile_from_json, profile_to_json, stored_profile
+from fileroom.admin.provided_people import Source
 from fileroom.admin.random_secrets import new_readable_secret
 from fileroom.admin.roles import ADMINISTRATOR, find_role, require_may_give
 from fileroom.admin.row_scopes import both, row_scope_from_json, row_scope_to_json
@@ -34,7 +35,7 @@ _FULL_NAME_CHARS_MAX: Final = 100
 _RESET_GROUPS: Final = 4
 """Of five characters: 99 bits, which no list of passwords has."""
 _COLUMNS: Final = """id, login, full_name, role, row_scope, profile, password_hash IS NOT NULL AS has_password,
-    totp_secret IS NOT NULL AS has_totp, disabled_at, created_at, last_login_at, password_must_change,
+    totp_secret IS NOT NULL AS has_totp, source, disabled_at, created_at, last_login_at, password_must_change,
     (SELECT count(*) FROM passkey WHERE account_id = account.id) AS passkeys"""
 
 
@@ -55,6 +56,7 @@ class Account:
     last_login_at: dt.datetime | None
     passkeys: int = 0
     password_must_change: bool = False
+    source: Source = Source.LOCAL
 
     @property
     def has_second_factor(self) -> bool:
@@ -149,6 +151,8 @@ async def change_account(people: People, login: str, change: AccountChange) -> A
     rows = current.rows if change.rows is None else change.rows
     disabled = current.disabled if change.disabled is None else change.disabled
     full_name = current.full_name if change.full_name is None else _checked_full_name(change.full_name)
+    if (role, rows, full_name) != (current.role, current.rows, current.full_name):
+        require_own(current)
     if change.role is not None or change.rows is not None:
         await _require_may_have(people, access, role, rows)
     moment = people.now()
@@ -164,9 +168,11 @@ async def change_account(people: People, login: str, change: AccountChange) -> A
         if disabled:
             await connection.execute(b"DELETE FROM session WHERE account_id = %s", (current.id,))
         was_administrator = current.role == ADMINISTRATOR and not current.disabled
-        if was_administrator and (disabled or role != ADMINISTRATOR):
+        if was_administrator and current.source is Source.LOCAL and (disabled or role != ADMINISTRATOR):
+            # One of Fileroom's own: those of a directory do not come in while it is down.
             cursor = await connection.execute(
-                b"SELECT FROM account WHERE role = %s AND disabled_at IS NULL LIMIT 1", (ADMINISTRATOR,)
+                b"SELECT FROM account WHERE role = %s AND disabled_at IS NULL AND source = %s LIMIT 1",
+                (ADMINISTRATOR, Source.LOCAL.value),
             )
             if await cursor.fetchone() is None:
                 raise ConflictError(
@@ -186,6 +192,7 @@ async def set_password(people: People, login: str, password: str, *, must_change
     access = require(Permission.USER_MANAGE)
     current = await find_account(people, login)
     await _require_may_manage(people, access, current)
+    require_own(current)
     due = _must_change(access, current.id, must_change)
     await _keep_password(people, current, password, spared_session=None, must_change=due)
 
@@ -206,6 +213,7 @@ async def change_own_password(people: People, session_id: int | None, old: str, 
     Whoever calls counts wrong old passwords (`logins.confirm_password`).
     """
     current = await find_own_account(people)
+    require_own(current)
     if old == new:
         raise InvalidRequestError(told("The new password is the old one."))
     await _keep_password(people, current, new, spared_session=session_id, must_change=False)
@@ -245,6 +253,46 @@ async def require_may_manage(people: People, login: str) -> Account:
     current = await find_account(people, login)
     await _require_may_manage(people, access, current)
     return current
+
+
+async def rename_account(people: People, login: str, new_login: str) -> Account:
+    """Give an account another login, so that somebody else can have the old one; what it has done stays under the old one.
+
+    Raises NotFoundError, NotAllowedError, InvalidRequestError, ConflictError.
+    """
+    current = await require_may_manage(people, login)
+    new_login = checked_login(new_login)
+    try:
+        async with people.pool.connection() as connection, connection.transaction():
+            await connection.execute(b"UPDATE account SET login = %s WHERE id = %s", (new_login, current.id))
+            await record(
+                connection,
+                account_changed(new_login, f"Was called {current.login} before"),
+                account_changed(current.login, f"Is called {new_login} from now on"),
+            )
+    except psycopg.errors.UniqueViolation as error:
+        raise ConflictError(
+            told("There is an account {login} already; see 'fileroom user list'.", login=new_login)
+        ) from error
+    return await find_account(people, new_login)
+
+
+def require_own(account: Account) -> None:
+    """Raises ConflictError for an account whose password, role and name somebody else decides about."""
+    if account.source is Source.LDAP:
+        raise ConflictError(
+            told(
+                "{login} comes from the directory (LDAP): password, name and role are changed there, the role by its groups.",
+                login=account.login,
+            )
+        )
+    if account.source is Source.OPENID:
+        raise ConflictError(
+            told(
+                "{login} comes from the OpenID provider: password, name and role are changed there, the role by its groups.",
+                login=account.login,
+            )
+        )
 
 
 def checked_login(login: str) -> str:
@@ -348,4 +396,5 @@ def _account_of(row: dict[str, Any]) -> Account:
         last_login_at=row["last_login_at"],
         passkeys=row["passkeys"],
         password_must_change=row["password_must_change"],
+        source=Source(row["source"]),
     )

@@ -14,6 +14,7 @@ import structlog
 from fileroom.admin.accounts import find_own_account, own_account_id
 from fileroom.admin.audit import record, record_alone
 from fileroom.admin.audit_events import logged_in, login_failed
+from fileroom.admin.directory_login import log_in_by_directory
 from fileroom.admin.lockout import Attempt, begin_attempt, plain_address, remember_address
 from fileroom.admin.people import People
 from fileroom.admin.random_secrets import hash_of
@@ -41,6 +42,7 @@ class _Checked:
     has_second_factor: bool
     attempt: Attempt
     must_change: bool = False
+    how: str = "password"
 
 
 async def log_in(people: People, login: str, password: str, client: Client) -> NewSession:
@@ -115,17 +117,15 @@ async def is_fresh_login(people: People, session_id: int | None) -> bool:
 
 async def _check_password(people: People, login: str, password: str, address: str) -> _Checked:
     folded = login.strip().lower().replace("\0", "")[: LOGIN_CHARS_MAX + 1]
-    async with people.pool.connection() as connection:
-        cursor = await connection.execute(
-            b"""SELECT id, password_hash, password_must_change, totp_secret IS NOT NULL
-                    OR EXISTS (SELECT FROM passkey WHERE account_id = account.id)
-                FROM account WHERE login = %s AND disabled_at IS NULL""",
-            (folded,),
-        )
-        row = await cursor.fetchone()
-    account_id, kept, must_change, has_second_factor = row or (None, None, False, False)
+    account_id, kept, must_change, has_second_factor = await _find_enabled(people, folded)
     attempt = await begin_attempt(people, folded, address, account_id)
     if not await people.hashing.fits(kept, password) or kept is None or account_id is None:
+        if kept is None and (theirs := await log_in_by_directory(people, folded, password, address, attempt)):
+            account_id, _, must_change, has_second_factor = await _find_enabled(people, theirs)
+            if account_id is not None:
+                return _Checked(
+                    account_id, theirs, has_second_factor, attempt, must_change, "password of the directory"
+                )
         _log.warning("login_refused", login=folded, address=address, reason="wrong password")
         await record_alone(people.pool, login_failed(folded, address, "login or password is wrong"))
         raise NotAuthenticatedError(_WRONG)
@@ -139,9 +139,22 @@ async def _check_password(people: People, login: str, password: str, address: st
     return _Checked(account_id, folded, has_second_factor, attempt, must_change)
 
 
+async def _find_enabled(people: People, login: str) -> tuple[int | None, str | None, bool, bool]:
+    """Id, hash of the password, whether it must be changed, whether there is a second factor; of nobody where there is none."""
+    async with people.pool.connection() as connection:
+        cursor = await connection.execute(
+            b"""SELECT id, password_hash, password_must_change, totp_secret IS NOT NULL
+                    OR EXISTS (SELECT FROM passkey WHERE account_id = account.id)
+                FROM account WHERE login = %s AND disabled_at IS NULL""",
+            (login,),
+        )
+        row = await cursor.fetchone()
+    return (row[0], row[1], row[2], row[3]) if row else (None, None, False, False)
+
+
 async def _complete(people: People, checked: _Checked, client: Client) -> NewSession:
     await checked.attempt.succeeded()
-    how = "password and code" if checked.has_second_factor else "password"
+    how = f"{checked.how} and code" if checked.has_second_factor else checked.how
     return await begin_full_session(people, checked.account_id, checked.login, client, how=how)
 
 

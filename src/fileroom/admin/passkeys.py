@@ -20,6 +20,7 @@ from fileroom.admin.audit import record
 from fileroom.admin.audit_events import account_changed
 from fileroom.admin.passkey_challenges import Known, Site, offer, take_registration
 from fileroom.admin.people import People
+from fileroom.admin.provided_people import Source
 from fileroom.admin.recovery_codes import first_codes, forget_needless_codes
 from fileroom.core.access import current_access
 from fileroom.core.errors import ConflictError, InvalidRequestError, NotFoundError, told
@@ -47,6 +48,12 @@ async def offer_passkey(people: People, site: Site) -> str:
     a name where no passkey can be, NotAllowedError.
     """
     account = await find_own_account(people)
+    if account.source is not Source.LOCAL:  # it would open the account past whoever vouches for it
+        raise ConflictError(
+            told(
+                "Passkeys here are for accounts of Fileroom itself; {login} comes from elsewhere.", login=account.login
+            )
+        )
     async with people.pool.connection() as connection, connection.transaction():
         await connection.execute(
             b"UPDATE account SET passkey_handle = %s WHERE id = %s AND passkey_handle IS NULL",

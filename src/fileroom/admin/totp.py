@@ -15,6 +15,7 @@ from fileroom.admin.accounts import find_own_account, own_account_id, require_ma
 from fileroom.admin.audit import record
 from fileroom.admin.audit_events import account_changed
 from fileroom.admin.people import People
+from fileroom.admin.provided_people import Source
 from fileroom.admin.random_secrets import hash_of
 from fileroom.admin.recovery_codes import forget_needless_codes, new_codes
 from fileroom.core.access import current_access
@@ -36,8 +37,15 @@ class OfferedSecret:
 
 
 async def offer_totp(people: People) -> OfferedSecret:
-    """Make a new secret for whoever acts. It counts only after its first right code."""
+    """Make a new secret for whoever acts. It counts only after its first right code.
+
+    Raises ConflictError for an account that never shows a password here, NotAllowedError.
+    """
     account = await find_own_account(people)
+    if account.source is Source.OPENID:
+        raise ConflictError(
+            told("The OpenID provider asks {login} for a second factor, or nobody does.", login=account.login)
+        )
     secret = pyotp.random_base32()
     async with people.pool.connection() as connection:
         await connection.execute(b"UPDATE account SET totp_secret_offered = %s WHERE id = %s", (secret, account.id))

@@ -10,6 +10,7 @@ tests/unit/app/test_settings_take_effect.py. Secrets are SecretStr and are never
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 from typing import Annotated, Literal
@@ -39,6 +40,30 @@ class Settings(BaseSettings):
     http_host: str = Field(
         "",
         description="Address of the web port where it differs from host. Beyond loopback everybody must log in.",
+    )
+    dicom_tls_port: int = Field(
+        0, ge=0, le=65535, description="Port for DICOM over TLS, usually 2762 (docs/operating.md). 0: none."
+    )
+    dicom_tls_clients: Literal["required", "optional", "off"] = Field(
+        "required",
+        description="Whether callers of that port must show a certificate from somebody we trust, may, or are not asked.",
+    )
+    http_certificate: str = Field(
+        "",
+        description="PEM file of the web port's certificate with its chain, read again when it changes. Empty: the one that is "
+        "active under Certificates.",
+    )
+    http_key: str = Field("", description="PEM file of that certificate's key. Empty: it is in the same file.")
+    web_plain_http: Literal["loopback", "everywhere", "never"] = Field(
+        "loopback",
+        description="Who is served without TLS on the web port: this machine (and trusted proxies for HTTPS), everybody, "
+        "nobody. Others are led to https.",
+    )
+    web_hsts_days: int = Field(
+        30,
+        ge=0,
+        le=730,
+        description="Days for which browsers shall use HTTPS alone after a visit by HTTPS. 0: not said.",
     )
     hl7_port: Port = Field(2575, description="MLLP port for HL7.")
     database_url: SecretStr = Field(
@@ -95,6 +120,58 @@ class Settings(BaseSettings):
         le=168,
         description="Hours after which a session ends in any case.",
         json_schema_extra=managed(Group.PEOPLE, "hours", affects="Sessions that begin from now on.", security=True),
+    )
+    ldap_url: str = Field(
+        "",
+        description="Directory that people log in by: ldaps://HOST or ldap://HOST (StartTLS); several, by blanks, are tried in "
+        "this order. Empty: none (docs/people.md).",
+    )
+    ldap_base: str = Field(
+        "", description="Where people and groups are looked for, for example dc=hospital,dc=example."
+    )
+    ldap_bind_dn: str = Field("", description="What Fileroom itself logs in to the directory as. Empty: anonymous.")
+    ldap_bind_password: SecretStr = Field(SecretStr(""), description="The password of that.")
+    ldap_user_filter: str = Field(
+        "(&(objectClass=person)(|(uid={login})(sAMAccountName={login})(userPrincipalName={login})))",
+        description="How a person is found by the login that was typed.",
+    )
+    ldap_group_filter: str = Field(
+        "(|(member={dn})(uniqueMember={dn})(memberUid={login}))", description="How the groups of a person are found."
+    )
+    ldap_nested_groups: Literal["no", "steps", "rule"] = Field(
+        "steps",
+        description="Groups in groups: not asked for; step by step, which every directory can; or by the matching rule of "
+        "Active Directory in one question.",
+    )
+    ldap_roles: str = Field(
+        "",
+        description='Which group gives which role, as JSON, the first that fits: {"PACS Admins": "administrator", "CT Desk": '
+        '{"role": "technologist", "modalities": ["CT"]}}.',
+    )
+    ldap_ca: str = Field(
+        "", description="PEM file of the certificates that the directory is checked by. Empty: the system's."
+    )
+    ldap_plain: bool = Field(
+        False,
+        description="Take ldap:// without TLS, for tests on one machine: passwords cross the network in the clear.",
+    )
+    oidc_issuer: str = Field(
+        "",
+        description="OpenID provider that people log in by, as it names itself: https://... Empty: none (docs/people.md).",
+    )
+    oidc_client_id: str = Field("", description="What Fileroom is called there.")
+    oidc_client_secret: SecretStr = Field(
+        SecretStr(""), description="The secret of that. Empty: a public client, with PKCE alone."
+    )
+    oidc_name: str = Field("OpenID", description="What people call the provider: 'Log in with NAME' on the page.")
+    oidc_scope: str = Field("openid profile email", description="What is asked of the provider.")
+    oidc_claim: str = Field(
+        "groups", description="Claim that holds a person's groups or roles; realm_access.roles is one within another."
+    )
+    oidc_login_claim: str = Field("preferred_username", description="Claim that becomes the login of the account.")
+    oidc_roles: str = Field("", description="Which value of the claim gives which role, as ldap_roles does it.")
+    oidc_ca: str = Field(
+        "", description="PEM file of the certificates that the provider is checked by. Empty: the system's."
     )
     accept_unknown_sop_classes: bool = Field(
         True,
@@ -217,6 +294,20 @@ class Settings(BaseSettings):
         if value and value.partition("://")[0] not in ("tls", "tcp", "udp"):
             raise ValueError(f"{value!r} is no address such as tls://HOST:6514, tcp://HOST:601 or udp://HOST:514")
         return value
+
+    @field_validator("ldap_roles", "oidc_roles", mode="before")
+    @classmethod
+    def _roles_are_json(cls, value: object) -> object:
+        """A table of `fileroom.toml` is taken as well; what it says is checked by `admin.group_roles`."""
+        text = json.dumps(value) if isinstance(value, dict) else value
+        if isinstance(text, str) and text:
+            try:
+                is_object = isinstance(json.loads(text), dict)
+            except ValueError:
+                is_object = False
+            if not is_object:
+                raise ValueError('it is a JSON object, for example {"PACS Admins": "administrator"}')
+        return text
 
     @field_validator("trusted_proxies")
     @classmethod

@@ -12,12 +12,21 @@ from urllib.parse import quote
 from starlette.requests import Request
 
 from fileroom.admin.logins import Client, finish_log_in, log_in
+from fileroom.admin.openid_login import logout_address
 from fileroom.admin.passkey_logins import finish_log_in_by_passkey, log_in_by_passkey
 from fileroom.admin.people import People
 from fileroom.admin.sessions import NewSession, end_session
 from fileroom.archive.services import Archive
-from fileroom.core.errors import NotAuthenticatedError, RequestError, TooManyAttemptsError
-from fileroom.web.address import client_address
+from fileroom.core.errors import (
+    ConflictError,
+    FileroomError,
+    NotAllowedError,
+    NotAuthenticatedError,
+    ProviderDownError,
+    RequestError,
+    TooManyAttemptsError,
+)
+from fileroom.web.address import client_address, own_origin
 from fileroom.web.answers import NO_STORE, Answer
 from fileroom.web.authentication import FORM_TOKEN_FIELD, LOGIN_PATH, IdentityCache
 from fileroom.web.console.forms import own_path, read_form
@@ -29,13 +38,21 @@ from fileroom.web.errors import error_answer
 
 CODE_PATH: Final = "/login/code"
 LOGOUT_PATH: Final = "/logout"
+TOLD_AT_THE_DOOR: Final = (
+    NotAuthenticatedError,
+    TooManyAttemptsError,
+    NotAllowedError,
+    ConflictError,
+    ProviderDownError,
+)
+"""Why somebody does not come in: said above the form, which stays."""
 
 
 def login_page_handler(archive: Archive) -> Handler:
     """The form for login and password."""
 
     async def handle(request: Request) -> Answer:
-        return await _login_page(archive, request, request.query_params.get("next", "/"))
+        return await show_login_page(archive, request, request.query_params.get("next", "/"))
 
     return handle
 
@@ -47,10 +64,10 @@ def login_handler(archive: Archive, people: People) -> Handler:
         form = await read_form(request)
         following, login = own_path(form.get("next"), "/"), form.get("username")
         try:
-            session = await log_in(people, login, form.exactly("password"), _client(request))
-        except (NotAuthenticatedError, TooManyAttemptsError) as error:
-            return await _login_page(archive, request, following, login=login, error=error)
-        return _begun(request, session, following)
+            session = await log_in(people, login, form.exactly("password"), client_of(request))
+        except TOLD_AT_THE_DOOR as error:
+            return await show_login_page(archive, request, following, login=login, error=error)
+        return begun(request, session, following)
 
     return handle
 
@@ -72,10 +89,10 @@ def code_handler(archive: Archive, people: People) -> Handler:
         following = own_path(form.get("next"), "/")
         half = session_secret(read_head(request.scope)) or ""
         try:
-            session = await finish_log_in(people, half, form.get("code"), _client(request))
+            session = await finish_log_in(people, half, form.get("code"), client_of(request))
         except (NotAuthenticatedError, TooManyAttemptsError) as error:
             return await _code_page(archive, request, following, error=error)
-        return _begun(request, session, following)
+        return begun(request, session, following)
 
     return handle
 
@@ -89,47 +106,58 @@ def passkey_login_handler(archive: Archive, people: People) -> Handler:
         try:
             if is_second:
                 half = session_secret(read_head(request.scope)) or ""
-                session = await finish_log_in_by_passkey(people, site_of(request), half, credential, _client(request))
+                session = await finish_log_in_by_passkey(people, site_of(request), half, credential, client_of(request))
             else:
-                session = await log_in_by_passkey(people, site_of(request), credential, _client(request))
+                session = await log_in_by_passkey(people, site_of(request), credential, client_of(request))
         except NotAuthenticatedError as error:
-            shown = _code_page if is_second else _login_page
+            shown = _code_page if is_second else show_login_page
             return await shown(archive, request, following, error=error)
-        return _begun(request, session, following)
+        return begun(request, session, following)
 
     return handle
 
 
-def logout_handler(people: People, cache: IdentityCache) -> Handler:
-    """The session ends. A form of another session, or of none, ends nothing."""
+def logout_handler(archive: Archive, people: People, cache: IdentityCache) -> Handler:
+    """The session ends, then that of the OpenID provider it came from. A form of another session, or of none, ends nothing."""
 
     async def handle(request: Request) -> Answer:
         form = await read_form(request)
         head = read_head(request.scope)
         secret = session_secret(head)
         if secret is not None and form.get(FORM_TOKEN_FIELD) == form_token(secret):
+            onward = await logout_address(people, secret, own_origin(request) + LOGIN_PATH)
             await end_session(people, secret)
             cache.forget()
+            if onward is not None:
+                # Browsers let a form lead nowhere but here (form-action), so the page that answers it leads on.
+                answer = await page(
+                    archive, request, "logged_out.html", onward=onward, provider=archive.settings.oidc_name
+                )
+                return answer.with_headers({"set-cookie": no_session_cookie(head), "refresh": f"0; url={onward}"})
         headers = {"location": LOGIN_PATH, "cache-control": NO_STORE, "set-cookie": no_session_cookie(head)}
         return Answer(HTTPStatus.SEE_OTHER, headers)
 
     return handle
 
 
-def _client(request: Request) -> Client:
+def client_of(request: Request) -> Client:
+    """Where a login comes from."""
     return Client(client_address(request), request.headers.get("user-agent", ""))
 
 
-def _begun(request: Request, session: NewSession, following: str) -> Answer:
+def begun(request: Request, session: NewSession, following: str) -> Answer:
+    """The session's cookie, and on to where they wanted to go, or to the second step."""
     where = f"{CODE_PATH}?next={quote(following, safe='')}" if session.second_factor_due else following
     cookie = session_cookie(read_head(request.scope), session.secret)
     return Answer(HTTPStatus.SEE_OTHER, {"location": where, "cache-control": NO_STORE, "set-cookie": cookie})
 
 
-async def _login_page(
-    archive: Archive, request: Request, following: str, *, login: str = "", error: RequestError | None = None
+async def show_login_page(
+    archive: Archive, request: Request, following: str, *, login: str = "", error: FileroomError | None = None
 ) -> Answer:
-    values = {"following": own_path(following, "/"), "login": login[:64]}
+    """The form for login and password, with what went wrong before."""
+    provider = archive.settings.oidc_name if archive.settings.oidc_issuer else ""
+    values = {"following": own_path(following, "/"), "login": login[:64], "openid_name": provider}
     return await _told(archive, request, "login.html", values, error)
 
 
@@ -140,7 +168,7 @@ async def _code_page(
 
 
 async def _told(
-    archive: Archive, request: Request, template: str, values: dict[str, Any], error: RequestError | None
+    archive: Archive, request: Request, template: str, values: dict[str, Any], error: FileroomError | None
 ) -> Answer:
     """The form again, with what went wrong and the status and headers of it."""
     if error is None:

@@ -18,6 +18,12 @@ from fileroom.web.console.login import (
     logout_handler,
     passkey_login_handler,
 )
+from fileroom.web.console.openid_pages import (
+    OPENID_PATH,
+    OPENID_RETURN_PATH,
+    openid_handler,
+    openid_return_handler,
+)
 from fileroom.web.console.page import page_handler
 from fileroom.web.console.passkey_pages import ASK_PATH, OFFER_PATH, PASSKEY_LOGIN_PATH, ask_handler, offer_handler
 from fileroom.web.console.people import people_handlers
@@ -30,7 +36,9 @@ def people_routes(archive: Archive, people: People, cache: IdentityCache) -> lis
         LOGIN_PATH: {"GET": login_page_handler(archive), "POST": login_handler(archive, people)},
         CODE_PATH: {"GET": code_page_handler(archive), "POST": code_handler(archive, people)},
         PASSKEY_LOGIN_PATH: {"POST": passkey_login_handler(archive, people)},
-        LOGOUT_PATH: {"POST": logout_handler(people, cache)},
+        OPENID_PATH: {"GET": openid_handler(archive, people)},
+        OPENID_RETURN_PATH: {"GET": openid_return_handler(archive, people)},
+        LOGOUT_PATH: {"POST": logout_handler(archive, people, cache)},
     }
     pages |= account_handlers(archive, people, cache) | people_handlers(archive, people, cache)
     asked: dict[str, Handler] = {OFFER_PATH: offer_handler(people), ASK_PATH: ask_handler(people)}
