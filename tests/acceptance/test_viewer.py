@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from pydicom import dcmread
 
 from acceptance.programs.browser import CHROMIUM, ViewerPage, chromium, holds_an_image
 from acceptance.programs.fileroom import Fileroom
+from acceptance.programs.raw_scu import send_exactly
 from corpus.ct import make_ct_series
 from fileroom.core.settings import Settings
 from fileroom.demo.studies import write_demo_studies
@@ -145,6 +147,20 @@ def test_the_patients_other_studies_are_listed(visit: ViewerPage, room: Fileroom
     visit.open(study_with(room, "SEG"))
     visit.drawn_after_ms()
     visit.wait_for(lambda: visit.page.get_by_text("FDG PET chest").count(), "a prior in the list")
+
+
+def test_a_study_that_is_still_arriving_is_shown_as_far_as_it_has_come(
+    visit: ViewerPage, room: Fileroom, tmp_path: Path
+) -> None:
+    files = make_ct_series(tmp_path, 12, 256, 99)
+    study = str(dcmread(files[0], stop_before_pixels=True).StudyInstanceUID)
+    send_exactly(room.dicom_port, files[:5])
+    visit.open(study)
+    visit.drawn_after_ms()
+    visit.wait_for(lambda: visit.page.get_by_text("/5)").count(), "five images")
+    send_exactly(room.dicom_port, files[5:])
+    visit.open(study)
+    visit.wait_for(lambda: visit.page.get_by_text("/12)").count(), "all twelve")
 
 
 def test_a_study_that_is_not_there_is_told(browser: Browser, room: Fileroom) -> None:
