@@ -25,9 +25,13 @@ _KEPT_TABLES = ("alembic_version", "schema_repeatable")
 
 @pytest.fixture(scope="session", autouse=True)
 def _this_machine_need_not_log_in() -> Iterator[None]:
-    """Tests of what the web port does need no token; those of who may enter say `web_login` themselves."""
+    """Tests of what the web port does need no token; those of who may enter say `web_login` themselves.
+
+    And they come by plain HTTP, from wherever they say; tests of that say `web_plain_http` themselves.
+    """
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("FILEROOM_WEB_LOGIN", "beyond-loopback")
+        patch.setenv("FILEROOM_WEB_PLAIN_HTTP", "everywhere")
         yield
 
 

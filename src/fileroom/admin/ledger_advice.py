@@ -40,6 +40,7 @@ class See(enum.Enum):
     REFUSALS = "objects that were refused"
     CONFLICTS = "objects that were kept aside"
     CAUSED = "the associations that this one caused"
+    CERTIFICATES = "our certificates and those that we trust"
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +91,11 @@ _TABLE: Final[dict[str, tuple[str, str, See | None]]] = {
         N_("%(they)s at %(host)s called without the encryption that its node must use: %(detail)s"),
         N_("Switch TLS on at the device and let it call the port for TLS, or switch it off under Nodes > %(they)s."),
         See.NODE,
+    ),
+    "tls failed": (
+        N_("A caller at %(host)s did not get through the TLS handshake: %(detail)s."),
+        N_("The certificates that callers are checked by stand under Certificates."),
+        See.CERTIFICATES,
     ),
     "node limit": (
         N_("%(they)s was turned away: %(detail)s"),

@@ -64,7 +64,8 @@ class Journal:
     ) -> None:
         self._meters = meters or Meters()
         self._is_counted = False
-        self.row = AssociationRow(now(), direction, peer.host, peer.port, peer.tls, purpose=purpose)
+        shown = safe_text(str(peer.certificate or ""))
+        self.row = AssociationRow(now(), direction, peer.host, peer.port, peer.tls, shown, purpose=purpose)
         self.parent = parent
         self.contexts: Contexts | None = None
         self.unwritten: dict[int, OperationRow] = {}
@@ -132,6 +133,12 @@ class Journal:
         self.is_known = self.is_known or end.bytes_received > 0
         row.bytes_in, row.bytes_out = end.bytes_received, end.bytes_sent
         self._close(Outcome(end.kind.value), end.detail)
+
+    def not_secured(self, reason: str) -> None:
+        """The caller did not get through the TLS handshake: there was no association to ask for."""
+        self.is_known = True
+        self.row.cause = Cause.TLS_FAILED
+        self._close(Outcome.REJECTED, reason)
 
     def unreachable(self, reason: str) -> None:
         """Ours could not even be asked for, or was not answered."""

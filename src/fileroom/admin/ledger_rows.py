@@ -52,6 +52,8 @@ class Cause(enum.StrEnum):
     """The node may not call from this address."""
     TLS_DEMANDED = "tls demanded"
     """The node must use TLS and did not, or showed another certificate than it must."""
+    TLS_FAILED = "tls failed"
+    """The handshake of the TLS port went wrong: a certificate that is missing or no good, a version of long ago."""
     NODE_LIMIT = "node limit"
     """The node has as many associations open as it may."""
 
@@ -100,6 +102,8 @@ class AssociationRow:
     peer_host: str
     peer_port: int
     tls: bool = False
+    peer_certificate: str = ""
+    """Subject and fingerprint of what the peer has shown, where it was asked."""
     id: int | None = None
     ended_at: dt.datetime | None = None
     purpose: str = ""

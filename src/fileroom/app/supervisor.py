@@ -6,6 +6,7 @@ the ports stay open. The supervisor itself does nothing but watch.
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import signal
@@ -21,6 +22,7 @@ import structlog
 
 from fileroom.admin.first_account import FirstAccount
 from fileroom.app.database import embedded_postgres
+from fileroom.app.first_certificates import make_first_certificates
 from fileroom.app.first_start import make_first_account
 from fileroom.app.process import die_with_parent
 from fileroom.app.services import WORKER_NAME, migrate_database
@@ -63,6 +65,8 @@ class Supervisor:
         self._settings = settings
         self.first_account: FirstAccount | None = None
         """What was made at the first start; known when `on_ready` is called."""
+        self.made_certificate = False
+        """Whether this start has made a self-signed certificate; known likewise."""
         self._on_ready = on_ready
         self._extra = extra_workers
         self._workers: list[_Worker] = []
@@ -75,6 +79,7 @@ class Supervisor:
         """Start everything, watch, stop. Raises ConfigurationError, DatabaseError when it cannot start."""
         settings = self._settings
         with (
+            contextlib.ExitStack() as stack,
             _take_lock(settings),
             _listen(settings.host, settings.dicom_port, "DICOM", "FILEROOM_DICOM_PORT") as dicom,
             _listen(settings.web_host, settings.http_port, "web", "FILEROOM_HTTP_PORT") as http,
@@ -82,7 +87,8 @@ class Supervisor:
             for number in (signal.SIGTERM, signal.SIGINT):
                 signal.signal(number, self._ask_to_stop)
             self._add("fileroom.app.task_worker", (), 1)
-            self._add("fileroom.app.association_worker", (dicom.fileno(),), settings.association_workers)
+            secure = self._listen_for_tls(stack)
+            self._add("fileroom.app.association_worker", (dicom.fileno(), *secure), settings.association_workers)
             self._add("fileroom.app.web_worker", (http.fileno(),), settings.web_processes)
             begin_folder(meters_folder(settings.data))
             self._database = embedded_postgres(settings)
@@ -91,11 +97,20 @@ class Supervisor:
                     self._database.start()
                 migrate_database(settings)
                 self.first_account = make_first_account(settings)
+                self.made_certificate = make_first_certificates(settings)
                 self._watch()
             finally:
                 self._stop_workers()
                 if self._database:
                     self._database.stop()
+
+    def _listen_for_tls(self, stack: contextlib.ExitStack) -> tuple[int, ...]:
+        """The socket of DICOM over TLS, where one is wanted."""
+        settings = self._settings
+        if not settings.dicom_tls_port:
+            return ()
+        secure = _listen(settings.host, settings.dicom_tls_port, "DICOM TLS", "FILEROOM_DICOM_TLS_PORT")
+        return (stack.enter_context(secure).fileno(),)
 
     def _add(self, module: str, sockets: tuple[int, ...], count: int) -> None:
         kind = _kind(module)

@@ -10,11 +10,13 @@ from typing import Final
 
 import uvicorn
 
+from fileroom.admin.certificate_uses import Use
 from fileroom.app.process import run_worker
 from fileroom.app.services import open_archive
+from fileroom.app.tls_watch import watched_tls
 from fileroom.core.settings import Settings
 from fileroom.web.app import create_app
-from fileroom.web.server import GatheringHttpProtocol
+from fileroom.web.server import GatheringHttpProtocol, TlsServer
 
 SHUTDOWN_DEADLINE_S: Final = 10
 """How long answers under way may take to finish when the server is asked to stop."""
@@ -25,7 +27,10 @@ KEEP_ALIVE_S: Final = 65
 async def serve_web(settings: Settings, stop: asyncio.Event) -> None:
     """Serve the listening socket that the supervisor handed over, until asked to stop."""
     listening = socket.socket(fileno=int(sys.argv[1]))
-    async with open_archive(settings) as archive:
+    async with (
+        open_archive(settings) as archive,
+        watched_tls(archive.pool, archive.settings, Use.WEB, archive.now) as current_tls,
+    ):
         config = uvicorn.Config(
             create_app(archive, stop),
             http=GatheringHttpProtocol,
@@ -38,7 +43,7 @@ async def serve_web(settings: Settings, stop: asyncio.Event) -> None:
             timeout_keep_alive=KEEP_ALIVE_S,
             timeout_graceful_shutdown=SHUTDOWN_DEADLINE_S,
         )
-        server = uvicorn.Server(config)
+        server = TlsServer(config, current_tls)
         server.capture_signals = contextlib.nullcontext  # type: ignore[assignment,method-assign]  # we hear them ourselves
         serving = asyncio.create_task(server.serve(sockets=[listening]))
         await asyncio.wait([serving, asyncio.create_task(stop.wait())], return_when=asyncio.FIRST_COMPLETED)

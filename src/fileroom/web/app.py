@@ -31,6 +31,7 @@ from fileroom.web.health import alive, ready_handler
 from fileroom.web.measured import Measured
 from fileroom.web.metrics import metrics_handler
 from fileroom.web.plain_style import style_handler
+from fileroom.web.transport import Transport
 from fileroom.web.viewer import viewer_handlers
 from fileroom.web.wado_uri import wado_uri_handler
 
@@ -48,7 +49,8 @@ def create_app(archive: Archive, stopping: asyncio.Event | None = None) -> ASGIA
     router = create_router(archive, people, cache, stopping)
     authentication = Authentication(router, people, cache, trusts_this_machine=trusts_this_machine)
     names = [name for name in re.split(r"[,\s]+", settings.trusted_hosts) if name]
-    guard = Guard(authentication, names=(settings.web_host, *names) if trusts_this_machine or names else None)
+    transport = Transport(authentication, settings)
+    guard = Guard(transport, names=(settings.web_host, *names) if trusts_this_machine or names else None)
     return Forwarding(Measured(guard, archive.meters), networks_of(settings.trusted_proxies))
 
 

@@ -1,4 +1,4 @@
-"""The HTTP server's socket side: what one answer writes goes to the system in one call.
+"""The HTTP server's socket side: TLS by the certificate of the moment, and one call to the system for what an answer writes.
 
 uvicorn writes the head of an answer, and every piece of its body, as they come; the loop hands each to the system at once.
 For a frame that made four calls, each waking up the client. Gathered until the loop's next turn, an 8 KiB frame costs the
@@ -8,11 +8,62 @@ server a fifth less time in the system and the client a third less.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
-from typing import Any
+import socket
+import ssl
+from collections.abc import Callable, Iterable
+from typing import Any, Final, cast
 
-from fileroom.core.limits import STREAM_CHUNK_BYTES
+import structlog
+import uvicorn
+
+from fileroom.core.limits import HTTP_CONNECTIONS_MAX, HTTP_HEAD_TIMEOUT_S, STREAM_CHUNK_BYTES
+from fileroom.net.accepting import Listener
+from fileroom.net.association_handler import PeerAddress
+from fileroom.net.tls import ServerTls, why_refused
 from fileroom.web.connection import BoundedHttpProtocol
+
+_log: Final = structlog.get_logger(__name__)
+
+
+class TlsServer(uvicorn.Server):
+    """uvicorn's server on sockets that it is given; its connections speak HTTP or, once there is a certificate, HTTPS too."""
+
+    def __init__(self, config: uvicorn.Config, current: Callable[[], ServerTls | None]) -> None:
+        super().__init__(config)
+        self._current = current
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """In place of uvicorn's own, whose servers keep one context for life."""
+        await self.lifespan.startup()
+        self.servers = [self._listener(one) for one in sockets or []]  # type: ignore[misc]  # `close` and `wait_closed` are used
+        for server in self.servers:
+            server.start()  # type: ignore[attr-defined]
+        self.started = True
+
+    def _listener(self, listening: socket.socket) -> Listener:
+        def new_protocol() -> asyncio.BaseProtocol:
+            made = self.config.http_protocol_class(  # type: ignore[call-arg]  # as uvicorn does it
+                config=self.config, server_state=self.server_state, app_state=self.lifespan.state
+            )
+            return cast(asyncio.BaseProtocol, made)
+
+        def context() -> ssl.SSLContext | None:
+            found = self._current()
+            return found.context if found is not None else None
+
+        def refused(peer: PeerAddress, error: BaseException) -> None:
+            # Browsers try connections that they do not use, and scanners everything.
+            _log.debug("https_refused", peer=str(peer), reason=why_refused(error))
+
+        return Listener(
+            listening,
+            new_protocol,
+            context,
+            takes_plain=True,
+            on_refused=refused,
+            opening_max=HTTP_CONNECTIONS_MAX,
+            first_byte_timeout_s=HTTP_HEAD_TIMEOUT_S,
+        )
 
 
 class GatheringHttpProtocol(BoundedHttpProtocol):
