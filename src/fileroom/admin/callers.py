@@ -25,6 +25,7 @@ from fileroom.core.access import Access, ActorKind, Permission, current_access, 
 from fileroom.core.errors import DatabaseError, NotFoundError, told
 from fileroom.db.pool import Pool
 from fileroom.dicom.charset import clean
+from fileroom.net.tls import PeerCertificate
 
 HELD_CALLERS_MAX: Final = 1000
 """The latest ones are enough to approve from; a flood of invented titles must not fill the database."""
@@ -69,18 +70,23 @@ class Admission:
         return self.cause is Cause.NONE
 
 
-async def admit(pool: Pool, aet: str, host: str, *, tls: bool = False) -> Admission:
-    """Decide about a caller, by its AE title and address. One that is unknown is noted, for approval. Raises DatabaseError."""
+async def admit(
+    pool: Pool, aet: str, host: str, *, tls: bool = False, certificate: PeerCertificate | None = None
+) -> Admission:
+    """Decide about a caller, by its AE title and address, and what it has shown. One that is unknown is noted, for approval.
+
+    Raises DatabaseError.
+    """
     address = plain_address(host)
     title = clean(aet)
     node = await read_node(pool, aet=title)
-    admission = await judge(node, address, tls=tls)
+    admission = await judge(node, address, tls=tls, certificate=certificate)
     if admission.cause is Cause.UNKNOWN_CALLER or admission.cause is Cause.OTHER_ADDRESS:
         await _hold(pool, title, address)
     return admission
 
 
-async def judge(node: Node | None, address: Address, *, tls: bool) -> Admission:
+async def judge(node: Node | None, address: Address, *, tls: bool, certificate: PeerCertificate | None) -> Admission:
     """Whether a node, or a caller without one, may call from an address."""
     if node is None:
         return Admission(Cause.NONE if address.is_loopback else Cause.UNKNOWN_CALLER)
@@ -89,9 +95,25 @@ async def judge(node: Node | None, address: Address, *, tls: bool) -> Admission:
     if not await _calls_from(node, address):
         allowed = ", ".join(node.calling_from) or node.host
         return Admission(Cause.OTHER_ADDRESS, node, f"The node {node.name} may call from {allowed}.")
-    if node.tls != TlsUse.OFF and not tls:
-        return Admission(Cause.TLS_DEMANDED, node, f"The node {node.name} must use TLS.")
-    return Admission(Cause.NONE, node)
+    lacking = _lacking(node, tls=tls, certificate=certificate)
+    return Admission(Cause.TLS_DEMANDED if lacking else Cause.NONE, node, lacking)
+
+
+def _lacking(node: Node, *, tls: bool, certificate: PeerCertificate | None) -> str:
+    """What is missing of the encryption that a node must use; empty: nothing."""
+    if node.tls == TlsUse.OFF:
+        return ""
+    if not tls:
+        return f"The node {node.name} must use TLS."
+    if certificate is None:
+        return f"The node {node.name} must show a certificate." if node.tls == TlsUse.MUTUAL else ""
+    if node.tls_fingerprint and certificate.fingerprint.lower() != node.tls_fingerprint:
+        return (
+            f"The node {node.name} must show the certificate {node.tls_fingerprint[:16]}..., and showed {certificate}."
+        )
+    if node.tls_subject and node.tls_subject.lower() not in certificate.subject.lower():
+        return f"The node {node.name} must show a certificate of {node.tls_subject}, and showed {certificate}."
+    return ""
 
 
 async def may_call(pool: Pool, aet: str, host: str) -> bool:

@@ -10,6 +10,7 @@ import dataclasses
 import enum
 import ipaddress
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -18,6 +19,8 @@ from fileroom.core.errors import InvalidRequestError, told
 from fileroom.core.identifiers import AETitle
 from fileroom.dicom.charset import character_set
 
+NODES_MAX: Final = 5000
+"""Systems that one archive talks to; the largest hospital groups have two thousand."""
 NAME_CHARS_MAX: Final = 64
 """A name for people, as it stands in lists and addresses."""
 HOST_CHARS_MAX: Final = 255
@@ -40,6 +43,17 @@ ECHO_INTERVAL_S_MIN: Final = 10
 ECHO_INTERVAL_S_MAX: Final = 86_400
 """A day, the length of the strip that shows the answers."""
 
+_DIGITS_MAX: Final = 9
+_WORDS: Final = {
+    "yes": True,
+    "true": True,
+    "1": True,
+    "on": True,
+    "no": False,
+    "false": False,
+    "0": False,
+    "off": False,
+}
 _FINGERPRINT: Final = re.compile(r"[0-9a-f]{64}")
 
 
@@ -227,6 +241,34 @@ def from_fields(fields: dict[str, Any]) -> Node:
     known: dict[str, Any] = {name: fields[name] for name in FIELDS if name in fields}
     known |= {name: tuple(known[name]) for name in LISTS if name in known}
     return Node(**known)
+
+
+def with_texts(node: Node, texts: Mapping[str, str]) -> Node:
+    """The node with fields as people write them: lists apart by blanks or commas, yes or no. Raises InvalidRequestError."""
+    values: dict[str, Any] = {}
+    for name, text in texts.items():
+        if name not in FIELDS:
+            raise InvalidRequestError(
+                told("A node has no field {field}; it has {all}.", field=name[:40], all=", ".join(FIELDS))
+            )
+        values[name] = _value(name, text.strip())
+    return dataclasses.replace(node, **values)
+
+
+def _value(name: str, text: str) -> object:
+    if name in LISTS:
+        return tuple(entry for entry in re.split(r"[\s,;|]+", text) if entry)
+    if name in NUMBERS:
+        if not (text.isascii() and text.isdigit() and len(text) <= _DIGITS_MAX):
+            raise InvalidRequestError(
+                told("{field} is a whole number, not {value}.", field=name, value=repr(text[:20]))
+            )
+        return int(text)
+    if name == "enabled":
+        if text.lower() not in _WORDS:
+            raise InvalidRequestError(told("{field} is yes or no, not {value}.", field=name, value=repr(text[:20])))
+        return _WORDS[text.lower()]
+    return text
 
 
 # --- checks ---

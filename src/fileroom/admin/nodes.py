@@ -21,6 +21,7 @@ from fileroom.admin.audit_events import node_changed
 from fileroom.admin.node_fields import (
     FIELDS,
     LISTS,
+    NODES_MAX,
     Difference,
     Node,
     NodeRole,
@@ -36,8 +37,6 @@ from fileroom.db.pool import Pool
 
 __all__ = ["Node"]
 
-NODES_MAX: Final = 5000
-"""Systems that one archive talks to; the largest hospital groups have two thousand."""
 VERSIONS_KEPT_MAX: Final = 100
 """Of each node: what somebody may have begun to edit and left open."""
 AUDIT_CHARS_MAX: Final = 2000

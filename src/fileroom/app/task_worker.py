@@ -11,6 +11,7 @@ from typing import Final
 import structlog
 
 from fileroom.admin.audit_chain import make_checkpoint, seal_waiting
+from fileroom.admin.audit_checks import run_asked_check
 from fileroom.admin.audit_events import application_started, application_stopped, network_entry
 from fileroom.admin.audit_forward import CurrentForwarder
 from fileroom.admin.audit_retention import keep_months
@@ -24,6 +25,7 @@ from fileroom.app.services import open_archive
 from fileroom.archive.delete import remove_doomed_objects
 from fileroom.archive.figures import keep_figures
 from fileroom.archive.metadata import document_stable_series, remove_orphan_documents
+from fileroom.archive.node_echo import echo_due, forget_old_echoes
 from fileroom.archive.services import Archive
 from fileroom.archive.verify import recover
 from fileroom.core.access import SYSTEM
@@ -35,6 +37,8 @@ from fileroom.tasks.loop import Work, run_periodically
 
 DOCUMENTS_INTERVAL_S: Final = 1.0
 COMMITMENTS_INTERVAL_S: Final = 1.0
+ECHOES_INTERVAL_S: Final = 1.0
+OLD_ECHOES_INTERVAL_S: Final = 3600.0
 REMOVALS_INTERVAL_S: Final = 10.0
 LEDGER_INTERVAL_S: Final = 60.0
 LEDGER_ENDS_INTERVAL_S: Final = 5.0
@@ -56,11 +60,14 @@ async def run_tasks(settings: Settings, stop: asyncio.Event) -> None:
         works: list[tuple[str, float, Work]] = [
             ("series_documents", DOCUMENTS_INTERVAL_S, partial(document_stable_series, archive)),
             ("commitment_results", COMMITMENTS_INTERVAL_S, partial(deliver_due, archive)),
+            ("node_echoes", ECHOES_INTERVAL_S, partial(echo_due, archive)),
+            ("old_node_echoes", OLD_ECHOES_INTERVAL_S, partial(forget_old_echoes, archive)),
             ("removals", REMOVALS_INTERVAL_S, partial(remove_doomed_objects, archive)),
             ("ledger", LEDGER_INTERVAL_S, partial(_keep_ledger_days, archive)),
             ("ledger_ends", LEDGER_ENDS_INTERVAL_S, partial(_close_interrupted, archive)),
             ("people", PEOPLE_INTERVAL_S, partial(_forget_what_is_over, people)),
             ("audit_seals", AUDIT_INTERVAL_S, partial(seal_waiting, archive.pool)),
+            ("audit_checks", AUDIT_INTERVAL_S, partial(run_asked_check, archive.pool)),
             ("audit_checkpoints", CHECKPOINTS_INTERVAL_S, partial(make_checkpoint, archive.pool)),
             ("audit_months", AUDIT_MONTHS_INTERVAL_S, partial(_keep_audit_months, archive)),
             ("audit_forwarding", AUDIT_INTERVAL_S, forwarder.step),

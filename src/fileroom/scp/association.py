@@ -140,7 +140,8 @@ class PeerAssociation:
     async def _admitted(self, request: AssociateRQ) -> Admission:
         """Whether the caller may come in, and whether there is a place for it. Raises DatabaseError."""
         pool = self._archive.pool
-        admission = await admit(pool, request.calling_aet, self._peer.host, tls=self._peer.tls)
+        peer = self._peer
+        admission = await admit(pool, request.calling_aet, peer.host, tls=peer.tls, certificate=peer.certificate)
         node = admission.node
         if not admission.is_granted or node is None or not node.associations_max:
             return admission
@@ -156,7 +157,8 @@ class PeerAssociation:
         if call is None:
             return
         node = nodes.get(call.calling_aet)
-        admission = await judge(node, plain_address(self._peer.host), tls=self._peer.tls)
+        peer = self._peer
+        admission = await judge(node, plain_address(peer.host), tls=peer.tls, certificate=peer.certificate)
         if not admission.is_granted:
             self._journal.row.cause, self._journal.row.detail = admission.cause, admission.detail
             self._port.abort(f"the node of {call.calling_aet} was changed: {admission.cause.value}")

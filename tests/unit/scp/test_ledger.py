@@ -199,7 +199,7 @@ async def test_an_unknown_caller_says_how_to_approve_it(
     entry = await only_entry(recorded)
     assert entry.outcome is Outcome.REJECTED
     assert "nobody has approved" in why(entry)[0]
-    assert "Nodes" in why(entry)[0]
+    assert "approve it as a node" in why(entry)[0]
 
 
 async def test_a_caller_that_cannot_be_looked_up_is_told_apart(

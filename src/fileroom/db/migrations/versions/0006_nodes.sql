@@ -72,7 +72,8 @@ CREATE TABLE node_pace (
 -- When a node is asked next whether it is there, and how it answered. `problem` is '' for an answer.
 CREATE TABLE node_echo_due (
     node_id bigint PRIMARY KEY REFERENCES node ON DELETE CASCADE,
-    due_at timestamptz NOT NULL
+    due_at timestamptz NOT NULL,
+    answered_at timestamptz
 );
 CREATE TABLE node_echo (
     node_id bigint NOT NULL REFERENCES node ON DELETE CASCADE,
