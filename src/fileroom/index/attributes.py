@@ -47,6 +47,8 @@ class Attribute:
     level: Level
     kind: Kind
     searchable: bool = False
+    indexed_chars: int = 0
+    """A text whose index holds only its first characters: a value may be longer than an index entry can be."""
     folded: bool = False
     """A text with its folded form in a column beside it, for row scopes."""
 
@@ -149,7 +151,7 @@ ATTRIBUTES: Final[tuple[Attribute, ...]] = (
     Attribute("PerformedProcedureStepDescription", _E, _TEXT),
     Attribute("PerformingPhysicianName", _E, _NAME),
     Attribute("OperatorsName", _E, _NAME),
-    Attribute("StationName", _E, _TEXT),
+    Attribute("StationName", _E, _TEXT, indexed_chars=64),
     Attribute("InstitutionName", _E, _TEXT, folded=True),
     Attribute("InstitutionalDepartmentName", _E, _TEXT),
     Attribute("Manufacturer", _E, _TEXT),

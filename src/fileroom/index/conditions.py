@@ -109,7 +109,8 @@ def brought_in_condition(matching: Matching) -> Condition:
     else:
         raise InvalidRequestError("Who sent a study is searched for by an AE title, with * and ? as wildcards.")
     likes = [f"node:{like_pattern(one)}@%" for one in wanted] + [f"token:{like_pattern(one)}" for one in wanted]
-    return Condition.any_of(Condition("s.brought_by LIKE %s", (like,)) for like in likes)
+    any_of = Condition.any_of(Condition("s.brought_by LIKE %s", (like,)) for like in likes)
+    return Condition.all_of([Condition("s.brought_by <> ''"), any_of])  # as the index says, which has only such rows
 
 
 def like_pattern(wildcard: str) -> str:
@@ -127,7 +128,26 @@ def _text(attribute: Attribute, column: str, matching: Matching) -> Condition:
             f"EXISTS (SELECT 1 FROM unnest(string_to_array({column}, '\\')) AS value WHERE {one_value.text})",
             one_value.parameters,
         )
-    return _plain(column, matching)
+    plain = _plain(column, matching)
+    return (
+        Condition.all_of([_begins(column, matching, attribute.indexed_chars), plain])
+        if attribute.indexed_chars
+        else plain
+    )
+
+
+def _begins(column: str, matching: Matching, chars: int) -> Condition:
+    """What an index over the first `chars` characters can find; nothing for a value that begins with a wildcard."""
+    if isinstance(matching, AnyOf):
+        wanted = matching.values
+    elif isinstance(matching, SingleValue | Wildcard):
+        wanted = (matching.value if isinstance(matching, SingleValue) else matching.pattern,)
+    else:
+        return Condition()
+    begins = [re.split(r"[*?]", one, maxsplit=1)[0][:chars] for one in wanted]
+    if not all(begins):
+        return Condition()
+    return Condition.any_of(Condition(f"left({column}, {chars}) LIKE %s", (f"{_escaped(one)}%",)) for one in begins)
 
 
 def _plain(column: str, matching: Matching) -> Condition:

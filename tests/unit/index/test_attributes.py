@@ -139,3 +139,11 @@ def test_columns_are_keywords_in_snake_case() -> None:
     assert columns["SOPClassUID"] == "sop_class_uid"
     name = BY_KEYWORD["PatientName"]
     assert (name_key_column(name), other_name_keys_column(name)) == ("patient_name_key", "patient_name_other_keys")
+
+
+def test_a_station_is_found_by_an_index_however_long_names_are(database_url: str) -> None:
+    with psycopg.connect(database_url) as connection:
+        definitions = [
+            row[0] for row in connection.execute("SELECT indexdef FROM pg_indexes WHERE tablename = 'series'")
+        ]
+    assert any('("left"(station_name, 64))' in text for text in definitions), definitions

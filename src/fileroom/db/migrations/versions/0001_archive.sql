@@ -194,6 +194,7 @@ CREATE INDEX study_institutions ON study USING gin (institutions);
 CREATE INDEX study_brought_by ON study (brought_by) WHERE brought_by <> '';
 
 CREATE INDEX series_series_instance_uid ON series (series_instance_uid);
+CREATE INDEX series_station_name ON series (left(station_name, 64));
 CREATE INDEX series_undocumented ON series (id) WHERE NOT documented;
 CREATE INDEX series_document_key ON series (document_key) WHERE document_key IS NOT NULL;
 
