@@ -102,11 +102,8 @@ def behind_study(place: StudyPlace) -> Condition:
 
 def brought_in_condition(matching: Matching) -> Condition:
     """Studies whose first object came from a node of that AE title, or by a token of that name (`Access.uploader`)."""
-    if isinstance(matching, SingleValue | Wildcard):
-        wanted = (matching.value if isinstance(matching, SingleValue) else matching.pattern,)
-    elif isinstance(matching, AnyOf):
-        wanted = matching.values
-    else:
+    wanted = _wanted(matching)
+    if wanted is None:
         raise InvalidRequestError("Who sent a study is searched for by an AE title, with * and ? as wildcards.")
     likes = [f"node:{like_pattern(one)}@%" for one in wanted] + [f"token:{like_pattern(one)}" for one in wanted]
     any_of = Condition.any_of(Condition("s.brought_by LIKE %s", (like,)) for like in likes)
@@ -138,16 +135,22 @@ def _text(attribute: Attribute, column: str, matching: Matching) -> Condition:
 
 def _begins(column: str, matching: Matching, chars: int) -> Condition:
     """What an index over the first `chars` characters can find; nothing for a value that begins with a wildcard."""
-    if isinstance(matching, AnyOf):
-        wanted = matching.values
-    elif isinstance(matching, SingleValue | Wildcard):
-        wanted = (matching.value if isinstance(matching, SingleValue) else matching.pattern,)
-    else:
+    wanted = _wanted(matching)
+    if wanted is None:
         return Condition()
     begins = [re.split(r"[*?]", one, maxsplit=1)[0][:chars] for one in wanted]
     if not all(begins):
         return Condition()
     return Condition.any_of(Condition(f"left({column}, {chars}) LIKE %s", (f"{_escaped(one)}%",)) for one in begins)
+
+
+def _wanted(matching: Matching) -> tuple[str, ...] | None:
+    """The texts, with or without wildcards, of which one shall match; None for other kinds of matching."""
+    if isinstance(matching, AnyOf):
+        return matching.values
+    if isinstance(matching, SingleValue):
+        return (matching.value,)
+    return (matching.pattern,) if isinstance(matching, Wildcard) else None
 
 
 def _plain(column: str, matching: Matching) -> Condition:
