@@ -76,6 +76,15 @@ ROUTES: Final[dict[str, Permission | str]] = {
     "GET /help": OPEN,
     "GET /help/images/{name}": OPEN,
     "GET /help/{name:path}": OPEN,
+    # --- associations and the audit trail ---
+    "GET /admin/associations": Permission.LEDGER_READ,
+    "GET /admin/associations/{number}": Permission.LEDGER_READ,
+    "GET /events/associations": Permission.LEDGER_READ,
+    "GET /admin/audit": Permission.AUDIT_READ,
+    "GET /admin/audit/check": Permission.AUDIT_READ,
+    "POST /admin/audit/check": Permission.AUDIT_READ,
+    "GET /admin/audit/events/{number}": Permission.AUDIT_READ,
+    "GET /admin/audit/export": Permission.AUDIT_READ,
     # --- people ---
     "GET /login": OPEN,
     "POST /login": OPEN,

@@ -21,6 +21,7 @@ _SETTINGS_READ, _SETTINGS_MANAGE = Permission.SETTINGS_READ, Permission.SETTINGS
 
 SERVICES: Final[dict[str, Permission | str]] = {
     # --- archive ---
+    "archive.associations.associations_caused_by": _LEDGER,
     "archive.associations.search_associations": _LEDGER,
     "archive.associations.show_association": _LEDGER,
     "archive.bulk_data.bulk_pieces": _VIEW,
@@ -312,6 +313,8 @@ PARTS: Final[dict[str, str]] = {
     "admin.audit_chain": "sealing the trail",
     "admin.audit_events": "events as values",
     "admin.audit_forward": "background work: the trail to its syslog server",
+    "admin.audit_csv": "events as values",
+    "admin.audit_export": "asks `audit_search.search` for every page",
     "admin.audit_kinds": "events as values",
     "admin.audit_message": "events as values",
     "admin.audit_sentences": "sentences",

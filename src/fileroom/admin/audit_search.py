@@ -129,7 +129,7 @@ async def read_event(pool: Pool, number: int) -> AuditRecord:
     return found[0]
 
 
-async def read_all(pool: Pool, query: AuditQuery, *, purpose: str = "export") -> AsyncIterator[AuditRecord]:
+async def read_all(pool: Pool, query: AuditQuery, *, purpose: str = "") -> AsyncIterator[AuditRecord]:
     """Everything that fits, the latest first, however much that is; `limit` and `cursor` do not matter.
 
     Raises as `search` does, at the first one.

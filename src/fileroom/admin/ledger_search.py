@@ -58,6 +58,8 @@ class LedgerFilter:
     until: dt.datetime | None = None
     failed: bool = False
     outcome: Outcome | None = None
+    running: bool = False
+    """Only those that are open."""
     parent: int | None = None
     study_uids: tuple[str, ...] | None = None
     """Those that carried something of these studies; None: whatever they carried."""
@@ -221,6 +223,8 @@ def _conditions(wanted: LedgerFilter) -> tuple[list[str], list[Any]]:
         add("mark = 2")
     if wanted.outcome is not None:
         add("outcome = %s", wanted.outcome.value)
+    if wanted.running:
+        add("ended_at IS NULL")
     if wanted.parent is not None:
         add("parent = %s", wanted.parent)
     if wanted.study_uids is not None:

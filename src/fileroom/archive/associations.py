@@ -20,10 +20,11 @@ from fileroom.admin.ledger_search import (
     list_associations,
     read_association,
 )
+from fileroom.admin.nodes import find_node
 from fileroom.archive.query import search
 from fileroom.archive.services import Archive
 from fileroom.core.access import Permission, require
-from fileroom.core.errors import NotAllowedError
+from fileroom.core.errors import NotAllowedError, NotFoundError, told
 from fileroom.dicom.matching import parse_matching
 from fileroom.dicom.query import AnyOf, InformationModel, Key, Level, Query, SingleValue
 
@@ -46,13 +47,25 @@ class CarriedStudy:
 
 
 async def search_associations(
-    archive: Archive, wanted: LedgerFilter, *, patient: str = "", after: Place | None = None, limit: int = 50
+    archive: Archive,
+    wanted: LedgerFilter,
+    *,
+    patient: str = "",
+    node: str = "",
+    after: Place | None = None,
+    limit: int = 50,
 ) -> list[AssociationEntry]:
     """A page of the ledger, the newest first, with what the advice on failures needs.
 
-    `patient` is a Patient ID or a name, with the wildcards of DICOM. Raises NotAllowedError, DatabaseError.
+    `patient` is a Patient ID or a name, with the wildcards of DICOM, `node` a node's name: its AE title is looked for.
+    Raises NotAllowedError, NotFoundError for a node that is none, DatabaseError.
     """
     require(Permission.LEDGER_READ)
+    if node:
+        found = await find_node(archive.pool, name=node)
+        if found is None:
+            raise NotFoundError(told("There is no node named {name}.", name=node[:64]))
+        wanted = dataclasses.replace(wanted, aet=found.aet)
     if patient:
         wanted = dataclasses.replace(wanted, study_uids=await _studies_of(archive, patient))
     entries = await list_associations(archive.pool, wanted, after=after, limit=limit)
@@ -65,6 +78,15 @@ async def show_association(archive: Archive, number: int) -> tuple[AssociationEn
     entry = await read_association(archive.pool, number)
     carried = dict.fromkeys(row.study_instance_uid for row in entry.operations if row.study_instance_uid)
     return entry, await _carried(archive, tuple(carried)[:STUDIES_MAX])
+
+
+async def associations_caused_by(archive: Archive, entry: AssociationEntry, limit: int) -> list[AssociationEntry]:
+    """Those that Fileroom opened because of a request on this one (C-MOVE), with what their advice needs.
+
+    Raises NotAllowedError, DatabaseError.
+    """
+    wanted = LedgerFilter(parent=entry.id, since=entry.began_at)
+    return await search_associations(archive, wanted, limit=limit)
 
 
 async def _studies_of(archive: Archive, patient: str) -> tuple[str, ...]:

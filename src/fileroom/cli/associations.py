@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
-import re
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
 from fileroom.cli.output import print_json, print_rows, settings_or_exit, with_archive
-from fileroom.core.errors import InvalidRequestError
 
 if TYPE_CHECKING:
     from fileroom.admin.ledger_search import AssociationEntry
@@ -19,8 +17,6 @@ if TYPE_CHECKING:
 app = typer.Typer(help="The association ledger.", invoke_without_command=True)
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-_AGO: Final = re.compile(r"(\d{1,6})([smhdw])")
-_UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 _MARKS: Final = ("ok", "warning", "FAILED")
 
 
@@ -44,6 +40,7 @@ def list_associations(
     context: typer.Context,
     failed: Annotated[bool, typer.Option("--failed", help="Only what went wrong.")] = False,
     aet: Annotated[str, typer.Option("--aet", help="AE title of the peer.")] = "",
+    host: Annotated[str, typer.Option("--address", help="Address of the peer.")] = "",
     node: Annotated[str, typer.Option("--node", help="Name of a node: its AE title is looked for.")] = "",
     patient: Annotated[str, typer.Option("--patient", help="Patient ID or name, * and ? as wildcards.")] = "",
     since: Annotated[str, typer.Option("--since", help="From then on: 2h, 7d, or 2026-11-22T08:00.")] = "",
@@ -59,24 +56,18 @@ def list_associations(
     if context.invoked_subcommand is not None:
         return
     from fileroom.admin.ledger_search import LedgerFilter, Place
-    from fileroom.admin.nodes import find_node
+    from fileroom.admin.moments import read_moment
     from fileroom.archive.associations import search_associations
-    from fileroom.archive.services import Archive
-    from fileroom.core.errors import NotFoundError
 
-    wanted = LedgerFilter(aet=aet, since=_moment(since), until=_moment(until), failed=failed)
+    now = dt.datetime.now(dt.UTC)
+    wanted = LedgerFilter(
+        aet=aet, host=host, since=read_moment(since, now), until=read_moment(until, now, end=True), failed=failed
+    )
     place = Place.parse(after) if after else None
 
-    async def work(archive: Archive) -> list[AssociationEntry]:
-        filtered = wanted
-        if node:
-            found = await find_node(archive.pool, name=node)
-            if found is None:
-                raise NotFoundError(f"There is no node named {node}; see 'fileroom node list'.")
-            filtered = dataclasses.replace(wanted, aet=found.aet)
-        return await search_associations(archive, filtered, patient=patient, after=place, limit=limit)
-
-    entries = with_archive(work)
+    entries = with_archive(
+        lambda archive: search_associations(archive, wanted, patient=patient, node=node, after=place, limit=limit)
+    )
     own_aet = settings_or_exit().aet
     if as_json:
         print_json([_as_json(entry, own_aet) for entry in entries])
@@ -106,19 +97,6 @@ def show(
         print_json(values)
     else:
         _print_whole(entry, studies, own_aet)
-
-
-def _moment(text: str) -> dt.datetime | None:
-    """`2h` ago, or a moment of ISO 8601, in local time where it has no offset. Raises InvalidRequestError."""
-    if not text:
-        return None
-    ago = _AGO.fullmatch(text)
-    if ago is not None:
-        return dt.datetime.now(dt.UTC) - dt.timedelta(seconds=int(ago[1]) * _UNITS[ago[2]])
-    try:
-        return dt.datetime.fromisoformat(text).astimezone(dt.UTC)
-    except (ValueError, OverflowError) as error:
-        raise InvalidRequestError(f"{text!r} is no time; write 30m, 2h, 7d or 2026-11-22T08:00.") from error
 
 
 def _line(entry: AssociationEntry, own_aet: str) -> _Line:

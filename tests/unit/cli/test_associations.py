@@ -60,7 +60,7 @@ def test_the_list_is_narrowed(rejected: None, run: Run) -> None:
 @pytest.mark.parametrize(
     ("arguments", "word"),
     [
-        (("--since", "yesterday"), "no time"),
+        (("--since", "yesterday"), "no day or moment"),
         (("--after", "x"), "no place"),
         (("--node", "CT9"), "no node named CT9"),
         (("show", "4711"), "no association 4711"),

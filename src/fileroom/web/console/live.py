@@ -1,7 +1,8 @@
-"""Telling open pages which studies change: `/events/studies`, as server-sent events (WHATWG HTML 9.2).
+"""Telling open pages what changes, as server-sent events (WHATWG HTML 9.2): `/events/studies`, `/events/associations`.
 
-Each web worker looks once a second, and only while somebody listens, for studies in motion; how many pages are open costs
-the database nothing. A page learns the UIDs of changed studies that its reader may see, and asks for their rows itself.
+Each web worker looks once a second, and only while somebody listens, for what has changed; how many pages are open costs
+the database nothing. A page learns the UIDs of changed studies that its reader may see, or the numbers of changed
+associations, and asks for what it shows of them itself.
 """
 
 from __future__ import annotations
@@ -9,13 +10,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import contextvars
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import Final
 
 import orjson
 import structlog
 from starlette.requests import Request
 
+from fileroom.admin.ledger_search import changed_associations
 from fileroom.archive.services import Archive
 from fileroom.archive.study_list import arriving_studies, studies_by_uid
 from fileroom.core.access import SYSTEM, Permission, acting_as, require
@@ -34,15 +36,14 @@ STREAM_S_MAX: Final = 600.0
 _log = structlog.get_logger(__name__)
 
 
-class LiveStudies:
-    """Looks for changed studies as long as somebody listens."""
+class LiveFeed:
+    """Looks for what has changed as long as somebody listens."""
 
     def __init__(self, archive: Archive, stopping: asyncio.Event | None = None) -> None:
         self._archive = archive
         self._stopping = stopping or asyncio.Event()
         self._listeners: set[_Listener] = set()
         self._looking: asyncio.Task[None] | None = None
-        self._counts: dict[str, int] = {}
 
     @property
     def is_stopping(self) -> bool:
@@ -66,14 +67,14 @@ class LiveStudies:
             if not self._listeners and self._looking is not None:
                 self._looking.cancel()
                 self._looking = None
-                self._counts.clear()
+                self._forget()
 
     async def _look(self) -> None:
         while True:
             try:
                 changed = await self._changed()
             except FileroomError as error:
-                _log.warning("live_studies_not_seen", reason=str(error))
+                _log.warning("live_changes_not_seen", reason=str(error))
                 await asyncio.sleep(LOOK_AGAIN_AFTER_FAILURE_S)
                 continue
             for listener in self._listeners:
@@ -87,6 +88,24 @@ class LiveStudies:
                 return
 
     async def _changed(self) -> set[str]:
+        """What has changed since the last look. Raises FileroomError."""
+        raise NotImplementedError
+
+    def _forget(self) -> None:
+        """Nobody listens any more."""
+
+
+class LiveStudies(LiveFeed):
+    """Which studies change."""
+
+    def __init__(self, archive: Archive, stopping: asyncio.Event | None = None) -> None:
+        super().__init__(archive, stopping)
+        self._counts: dict[str, int] = {}
+
+    def _forget(self) -> None:
+        self._counts.clear()
+
+    async def _changed(self) -> set[str]:
         """Studies that have more or fewer instances than at the last look, or have become quiet since."""
         # As Fileroom itself, once for all listeners; each is told only what its reader may see.
         with acting_as(SYSTEM):
@@ -95,8 +114,26 @@ class LiveStudies:
         return {uid for uid in now.keys() | before.keys() if now.get(uid) != before.get(uid)}
 
 
+class LiveAssociations(LiveFeed):
+    """Which associations begin, go on and end."""
+
+    def __init__(self, archive: Archive, stopping: asyncio.Event | None = None) -> None:
+        super().__init__(archive, stopping)
+        self._change: int | None = None
+
+    def _forget(self) -> None:
+        self._change = None
+
+    async def _changed(self) -> set[str]:
+        """Numbers of associations whose rows were written since the last look."""
+        with acting_as(SYSTEM):  # once for all listeners, who asked for the permission themselves
+            entries = await changed_associations(self._archive.pool, self._change)
+        is_first, self._change = self._change is None, entries[-1].change if entries else (self._change or 0)
+        return set() if is_first else {str(entry.id) for entry in entries}
+
+
 class _Listener:
-    """What one page has not been told yet: never more than a set of UIDs."""
+    """What one page has not been told yet: never more than a set of UIDs or numbers."""
 
     def __init__(self) -> None:
         self._untold: set[str] = set()
@@ -127,20 +164,44 @@ def live_handler(archive: Archive, live: LiveStudies) -> Handler:
 
     async def handle(_request: Request) -> Answer:
         access = require(Permission.STUDY_SEARCH)
-        headers = {"content-type": "text/event-stream", "cache-control": NO_STORE, "x-accel-buffering": "no"}
 
-        async def events() -> AsyncIterator[bytes]:
-            with live.listen() as listener:
-                yield b"retry: 3000\n\n"
-                until = asyncio.get_running_loop().time() + STREAM_S_MAX
-                while asyncio.get_running_loop().time() < until:
-                    changed = await listener.changed()
-                    if live.is_stopping:
-                        return
-                    if changed and not access.rows.is_everything:
-                        changed = [study.study_uid for study in await studies_by_uid(archive, changed)]
-                    yield b"event: studies\ndata: %s\n\n" % orjson.dumps(changed) if changed else b": still here\n\n"
+        async def shown(changed: list[str]) -> list[str]:
+            if access.rows.is_everything:
+                return changed
+            return [study.study_uid for study in await studies_by_uid(archive, changed)]
 
-        return Answer(200, headers, events())
+        return _stream(live, b"studies", shown)
 
     return handle
+
+
+def live_associations_handler(live: LiveAssociations) -> Handler:
+    """The handler of `/events/associations`."""
+
+    async def handle(_request: Request) -> Answer:
+        require(Permission.LEDGER_READ)
+
+        async def shown(changed: list[str]) -> list[str]:
+            return changed
+
+        return _stream(live, b"associations", shown)
+
+    return handle
+
+
+def _stream(live: LiveFeed, name: bytes, shown: Callable[[list[str]], Awaitable[list[str]]]) -> Answer:
+    """Events of that name with what has changed, as far as the reader may be shown it."""
+    headers = {"content-type": "text/event-stream", "cache-control": NO_STORE, "x-accel-buffering": "no"}
+
+    async def events() -> AsyncIterator[bytes]:
+        with live.listen() as listener:
+            yield b"retry: 3000\n\n"
+            until = asyncio.get_running_loop().time() + STREAM_S_MAX
+            while asyncio.get_running_loop().time() < until:
+                changed = await listener.changed()
+                if live.is_stopping:
+                    return
+                told = await shown(changed) if changed else []
+                yield b"event: %s\ndata: %s\n\n" % (name, orjson.dumps(told)) if told else b": still here\n\n"
+
+    return Answer(200, headers, events())

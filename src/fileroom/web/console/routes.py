@@ -9,9 +9,11 @@ from starlette.routing import BaseRoute, Route
 from fileroom.archive.services import Archive
 from fileroom.web.audited import audited
 from fileroom.web.console.assets import ASSETS_PATH, asset_handler
+from fileroom.web.console.associations_page import association_handlers
+from fileroom.web.console.audit_page import audit_handlers
 from fileroom.web.console.downloads import download_handler
 from fileroom.web.console.help_page import chapter_handler, help_handler, picture_handler
-from fileroom.web.console.live import LiveStudies, live_handler
+from fileroom.web.console.live import LiveAssociations, LiveStudies, live_associations_handler, live_handler
 from fileroom.web.console.nodes_page import nodes_handlers
 from fileroom.web.console.page import page_handler
 from fileroom.web.console.preferences import preferences_handler
@@ -44,6 +46,8 @@ def console_routes(archive: Archive, stopping: asyncio.Event | None = None) -> l
         f"{_INSTANCE}/document": {"GET": seen(document_handler(archive), "document")},
         "/search": {"GET": search_handler(archive)},
         "/system": {"GET": system_handler(archive)},
+        **association_handlers(archive),
+        **audit_handlers(archive),
         **nodes_handlers(archive),
         "/help": {"GET": help_handler(archive)},
         "/help/images/{name}": {"GET": picture_handler},
@@ -53,6 +57,7 @@ def console_routes(archive: Archive, stopping: asyncio.Event | None = None) -> l
     plain: dict[str, Handler] = {
         ASSETS_PATH: asset_handler,
         "/events/studies": live_handler(archive, LiveStudies(archive, stopping)),
+        "/events/associations": live_associations_handler(LiveAssociations(archive, stopping)),
     }
     routes: list[BaseRoute] = [Route(path, Endpoint(path, {"GET": handler})) for path, handler in plain.items()]
     for path, handlers in pages.items():
