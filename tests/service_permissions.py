@@ -286,7 +286,9 @@ ASKED_ELSEWHERE: Final[dict[str, str]] = {
     "admin.sessions.forget_dead_sessions": _BACKGROUND,
     "admin.sessions.idle_since": _WORDS,
     "admin.totp.take_code": _BEFORE_LOGIN,
+    "admin.certificate_expiry.describe_expiry": _WORDS,
     "admin.certificate_expiry.level_of": _WORDS,
+    "admin.certificate_expiry.warn_of_expiry": "tells what `pressing_expiries` finds, which asks",
     "admin.certificates.good_name": _WORDS,
     "admin.certificates.note_change": "in the transaction of a change, for services that ask",
 }

@@ -15,6 +15,7 @@ from fileroom.admin.audit_checks import run_asked_check
 from fileroom.admin.audit_events import application_started, application_stopped, network_entry
 from fileroom.admin.audit_forward import CurrentForwarder
 from fileroom.admin.audit_retention import keep_months
+from fileroom.admin.certificate_expiry import warn_of_expiry
 from fileroom.admin.ledger_upkeep import close_interrupted, keep_ledger
 from fileroom.admin.lockout import forget_old_failures
 from fileroom.admin.passkey_challenges import forget_old_challenges
@@ -46,6 +47,7 @@ PEOPLE_INTERVAL_S: Final = 600.0
 AUDIT_INTERVAL_S: Final = 1.0
 CHECKPOINTS_INTERVAL_S: Final = 60.0
 AUDIT_MONTHS_INTERVAL_S: Final = 3600.0
+CERTIFICATES_INTERVAL_S: Final = 86_400.0
 FIGURES_INTERVAL_S: Final = 20.0
 RECOVERY_RETRY_S: Final = 15.0
 ORPHAN_DOCUMENTS_INTERVAL_S: Final = 86_400.0
@@ -71,6 +73,11 @@ async def run_tasks(settings: Settings, stop: asyncio.Event) -> None:
             ("audit_checkpoints", CHECKPOINTS_INTERVAL_S, partial(make_checkpoint, archive.pool)),
             ("audit_months", AUDIT_MONTHS_INTERVAL_S, partial(_keep_audit_months, archive)),
             ("audit_forwarding", AUDIT_INTERVAL_S, forwarder.step),
+            (
+                "certificates",
+                CERTIFICATES_INTERVAL_S,
+                partial(warn_of_expiry, archive.pool, archive.settings, archive.now),
+            ),
             ("figures", FIGURES_INTERVAL_S, partial(keep_figures, archive)),
             ("storage_tally", FIGURES_INTERVAL_S, partial(count_on, archive.pool)),
             ("orphan_documents", ORPHAN_DOCUMENTS_INTERVAL_S, partial(remove_orphan_documents, archive)),

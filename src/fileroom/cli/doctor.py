@@ -14,12 +14,13 @@ from fileroom.cli.output import print_rows, settings_or_exit, with_archive
 from fileroom.core.errors import FileroomError
 
 if TYPE_CHECKING:
+    from fileroom.archive.services import Archive
     from fileroom.core.settings import Settings
 
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One thing looked at: `state` is ok or failed, `detail` says what was seen and what to do."""
+    """One thing looked at: `state` is ok, warning or failed, `detail` says what was seen and what to do."""
 
     part: str
     state: str
@@ -38,21 +39,36 @@ def doctor_command(as_json: Annotated[bool, typer.Option("--json", help="Print J
     """
     checks = list(_checks(settings_or_exit()))
     print_rows(["part", "state", "detail"], checks, as_json=as_json)
-    if any(check.state != "ok" for check in checks):
+    if any(check.state == "failed" for check in checks):
         raise typer.Exit(1)
 
 
 def _checks(settings: Settings) -> Iterator[Check]:
-    from fileroom.archive.overview import readiness
-
     try:
-        for part in with_archive(readiness):
-            if part.name != "dicom":  # asked below, by a real C-ECHO
-                yield Check(part.name, "ok" if part.ready else "failed", part.detail)
+        yield from with_archive(_archive)
     except FileroomError as error:
         yield Check("database", "failed", str(error))
     yield _dicom(settings)
     yield _web(settings)
+
+
+async def _archive(archive: Archive) -> list[Check]:
+    from fileroom.archive.overview import readiness
+
+    parts = [part for part in await readiness(archive) if part.name != "dicom"]  # asked later, by a real C-ECHO
+    checks = [Check(part.name, "ok" if part.ready else "failed", part.detail) for part in parts]
+    return checks + await _certificates(archive)
+
+
+async def _certificates(archive: Archive) -> list[Check]:
+    """Those in use; one that has expired is a failure, one that soon will be a warning."""
+    from fileroom.admin.certificate_expiry import ExpiryLevel, describe_expiry, list_expiries
+
+    states = {ExpiryLevel.EXPIRED: "failed", ExpiryLevel.FINE: "ok"}
+    return [
+        Check("certificate", states.get(one.level, "warning"), describe_expiry(one))
+        for one in await list_expiries(archive.pool, archive.settings, archive.now())
+    ]
 
 
 def _dicom(settings: Settings) -> Check:

@@ -11,7 +11,18 @@ from typing import Annotated
 import typer
 
 from fileroom import __version__
-from fileroom.cli import archive, associations, audit, configuration, doctor, network, nodes, people, server
+from fileroom.cli import (
+    archive,
+    associations,
+    audit,
+    certificates,
+    configuration,
+    doctor,
+    network,
+    nodes,
+    people,
+    server,
+)
 from fileroom.core.access import SYSTEM, set_process_access
 from fileroom.core.errors import FileroomError, RequestError
 from fileroom.core.logs import configure_logs
@@ -27,6 +38,7 @@ app = typer.Typer(
 app.add_typer(nodes.app, name="node")
 app.add_typer(associations.app, name="associations")
 app.add_typer(audit.app, name="audit")
+app.add_typer(certificates.app, name="certificate")
 app.add_typer(configuration.app, name="config")
 app.add_typer(people.user_app, name="user")
 app.add_typer(people.token_app, name="token")

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding, PrivateFormat, pkcs12
 
-from fileroom.admin.certificate_expiry import ExpiryLevel, level_of, list_expiries, pressing_expiries
+from fileroom.admin.certificate_expiry import ExpiryLevel, describe_expiry, level_of, list_expiries, pressing_expiries
 from fileroom.admin.certificate_uses import Use
 from fileroom.admin.certificates import (
     Certificates,
@@ -224,20 +224,27 @@ async def test_trust_with_a_list_of_revoked_ones(
     assert await list_trusted(certificates) == []
 
 
-async def test_expiry_is_told_in_time(certificates: Certificates, archive: Archive, root: Issued) -> None:
+async def test_expiry_is_told_in_time(
+    certificates: Certificates, settings: Settings, archive: Archive, root: Issued, tmp_path: Path
+) -> None:
     soon = root.issue("pacs", ends=6 * DAY)
     await add_certificate(certificates, "pacs", (soon.pem + soon.key_pem).encode())
     await activate(certificates, "pacs", Use.WEB)
     await activate(certificates, "pacs", Use.DICOM)
     await trust(certificates, "root", root.pem.encode())
     now = system_now()
-    first, second = await list_expiries(archive.pool, now)
+    first, second = await list_expiries(archive.pool, settings, now)
     assert (first.name, first.uses, first.level, first.days_left) == ("pacs", (Use.DICOM, Use.WEB), ExpiryLevel.WEEK, 5)
     assert (second.name, second.is_trusted, second.level) == ("root", True, ExpiryLevel.FINE)
-    assert [one.name for one in await pressing_expiries(archive.pool, now)] == ["pacs"]
-    (late, *_) = await pressing_expiries(archive.pool, now + 7 * DAY)
+    assert [one.name for one in await pressing_expiries(archive.pool, settings, now)] == ["pacs"]
+    (late, *_) = await pressing_expiries(archive.pool, settings, now + 7 * DAY)
     assert late.level is ExpiryLevel.EXPIRED
     assert late.seconds_left < 0
+    assert "pacs (dicom, web) has expired" in describe_expiry(late)
+    file, key = root.issue("file", ends=3 * DAY).files(tmp_path, "web")
+    named = settings.model_copy(update={"http_certificate": str(file), "http_key": str(key)})
+    found = {one.name: one.uses for one in await list_expiries(archive.pool, named, now)}
+    assert found == {"web.crt": (Use.WEB,), "pacs": (Use.DICOM,), "root": ()}
 
 
 @pytest.mark.parametrize(
