@@ -125,6 +125,13 @@ ROUTES: Final[dict[str, Permission | str]] = {
     "POST /admin/people/tokens": _USERS,
     "POST /admin/people/tokens/revoke": _USERS,
     "POST /admin/people/unlock": _USERS,
+    # --- settings ---
+    "GET /admin/settings": Permission.SETTINGS_READ,
+    "GET /admin/settings/file": Permission.SETTINGS_READ,
+    "GET /admin/settings/history": Permission.SETTINGS_READ,
+    "POST /admin/settings/apply": Permission.SETTINGS_MANAGE,
+    "POST /admin/settings/review": Permission.SETTINGS_MANAGE,
+    "POST /admin/settings/rollback": Permission.SETTINGS_MANAGE,
     # --- the console's other pages ---
     "GET /search": OPEN,
     "GET /system": _SYSTEM,

@@ -12,6 +12,8 @@ from babel.messages.catalog import Catalog
 from babel.messages.extract import extract_from_dir
 from babel.messages.pofile import read_po, write_po
 
+from fileroom.core.live_settings import setting_texts
+
 SOURCE = Path(__file__).parent.parent / "src" / "fileroom"
 CONSOLE = SOURCE / "web" / "console"
 SENTENCES = [SOURCE / room for room in ("core", "admin", "archive")]
@@ -30,6 +32,8 @@ def main() -> None:
         found += extract_from_dir(str(room), METHODS[:1], None, {"N_": None, "told": None})
     for file, _, message, comments, context in found:
         template.add(message, None, [(file, None)], auto_comments=comments, context=context)  # type: ignore[list-item]
+    for text in sorted(setting_texts()):
+        template.add(str(text))
     for path in sorted((CONSOLE / "locale").glob("*/LC_MESSAGES/fileroom.po")):
         language = path.parent.parent.name
         catalogue = read_po(io.BytesIO(path.read_bytes()), locale=language)

@@ -37,6 +37,7 @@ from fileroom.core.access import Permission, require
 from fileroom.core.errors import ConflictError, InvalidRequestError, NotAllowedError, NotFoundError
 from fileroom.core.live_settings import Problem, check_values, settings_table
 from fileroom.core.setting_marks import SettingEntry, SettingKind, Value
+from fileroom.core.settings import Settings
 from fileroom.db.pool import JoinedPool
 
 COMMENT_CHARS_MAX: Final = 500
@@ -130,12 +131,12 @@ async def read_settings(configuration: Configuration) -> tuple[int, list[Setting
     async with configuration.people.pool.connection() as connection:
         number, stored = await _latest(connection)
         changed_by = await _last_changes(connection)
-    _, problems = check_values(stored)
+    good, problems = check_values(stored)
     refused = {problem.name: problem.reason for problem in problems}
     states = [
         SettingState(
             entry,
-            "" if entry.kind is SettingKind.SECRET else _plain(getattr(settings, name)),
+            _value_now(entry, settings, good),
             name in settings.model_fields_set,
             stored.get(name),
             refused.get(name, ""),
@@ -429,5 +430,11 @@ async def _require_version(connection: AsyncConnection[Any], number: int) -> Non
         raise NotFoundError(f"There is no version {number}; the newest is {latest}. See 'fileroom config history'.")
 
 
-def _plain(value: object) -> Value:
-    return value if isinstance(value, Value) else str(value)
+def _value_now(entry: SettingEntry, settings: Settings, managed: Mapping[str, Value]) -> Value:
+    """By the newest version, which this process may take only in a moment."""
+    if entry.kind is SettingKind.SECRET:
+        return ""
+    if entry.kind is SettingKind.START or entry.name in settings.model_fields_set:
+        value = getattr(settings, entry.name)
+        return value if isinstance(value, Value) else str(value)
+    return managed.get(entry.name, entry.default)

@@ -14,7 +14,8 @@ from typing import Any, Final, Self
 from pydantic import ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from fileroom.core.setting_marks import SettingEntry, SettingKind, Value, table_of
+from fileroom.core.errors import told
+from fileroom.core.setting_marks import Group, SettingEntry, SettingKind, Value, table_of
 from fileroom.core.settings import Settings
 
 TEXT_SETTING_CHARS_MAX: Final = 20_000
@@ -31,6 +32,13 @@ def settings_table() -> dict[str, SettingEntry]:
 def managed_settings() -> dict[str, SettingEntry]:
     """Those that administrators may change while Fileroom runs."""
     return {name: entry for name, entry in settings_table().items() if entry.kind is SettingKind.MANAGED}
+
+
+def setting_texts() -> set[str]:
+    """What the settings say to people, for the catalogues: help, units, headings."""
+    table = settings_table().values()
+    texts = {text for entry in table for text in (entry.description, entry.unit, entry.affects)}
+    return {*texts, *Group} - {""}
 
 
 class LiveSettings(Settings):
@@ -69,7 +77,7 @@ class _Complete(Settings):
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One value that cannot be used: of which setting, why, and what would fit."""
+    """One value that cannot be used: of which setting, why, and what would fit (a `Told` where that is our own sentence)."""
 
     name: str
     value: object
@@ -132,17 +140,17 @@ def combined(given: Settings, managed: Mapping[str, object]) -> Combined:
 def _refusal(value: object, entry: SettingEntry | None) -> str | None:
     """Why a value cannot be a managed one, before the settings themselves look at it."""
     if entry is None:
-        return "there is no such setting"
+        return told("there is no such setting")
     if entry.kind is not SettingKind.MANAGED:
-        return f"it is set from outside only, as {entry.variable}"
+        return told("it is set from outside only, as {variable}", variable=entry.variable)
     if not isinstance(value, Value) or (isinstance(value, bool) and entry.type is not bool):
-        return f"it is {entry.fits}"
+        return told("it is {fits}", fits=entry.fits)
     if isinstance(value, int | float) and not (math.isfinite(value) and abs(value) <= WHOLE_NUMBER_MAX):
-        return f"it is {entry.fits}"
+        return told("it is {fits}", fits=entry.fits)
     if isinstance(value, str) and (len(value) > TEXT_SETTING_CHARS_MAX or not value.isprintable()):
-        return f"it is {entry.fits}, of up to {TEXT_SETTING_CHARS_MAX} characters in one line"
+        return told("it is a text of up to {most} characters in one line", most=TEXT_SETTING_CHARS_MAX)
     if isinstance(value, str) and entry.type is float and not _is_finite(value):
-        return f"it is {entry.fits}"
+        return told("it is {fits}", fits=entry.fits)
     return None
 
 
@@ -163,7 +171,7 @@ def _problem(error: Any, values: Mapping[str, object], table: Mapping[str, Setti
     name = str(error["loc"][0]) if error["loc"] else next(iter(values))
     entry = table[name]
     by_itself = error["type"] == "value_error"
-    reason = _words(error) if by_itself and not entry.choices else f"it is {entry.fits}"
+    reason = _words(error) if by_itself and not entry.choices else told("it is {fits}", fits=entry.fits)
     return Problem(name, values.get(name, ""), reason)
 
 

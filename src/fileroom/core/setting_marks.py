@@ -17,6 +17,8 @@ from annotated_types import Ge, Gt, Le, Lt
 from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 
+from fileroom.core.errors import Told, told
+
 Value = bool | int | float | str
 """What a managed setting may be: what JSON and TOML can say in one word."""
 
@@ -72,22 +74,24 @@ class SettingEntry:
         return f"FILEROOM_{self.name.upper()}"
 
     @property
-    def fits(self) -> str:
+    def fits(self) -> Told:
         """In words: which values it takes."""
         if self.choices:
-            return f"one of {', '.join(self.choices)}"
+            return told("one of {choices}", choices=", ".join(self.choices))
         if self.type is bool:
-            return "true or false"
-        if self.type in (int, float):
-            return f"{'a whole number' if self.type is int else 'a number'}{self._range()}"
-        return "a text"
+            return told("true or false")
+        if self.type not in (int, float):
+            return told("a text")
+        number = told("a whole number") if self.type is int else told("a number")
+        if self.unit:
+            number = told("{number} of {unit}", number=number, unit=told(self.unit))
+        return told("{number} {range}", number=number, range=self._range()) if self.minimum is not None else number
 
-    def _range(self) -> str:
-        unit = f" {self.unit}" if self.unit else ""
-        low = None if self.minimum is None else f"{'above' if self.above else 'from'} {self.minimum:g}"
-        high = None if self.maximum is None else f"to {self.maximum:g}"
-        words = " ".join(word for word in (low, high) if word)
-        return f" {words}{unit}" if words else ""
+    def _range(self) -> Told:
+        low, high = f"{self.minimum:g}", f"{self.maximum:g}" if self.maximum is not None else ""
+        if self.above:
+            return told("above {low}", low=low) if not high else told("above {low}, up to {high}", low=low, high=high)
+        return told("from {low} to {high}", low=low, high=high) if high else told("from {low} on", low=low)
 
 
 def managed(

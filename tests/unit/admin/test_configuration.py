@@ -98,12 +98,12 @@ async def test_a_setting_goes_back_to_its_default(configuration: Configuration) 
 @pytest.mark.parametrize(
     ("values", "said"),
     [
-        ({"ledger_days": 0}, "ledger_days = 0: it is a whole number from 1 to 3650 days"),
-        ({"ledger_days": "many"}, "ledger_days = 'many': it is a whole number from 1 to 3650 days"),
+        ({"ledger_days": 0}, "ledger_days = 0: it is a whole number of days from 1 to 3650"),
+        ({"ledger_days": "many"}, "ledger_days = 'many': it is a whole number of days from 1 to 3650"),
         ({"ledger_days": True}, "ledger_days = true: it is a whole number"),
         ({"ledger_days": [30]}, "it is a whole number"),
         ({"ledger_days": 2**70}, "it is a whole number"),
-        ({"series_stable_s": "nan"}, "it is a number above 0 seconds"),
+        ({"series_stable_s": "nan"}, "it is a number of seconds above 0"),
         ({"viewer_priors": "some"}, "it is one of primary, recent, all"),
         ({"log_level": "LOUD"}, "it is one of DEBUG, INFO, WARNING, ERROR"),
         ({"called_aet_check": "perhaps"}, "it is true or false"),
@@ -290,7 +290,7 @@ async def test_a_stored_value_that_newer_code_refuses_is_told_and_is_in_nobodys_
         )
     _, states = await read_settings(configuration)
     refused = {state.entry.name: state.refused for state in states if state.refused}
-    assert refused == {"session_hours": "it is a whole number from 1 to 168 hours"}
+    assert refused == {"session_hours": "it is a whole number of hours from 1 to 168"}
     await change_settings(configuration, {"ledger_days": 60})
     await change_settings(configuration, {"gone": None, "session_hours": 8})
     assert await stored(configuration) == {"ledger_days": 60, "session_hours": 8}

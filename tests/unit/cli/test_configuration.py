@@ -41,7 +41,7 @@ def test_a_wrong_value_ends_with_2_and_changes_nothing(here: Path, run: Run) -> 
     ended = run("config", "set", "ledger_days", "many")
     assert ended.code == 2
     assert ended.err == (
-        "fileroom: Nothing was changed. ledger_days = 'many': it is a whole number from 1 to 3650 days.\n"
+        "fileroom: Nothing was changed. ledger_days = 'many': it is a whole number of days from 1 to 3650.\n"
     )
     assert json.loads(run("config", "history", "--json").out) == []
 

@@ -24,6 +24,10 @@ class Form:
         """The first value of a field, without blanks at its ends."""
         return next((value.strip() for key, value in self._fields if key == name), default)
 
+    def has(self, name: str) -> bool:
+        """Whether the field was sent at all."""
+        return any(key == name for key, _ in self._fields)
+
     def exactly(self, name: str) -> str:
         """The same with its blanks: a password may begin or end with one."""
         return next((value for key, value in self._fields if key == name), "")
@@ -33,7 +37,7 @@ class Form:
         return [value for key, value in self._fields if key == name]
 
 
-async def read_form(request: Request) -> Form:
+async def read_form(request: Request, bytes_max: int = FORM_BYTES_MAX) -> Form:
     """The form in a request's body. Raises InvalidRequestError, TooLargeError."""
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() != FORM_TYPE:
         raise InvalidRequestError(told("This address takes a form as {kind}.", kind=FORM_TYPE))

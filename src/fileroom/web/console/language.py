@@ -44,6 +44,10 @@ class Reader:
         """What an error says, in the reader's language where its sentence can be said in it (`core.errors.told`)."""
         return str(self._said(error.sentence))
 
+    def tell(self, sentence: str) -> str:
+        """The same of a sentence alone."""
+        return str(self._said(sentence))
+
     def _said(self, value: object) -> object:
         """A sentence may hold others."""
         if not isinstance(value, Told):

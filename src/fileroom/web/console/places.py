@@ -26,6 +26,7 @@ PLACES: Final = (
     Place("admin", "/admin/people", N_("Admin"), Permission.USER_MANAGE),
     # Whoever may not manage people enters it by its next page.
     Place("admin", "/admin/nodes", N_("Admin"), Permission.NODE_READ),
+    Place("admin", "/admin/settings", N_("Admin"), Permission.SETTINGS_READ),
     Place("admin", "/admin/associations", N_("Admin"), Permission.LEDGER_READ),
     Place("admin", "/admin/audit", N_("Admin"), Permission.AUDIT_READ),
 )

@@ -12,6 +12,7 @@ from babel.messages.catalog import Catalog
 from babel.messages.extract import extract_from_dir
 from babel.messages.pofile import read_po
 
+from fileroom.core.live_settings import setting_texts
 from fileroom.web.console.language import LANGUAGES, catalogue_of, choose_reader
 
 CONSOLE = resources.files("fileroom.web.console")
@@ -51,7 +52,7 @@ def extracted() -> set[str | tuple[str, ...]]:
     found += extract_from_dir(str(resources.files("fileroom.web")), methods[:1], None, {"told": None})
     for room in SENTENCES:
         found += extract_from_dir(str(room), methods[:1], None, {"N_": None, "told": None})
-    return {message for _, _, message, _, _ in found}
+    return {message for _, _, message, _, _ in found} | {str(text) for text in setting_texts()}
 
 
 def catalogue(language: str) -> Catalog:
