@@ -289,26 +289,23 @@ def test_logging_out_ends_the_session_of_the_provider_too(
     ]
 
 
-def test_a_provider_that_is_down_is_named_and_an_administrator_enters(tmp_path: Path, provider: OpenIdProvider) -> None:
-    settings = {"workers": 1, "web_workers": 1, "web_login": "always", "admin_password": FIRST_PASSWORD}
+def test_a_provider_that_is_down_is_named_and_an_administrator_enters(
+    house: Fileroom, provider: OpenIdProvider, browser: httpx.Client
+) -> None:
     provider.add(Person("s-15", "dawn", "Dawn", ["readers"]))
-    with Fileroom(tmp_path, **settings, **provider.settings, oidc_roles=ROLES) as house:
-        provider.redirect_uris.append(f"{house.url}/login/openid/return")
-        with _browser(house, provider) as browser:
-            back = _leave(browser, "dawn")
-            provider.stop()
-            try:
-                answer = browser.get(back)
-                assert answer.status_code == 503
-                assert DOWN in _reason(answer)
-                house.stop()
-                house.start()  # it does not need the provider to start, nor remembers it
-                answer = browser.get("/login/openid")
-                assert answer.status_code == 503
-                assert DOWN in _reason(answer)
-                assert 'name="password"' in answer.text
-                entered = browser.post("/login", data={"username": "admin", "password": FIRST_PASSWORD})
-                assert entered.status_code == 303
-                assert browser.get(STUDIES).status_code == 200
-            finally:
-                provider.start()
+    back = _leave(browser, "dawn")
+    provider.stop()
+    try:
+        answer = browser.get(back)
+        assert answer.status_code == 503
+        assert DOWN in _reason(answer)
+        house.stop()
+        house.start()  # it does not need the provider to start
+        answer = browser.get("/login/openid")
+        assert answer.status_code == 503
+        assert DOWN in _reason(answer)
+        assert 'name="password"' in answer.text
+        assert browser.post("/login", data={"username": "admin", "password": FIRST_PASSWORD}).status_code == 303
+        assert browser.get(STUDIES).status_code == 200
+    finally:
+        provider.start()

@@ -72,7 +72,13 @@ class Directory:
         """
         if password == "":  # a bind without a password succeeds as nobody (RFC 4513 5.1.2)
             raise RefusedByDirectoryError("")
-        async with self._free:
+        try:
+            async with asyncio.timeout(DIRECTORY_ANSWER_TIMEOUT_S):
+                await self._free.acquire()
+        except TimeoutError:
+            _log.error("directory_down", reason=f"{DIRECTORY_LOGINS_MAX} logins wait for it already")
+            raise directory_down() from None
+        try:
             for server in self._in_order(settings):
                 try:
                     found = await asyncio.to_thread(_ask, _Asked(settings, server, login, password))
@@ -85,12 +91,9 @@ class Directory:
                     break
                 self._down_until.pop(str(server), None)
                 return found
-        raise ProviderDownError(
-            told(
-                "The directory (LDAP) cannot be asked now. Accounts of Fileroom itself, such as an administrator's, "
-                "can log in; the log says why."
-            )
-        )
+        finally:
+            self._free.release()
+        raise directory_down()
 
     def _in_order(self, settings: Settings) -> list[LdapServer]:
         """The servers of the setting; those that were down a moment ago last."""
@@ -104,6 +107,16 @@ class Directory:
             return []
         now = time.monotonic()
         return sorted(servers, key=lambda server: self._down_until.get(str(server), 0.0) > now)
+
+
+def directory_down() -> ProviderDownError:
+    """The sentence for people; the log has the reason."""
+    return ProviderDownError(
+        told(
+            "The directory (LDAP) cannot be asked now. Accounts of Fileroom itself, such as an administrator's, can log in; "
+            "the log says why."
+        )
+    )
 
 
 # --- in a thread ---

@@ -13,7 +13,7 @@ import structlog
 from fileroom.admin.accounts import checked_login
 from fileroom.admin.audit import record_alone
 from fileroom.admin.audit_events import login_failed
-from fileroom.admin.directory import RefusedByDirectoryError
+from fileroom.admin.directory import RefusedByDirectoryError, directory_down
 from fileroom.admin.group_roles import GroupRole, choose_group_role, group_roles_of
 from fileroom.admin.lockout import Attempt
 from fileroom.admin.people import People
@@ -21,12 +21,13 @@ from fileroom.admin.provided_accounts import take_in
 from fileroom.admin.provided_people import ProvidedPerson, Source
 from fileroom.core.access import Permission, RowScope, require
 from fileroom.core.errors import (
+    ConfigurationError,
     ConflictError,
     InvalidRequestError,
     NotAllowedError,
     NotAuthenticatedError,
     NotFoundError,
-    ProviderDownError,
+    ServiceError,
     told,
 )
 from fileroom.core.limits import PASSWORD_CHARS_MAX
@@ -72,9 +73,11 @@ async def log_in_by_directory(people: People, login: str, password: str, address
     except NotAuthenticatedError:
         await _note(people, login, address, "the account is disabled")
         raise
-    except (NotAllowedError, ConflictError, InvalidRequestError, ProviderDownError) as error:
+    except (NotAllowedError, ConflictError, InvalidRequestError, ServiceError) as error:
         await attempt.take_back()  # the password was right, or was not looked at
         await _note(people, login, address, str(error))
+        if isinstance(error, ConfigurationError):
+            raise directory_down() from error
         raise
 
 
@@ -101,6 +104,7 @@ def _entry(person: ProvidedPerson, given: GroupRole | None) -> DirectoryEntry:
 
 
 def _mapping(people: People) -> tuple[GroupRole, ...]:
+    """Raises ConfigurationError."""
     return group_roles_of(people.settings.ldap_roles, "ldap_roles")
 
 

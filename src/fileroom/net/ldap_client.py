@@ -143,7 +143,8 @@ class LdapConnection:
             raise ValueError("a bind with a name and no password proves nothing (RFC 4513 5.1.2)")
         connection = self._connection
         connection.authentication = ldap3.SIMPLE if dn else ldap3.ANONYMOUS
-        connection.user, connection.password = dn or None, password or None
+        # As bytes: ldap3 would refuse a password that SASLprep (RFC 4013) does not allow, which is no fault of the server.
+        connection.user, connection.password = dn or None, password.encode("utf-8", "replace") or None
         self._do(connection.bind)
         return self._answer()
 
