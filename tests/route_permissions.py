@@ -67,6 +67,7 @@ ROUTES: Final[dict[str, Permission | str]] = {
     "POST /studies/filters": _SEARCH,
     "GET /studies/download": _EXPORT,
     "GET /studies/{study}": _SEARCH,
+    "GET /studies/{study}/history": _SEARCH,
     f"GET {_LOOK}/look": _VIEW,
     f"GET {_LOOK}/instances/{{instance}}/attributes": _SEARCH,
     f"GET {_LOOK}/instances/{{instance}}/document": _VIEW,

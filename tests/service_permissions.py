@@ -92,6 +92,7 @@ SERVICES: Final[dict[str, Permission | str]] = {
     "archive.study_contents.get_study": _SEARCH,
     "archive.study_contents.list_series": _SEARCH,
     "archive.study_contents.studies_of_patient": _SEARCH,
+    "archive.study_history.study_history": _SEARCH,
     "archive.study_list.arriving_studies": _SEARCH,
     "archive.study_list.studies_with_exceptions": _SEARCH,
     "archive.verify.recover": _SYSTEM,

@@ -47,7 +47,14 @@ async def names_for(pool: Pool, records: Iterable[AuditRecord]) -> Names:
                     FROM study WHERE study_instance_uid = ANY(%s)""",
                 (sorted(uids)[:NAMES_MAX],),
             )
-            studies = {uid: " ".join(filter(None, words)) for uid, *words in await cursor.fetchall()}
+            studies = {uid: _label(modalities, words) for uid, modalities, words in await cursor.fetchall()}
     except psycopg.Error as error:
         raise DatabaseError(f"The names could not be read: {type(error).__name__}. Try again later.") from error
     return Names(people, studies)
+
+
+def _label(modalities: str, description: str) -> str:
+    """`CT chest`, also where the description says `CT chest` itself."""
+    if description.casefold().startswith(modalities.casefold()):
+        return description
+    return f"{modalities} {description}".strip()

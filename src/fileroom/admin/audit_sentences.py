@@ -60,8 +60,11 @@ def sentence_of(record: AuditRecord, names: Names = _NO_NAMES) -> Sentence:
 def _who(record: AuditRecord, names: Names) -> object:
     if not record.actor or record.actor_kind == ActorKind.NOBODY:
         return Sentence(N_("Somebody unknown"))
+    if record.actor_kind == ActorKind.SYSTEM and record.actor == "local":
+        return Sentence(N_("Somebody on the server"))
     if record.actor_kind == ActorKind.SYSTEM:
-        return Sentence(N_("Somebody on the server")) if record.actor == "local" else "Fileroom"
+        by_command = record.event == EventCode.AUDIT_LOG_USED.value
+        return Sentence(N_("A command on the server")) if by_command else "Fileroom"
     if record.actor_kind == ActorKind.TOKEN:
         return Sentence(N_("The token %(name)s"), {"name": record.actor})
     if record.actor_kind == ActorKind.NODE:
@@ -124,11 +127,20 @@ def _first(texts: Iterable[str]) -> str:
 
 
 def _template(record: AuditRecord) -> str:
+    if record.event == EventCode.INSTANCES_TRANSFERRED.value and record.action == Action.READ and _came(record):
+        return _AGAIN
     key = (record.event, record.event_type or record.action)
     done, failed = _TEMPLATES.get(key) or _TEMPLATES.get((record.event, "")) or (_UNKNOWN, _UNKNOWN)
     return failed if record.outcome else done
 
 
+def _came(record: AuditRecord) -> bool:
+    """Whether somebody else was the source of a transfer."""
+    sources = [one for one in record.message.participants if any(role.value == Role.SOURCE.value for role in one.roles)]
+    return any(not _is_us(one) for one in sources)
+
+
+_AGAIN: Final = N_("%(who)s sent %(what)s once more; Fileroom has it already")
 _UNKNOWN: Final = N_("%(who)s did something that this version has no words for: %(why)s")
 _CHANGED: Final = N_("%(who)s changed %(name)s: %(why)s")
 _TEMPLATES: Final[Mapping[tuple[str, str], tuple[str, str]]] = {

@@ -429,13 +429,15 @@ def _of_the_end(speaker: _Speaker) -> Iterator[Advice]:
         case Outcome.REJECTED:
             yield speaker.say(_rejection_by_us(entry) if incoming else _rejection_by_peer(entry))
         case Outcome.UNREACHABLE:
-            yield speaker.say("unreachable")
+            known = f"{entry.called_aet} at {entry.peer_host}:{entry.peer_port} could not be reached: "
+            yield speaker.say("unreachable", {"detail": entry.detail.removeprefix(known)})
         case Outcome.ABORTED_BY_PEER:
             by_application = entry.abort_source == AbortSource.SERVICE_USER
             key = "aborted by peer" if by_application else "aborted by peer protocol"
             yield speaker.say(key, {"reason": entry.abort_reason})
         case Outcome.ABORTED_BY_US:
-            yield speaker.say(_abort_by_us(entry))
+            if incoming or entry.contexts_accepted:  # ours without an accepted context: the contexts say it all
+                yield speaker.say(_abort_by_us(entry))
         case Outcome.CONNECTION_LOST:
             yield speaker.say("connection lost" if entry.contexts_proposed or not incoming else "said nothing")
         case Outcome.TIMED_OUT:

@@ -12,6 +12,7 @@ from fileroom.web.console.assets import ASSETS_PATH, asset_handler
 from fileroom.web.console.associations_page import association_handlers
 from fileroom.web.console.audit_page import audit_handlers
 from fileroom.web.console.downloads import download_handler
+from fileroom.web.console.history_page import history_handler
 from fileroom.web.console.help_page import chapter_handler, help_handler, picture_handler
 from fileroom.web.console.live import LiveAssociations, LiveStudies, live_associations_handler, live_handler
 from fileroom.web.console.nodes_page import nodes_handlers
@@ -41,6 +42,7 @@ def console_routes(archive: Archive, stopping: asyncio.Event | None = None) -> l
         "/studies/filters": {"POST": filters_handler(archive)},
         "/studies/download": {"GET": download_handler(archive)},
         _STUDY: {"GET": seen(study_page_handler(archive), "study page")},
+        f"{_STUDY}/history": {"GET": history_handler(archive)},
         f"{_SERIES}/look": {"GET": seen(look_handler(archive), "images")},
         f"{_INSTANCE}/attributes": {"GET": seen(attributes_handler(archive), "attributes")},
         f"{_INSTANCE}/document": {"GET": seen(document_handler(archive), "document")},

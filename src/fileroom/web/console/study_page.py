@@ -10,7 +10,7 @@ from typing import Any, Final
 from pydicom.dataset import Dataset
 from starlette.requests import Request
 
-from fileroom.archive import bulk_data, correct, retrieve
+from fileroom.archive import bulk_data, retrieve
 from fileroom.archive.retrieve import Selection, StoredInstance
 from fileroom.archive.services import Archive
 from fileroom.archive.study_contents import ListedSeries, get_study, list_series, studies_of_patient
@@ -22,7 +22,8 @@ from fileroom.dicom import uids
 from fileroom.web.address import path_uid
 from fileroom.web.answers import NO_STORE, PRIVATE, Answer, json_answer
 from fileroom.web.console.attribute_table import attribute_rows
-from fileroom.web.console.page import is_part, page
+from fileroom.web.console.history_page import history_values
+from fileroom.web.console.page import is_part, page, view_of
 from fileroom.web.console.structured_report import report_of
 from fileroom.web.console.timeline import time_line
 from fileroom.web.endpoint import Handler
@@ -61,11 +62,9 @@ def study_page_handler(archive: Archive) -> Handler:
             "others": others,
             "line": time_line(others, study.study_uid),
             "patient": await _patient(archive, values["header"]),
-            "corrections": await correct.list_corrections(archive, study.study_uid, revoked_too=True)
-            if may_view
-            else [],
             "may_export": access.allows(Permission.STUDY_EXPORT),
             "may_view": may_view,
+            **await history_values(archive, study.study_uid, view_of(request).reader),
         }
         return await page(archive, request, "study_page.html", place="studies", **values)
 
