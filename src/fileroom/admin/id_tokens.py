@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, TypeGuard
 
 from joserfc import jwk, jws, jwt
 from joserfc.errors import InvalidKeyIdError, JoseError
 
-from fileroom.core.errors import NotAuthenticatedError
+from fileroom.core.errors import NotAuthenticatedError, told
 from fileroom.core.limits import OPENID_LEEWAY_S
 
 ALGORITHMS: Final = (
@@ -51,9 +51,11 @@ def check_id_token(token: str, keys: Mapping[str, Any], expected: Expected) -> M
     try:
         claims = jwt.decode(token, _key_set(keys), algorithms=list(ALGORITHMS), registry=registry).claims
     except InvalidKeyIdError as error:
-        raise UnknownKeyError("it is signed by a key that the provider does not show") from error
+        raise UnknownKeyError(told("it is signed by a key that the provider does not show")) from error
     except (JoseError, ValueError, TypeError, KeyError, RecursionError) as error:
-        raise NotAuthenticatedError(f"its signature does not hold ({type(error).__name__}: {error})") from error
+        raise NotAuthenticatedError(
+            told("its signature does not hold ({kind}: {error})", kind=type(error).__name__, error=str(error)[:200])
+        ) from error
     if wrong := _what_is_wrong(claims, expected):
         raise NotAuthenticatedError(wrong)
     return claims
@@ -70,7 +72,7 @@ def _key_set(keys: Mapping[str, Any]) -> jwk.KeySet:
             except (JoseError, ValueError, TypeError, KeyError):
                 continue
     if not found:
-        raise UnknownKeyError("the provider shows no key that could check it")
+        raise UnknownKeyError(told("the provider shows no key that could check it"))
     return jwk.KeySet(found)
 
 
@@ -81,24 +83,24 @@ def _what_is_wrong(claims: Mapping[str, Any], expected: Expected) -> str:
     ends, issued, begins = (claims.get(name) for name in ("exp", "iat", "nbf"))
     now = expected.now_s
     if claims.get("iss") != expected.issuer:
-        return f"it is from {str(claims.get('iss'))!r:.200}, not from {expected.issuer!r}"
+        return told("it is from {other}, not from {issuer}", other=str(claims.get("iss"))[:200], issuer=expected.issuer)
     if expected.client_id not in audiences:
-        return "it is for another application (aud)"
+        return told("it is for another application (aud)")
     if (len(audiences) > 1 and party is None) or (party is not None and party != expected.client_id):
-        return "it was given to another application (azp)"
+        return told("it was given to another application (azp)")
     if not _is_number(ends) or ends + OPENID_LEEWAY_S < now:
-        return "it has expired (exp); are the clocks right?"
+        return told("it has expired (exp); are the clocks right?")
     if not _is_number(issued) or issued - OPENID_LEEWAY_S > now:
-        return "it is from the future (iat); are the clocks right?"
+        return told("it is from the future (iat); are the clocks right?")
     if begins is not None and (not _is_number(begins) or begins - OPENID_LEEWAY_S > now):
-        return "it is not good yet (nbf); are the clocks right?"
+        return told("it is not good yet (nbf); are the clocks right?")
     if not expected.nonce or claims.get("nonce") != expected.nonce:
-        return "it answers another question (nonce)"
+        return told("it answers another question (nonce)")
     subject = claims.get("sub")
     if not isinstance(subject, str) or not 0 < len(subject) <= 255:
-        return "it does not say who it is about (sub)"
+        return told("it does not say who it is about (sub)")
     return ""
 
 
-def _is_number(value: object) -> bool:
+def _is_number(value: object) -> TypeGuard[float]:
     return isinstance(value, (int, float)) and not isinstance(value, bool)

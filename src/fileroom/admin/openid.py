@@ -10,7 +10,7 @@ import asyncio
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
 import structlog
@@ -18,6 +18,9 @@ import structlog
 from fileroom.core.errors import ConfigurationError, PeerError, ProviderDownError, told
 from fileroom.core.limits import OPENID_ANSWER_BYTES_MAX, OPENID_CACHE_S, OPENID_RETRY_S, OPENID_TIMEOUT_S
 from fileroom.core.settings import Settings
+
+if TYPE_CHECKING:
+    from fileroom.net.json_client import JsonAnswer
 
 _log = structlog.get_logger(__name__)
 _LOCAL: Final = frozenset({"localhost", "127.0.0.1", "::1"})
@@ -88,8 +91,8 @@ class OpenIdProvider:
         return answer.body
 
 
-async def ask_provider(settings: Settings, url: str, **more: Any) -> Any:
-    """A `net.json_client.JsonAnswer`. Raises ProviderDownError."""
+async def ask_provider(settings: Settings, url: str, **more: Any) -> JsonAnswer:
+    """What it answers; `more` as in `JsonRequest`. Raises ProviderDownError."""
     # Only where there is a provider: it takes a tenth of a second to load.
     from fileroom.net.json_client import JsonRequest, ask_json
 

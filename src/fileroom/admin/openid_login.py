@@ -181,9 +181,9 @@ async def _exchange(
     """The tokens for the code (Core 3.1.3)."""
     settings = people.settings
     if (answer.issuer is not None or addresses.tells_issuer) and answer.issuer != settings.oidc_issuer:
-        raise _refused(people, "the answer is not from the provider that was asked (iss)")
+        raise _refused(people, told("the answer is not from the provider that was asked (iss)"))
     if answer.error or not answer.code or len(answer.code) > _CODE_CHARS_MAX:
-        raise _refused(people, answer.error if answer.error in _ERRORS else "it brought no code")
+        raise _refused(people, answer.error if answer.error in _ERRORS else told("it brought no code"))
     form = {
         "grant_type": "authorization_code",
         "code": answer.code,
@@ -201,7 +201,9 @@ async def _exchange(
         raise provider_down(settings)
     if found.status != 200 or not isinstance(found.body.get("id_token"), str):
         reason = str(found.body.get("error", ""))[:80]
-        raise _refused(people, f"it gives no token for the code ({found.status} {reason})")
+        raise _refused(
+            people, told("it gives no token for the code ({status} {reason})", status=found.status, reason=reason)
+        )
     return dict(found.body)
 
 
@@ -223,7 +225,7 @@ async def _person(
             "openid_groups_missing", claim=settings.oidc_claim, too_many_groups=is_too_many, there=sorted(claims)
         )
     if not isinstance(login, str) or not login:
-        raise _refused(people, f"it tells no login (claim {settings.oidc_login_claim})")
+        raise _refused(people, told("it tells no login (claim {claim})", claim=settings.oidc_login_claim))
     name = claims.get("name")
     return ProvidedPerson(
         Source.OPENID,
@@ -242,13 +244,13 @@ async def _checked_claims(people: People, token: str, flow: _Flow) -> Mapping[st
     expected = Expected(settings.oidc_issuer, settings.oidc_client_id, flow.nonce, people.now().timestamp())
     try:
         if len(token) > OPENID_ANSWER_BYTES_MAX:
-            raise NotAuthenticatedError("it is too long")
+            raise NotAuthenticatedError(told("it is too long"))
         try:
             return check_id_token(token, await people.openid.keys(settings), expected)
         except UnknownKeyError:
             return check_id_token(token, await people.openid.keys(settings, anew=True), expected)
     except NotAuthenticatedError as error:
-        raise _refused(people, f"its ID token does not hold: {error}") from error
+        raise _refused(people, told("its ID token does not hold: {why}", why=error.sentence)) from error
 
 
 def _values(claims: Mapping[str, Any], name: str) -> tuple[str, ...] | None:
@@ -274,10 +276,10 @@ def _flow_of(kept: str) -> _Flow | None:
         return None
     try:
         found = orjson.loads(base64.urlsafe_b64decode(kept + "=" * (-len(kept) % 4)))
-        texts = [found[name] for name in ("state", "nonce", "verifier", "back", "following")]
-        if not all(isinstance(text, str) and text for text in texts) or not isinstance(found["until_s"], int):
+        texts = {name: found[name] for name in ("state", "nonce", "verifier", "back", "following")}
+        if not all(isinstance(text, str) and text for text in texts.values()) or not isinstance(found["until_s"], int):
             return None
-        return _Flow(*texts, found["until_s"])
+        return _Flow(**texts, until_s=found["until_s"])
     except (ValueError, TypeError, KeyError):
         return None
 
