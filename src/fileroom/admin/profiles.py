@@ -11,6 +11,7 @@ from fileroom.core.errors import InvalidRequestError, told
 
 LANGUAGES: Final = ("en", "de")
 THEMES: Final = ("dark", "light")
+LAYOUTS: Final = ("images", "series", "panels")
 DENSITIES: Final = ("compact", "normal", "roomy")
 _NAME_CHARS_MAX: Final = 64
 _COLUMNS_MAX: Final = 60
@@ -28,7 +29,9 @@ class Profile:
     columns: tuple[str, ...] = ()
     """Columns of the study list, in their order."""
     layout: str = ""
+    """Which panels are open beside the images of the viewer: one of LAYOUTS."""
     hanging_protocol: str = ""
+    """How the viewer hangs a study first: a protocol that it has."""
 
 
 def profile_from_json(value: object) -> Profile:
@@ -42,7 +45,8 @@ def profile_from_json(value: object) -> Profile:
     if not isinstance(columns, (list, tuple)) or len(columns) > _COLUMNS_MAX:
         raise InvalidRequestError(told("columns of a profile is a list of at most {count} names.", count=_COLUMNS_MAX))
     texts: dict[str, str] = {name: _text(name, value.get(name, "")) for name in known - {"columns"}}
-    for name, choices in (("language", LANGUAGES), ("theme", THEMES), ("density", DENSITIES)):
+    chosen = (("language", LANGUAGES), ("theme", THEMES), ("density", DENSITIES), ("layout", LAYOUTS))
+    for name, choices in chosen:
         if texts[name] and texts[name] not in choices:
             raise InvalidRequestError(
                 told("{name} of a profile is one of {names}.", name=name, names=", ".join(choices))

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
+from typer.core import TyperGroup
 
 from fileroom.cli.output import print_rows, with_current_settings
 
@@ -20,8 +21,23 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+
+class _RoleOf(TyperGroup):
+    """`user role LOGIN --role ROLE` without a word between: what is no command of the group is a login."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:  # the types are the framework's own copies
+        """Which command the words mean."""
+        if args and not args[0].startswith("-") and args[0] not in self.commands:
+            args = ["give", *args]
+        return super().resolve_command(ctx, args)
+
+
 user_app = typer.Typer(help="Accounts of people.", no_args_is_help=True)
-role_app = typer.Typer(help="Roles: sets of permissions.", no_args_is_help=True)
+role_app = typer.Typer(
+    cls=_RoleOf,
+    help="Give an account a role (LOGIN --role ROLE), or manage roles: sets of permissions.",
+    no_args_is_help=True,
+)
 token_app = typer.Typer(help="Tokens by which programs log in.", no_args_is_help=True)
 user_app.add_typer(role_app, name="role")
 
@@ -187,7 +203,11 @@ def enable_user(login: Login) -> None:
 
 
 @user_app.command("password")
-def set_user_password(login: Login, password: Password = None) -> None:
+def set_user_password(
+    login: Login,
+    password: Password = None,
+    must_change: Annotated[bool, typer.Option("--must-change", help="It must be changed at the next login.")] = False,
+) -> None:
     """Give an account a new password; its sessions end and it need not wait any longer.
 
     Example: `fileroom user password admin`
@@ -195,8 +215,19 @@ def set_user_password(login: Login, password: Password = None) -> None:
     from fileroom.admin.accounts import set_password
 
     new = _password_or_ask(password)
-    _with_people(lambda people: set_password(people, login, new))
+    _with_people(lambda people: set_password(people, login, new, must_change=must_change))
     typer.echo(f"The password of {login} is changed.")
+
+
+@user_app.command("reset-password")
+def reset_user_password(login: Login) -> None:
+    """Give an account a random password and print it, this once; its person must change it at the next login.
+
+    Example: `fileroom user reset-password mueller`
+    """
+    from fileroom.admin.accounts import reset_password
+
+    typer.echo(_with_people(lambda people: reset_password(people, login)))
 
 
 @user_app.command("unlock")
@@ -269,6 +300,56 @@ def add_role_command(
     role = Role(name, permissions_from_names(permission or ()), rows, description)
     _with_people(lambda people: add_role(people, role))
     typer.echo(f"Added the role {name}.")
+
+
+@role_app.command("give")
+def give_role_command(
+    login: Login, role: Annotated[str, typer.Option(help="The role that the account has from now on.")]
+) -> None:
+    """Give an account another role; the studies that it is narrowed to stay. The word `give` may be left out.
+
+    Example: `fileroom user role give mueller --role physician`
+    """
+    from fileroom.admin.accounts import AccountChange, change_account
+
+    _with_people(lambda people: change_account(people, login, AccountChange(role=role)))
+    typer.echo(f"{login} is {role} now.")
+
+
+@role_app.command("change")
+def change_role_command(
+    name: Annotated[str, typer.Argument(help="A role of your own.")],
+    permission: Permissions = None,
+    description: Annotated[str | None, typer.Option(help="For people.")] = None,
+    everything: Annotated[bool, typer.Option("--everything", help="Show all studies.")] = False,
+    institution: Institutions = None,
+    modality: Modalities = None,
+    referring_physician: Physicians = None,
+    patient_id: PatientIds = None,
+    own_uploads: OwnUploads = False,
+) -> None:
+    """Change what a role of your own allows and shows; what is not named stays. It holds within seconds.
+
+    Example: `fileroom user role change ct-desk --permission study.search --permission study.view`
+    """
+    from dataclasses import replace
+
+    from fileroom.admin.roles import change_role, find_role, permissions_from_names
+
+    rows = _row_scope(institution, modality, referring_physician, patient_id, own_uploads)
+
+    async def change(people: People) -> None:
+        role = await find_role(people, name)
+        if permission:
+            role = replace(role, permissions=permissions_from_names(permission))
+        if description is not None:
+            role = replace(role, description=description)
+        if everything or not rows.is_everything:
+            role = replace(role, rows=rows)
+        await change_role(people, role)
+
+    _with_people(change)
+    typer.echo(f"Changed the role {name}.")
 
 
 @role_app.command("remove")
@@ -360,5 +441,5 @@ def _account_row(account: Account) -> _AccountRow:
 
     last = account.last_login_at.isoformat(timespec="seconds") if account.last_login_at else ""
     only = row_scope_to_json(account.rows)
-    row = (account.login, account.full_name, account.role, only, account.disabled, account.has_totp, last)
+    row = (account.login, account.full_name, account.role, only, account.disabled, account.has_second_factor, last)
     return _AccountRow(*row, account.source.value)

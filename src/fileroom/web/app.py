@@ -65,8 +65,8 @@ def create_router(
     people = people or People(archive.pool, archive.settings, archive.now)
     routes = [
         *dicomweb_routes(archive, renderer),
-        *console_routes(archive, stopping),
         *people_routes(archive, people, cache or IdentityCache(people)),
+        *console_routes(archive, stopping),
         *_other_routes(archive, renderer),
     ]
     return Router(routes, default=_nothing_here)

@@ -24,6 +24,7 @@ from typing import Final
 import structlog
 from starlette.requests import Request
 
+from fileroom.admin.profiles import Profile
 from fileroom.archive.first_image import find_first_image
 from fileroom.archive.render import Renderer
 from fileroom.archive.retrieve import FileRange
@@ -36,6 +37,7 @@ from fileroom.dicom.display import Viewport
 from fileroom.pixels.request import RenderRequest
 from fileroom.web.answers import NO_STORE, PRIVATE, Answer, accepted_codings
 from fileroom.web.audited import audited
+from fileroom.web.authentication import identity_of
 from fileroom.web.conditional import entity_tag, is_known, not_modified
 from fileroom.web.endpoint import Handler
 from fileroom.web.files import file_pieces
@@ -162,7 +164,10 @@ def _page_handler(viewer: Viewer, settings: Settings) -> Handler:
         # What looks like a file is none of the page's own addresses: a script of an older build, for instance.
         if "." in request.path_params.get("path", ""):
             raise NotFoundError("The viewer has no such file. If the page has been open for long, load it again.")
-        hung_as_usual = settings.viewer_hanging_protocol == as_usual
+        profile = identity_of(request).profile
+        hung_as_usual = (
+            profile.hanging_protocol or settings.viewer_hanging_protocol
+        ) == as_usual and not profile.layout
         study = _only_study(request) if hung_as_usual and not request.path_params.get("path") else None
         picture = (
             f'<img id="first-image" fetchpriority="high" alt="" src="{FIRST_IMAGE_PATH}?study={study}">'
@@ -231,6 +236,17 @@ class _CurrentParts:
             return _Constant(config_script(usual, self._viewer.build), _SCRIPT_HEADERS)
         return self._config
 
+    def config_for(self, profile: Profile) -> _Constant:
+        """The same with what a person has chosen."""
+        usual = self.config()
+        try:
+            body = config_script(
+                self._settings, self._viewer.build, hanging_protocol=profile.hanging_protocol, layout=profile.layout
+            )
+        except ConfigurationError:
+            return usual
+        return _Constant(body, _SCRIPT_HEADERS)
+
     def logo(self) -> _Constant | None:
         """The picture, None where there is none."""
         self._look()
@@ -265,6 +281,9 @@ def _viewer_settings(settings: Settings) -> tuple[str, ...]:
 
 def _config_handler(parts: _CurrentParts) -> Handler:
     async def handle(request: Request) -> Answer:
+        profile = identity_of(request).profile
+        if profile.hanging_protocol or profile.layout:
+            return parts.config_for(profile)(request)
         return parts.config()(request)
 
     return handle

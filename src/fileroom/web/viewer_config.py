@@ -21,14 +21,32 @@ CONFIG_BYTES_MAX: Final = 1 << 20
 """Of the file with further settings: it goes to every browser with every study."""
 PICTURE_MS_MAX: Final = 30_000
 """The picture of the first image never lies over the viewer for longer, whatever becomes of that."""
+LAYOUTS: Final = {"images": (False, False), "series": (True, False), "panels": (True, True)}
+"""Which panels beside the images are open at first, by the layout of a profile: the series, the measurements."""
+HANGING_PROTOCOLS: Final = (
+    "default",
+    "mpr",
+    "mprAnd3DVolumeViewport",
+    "fourUp",
+    "main3D",
+    "primary3D",
+    "primaryAxial",
+    "only3D",
+    "@ohif/mnGrid",
+    "@ohif/hpMammo",
+    "@ohif/hpCompare",
+)
+"""Those that the viewer brings along; a file of further settings can add others."""
 SOURCE: Final = "fileroom"
 _LONGITUDINAL: Final = "@ohif/mode-longitudinal"
 _OTHER_MODES: Final = ("segmentation", "tmtv", "microscopy", "preclinical-4d", "basic", "ultrasound-pleura-bline")
 
 
-def config_script(settings: Settings, build: str) -> bytes:
-    """The script. Raises ConfigurationError where the file with further settings cannot be used."""
+def config_script(settings: Settings, build: str, *, hanging_protocol: str = "", layout: str = "") -> bytes:
+    """The script; a person's own choices lie above all others. Raises ConfigurationError where the file with further settings
+    cannot be used."""
     config = merged(_config(settings), _own_config(settings.viewer_config))
+    config = merged(config, _chosen(hanging_protocol, layout))
     brand = {"name": settings.viewer_name, "logo": LOGO_PATH if settings.viewer_logo else ""}
     values = {"publicUrl": f"{VIEWER_PATH}/{build}/", "config": config, "brand": brand}
     return _SCRIPT.replace("VALUES", json.dumps(values)).replace("PICTURE_MS_MAX", str(PICTURE_MS_MAX)).encode()
@@ -91,6 +109,18 @@ def _config(settings: Settings) -> dict[str, Any]:
             }
         ],
     }
+
+
+def _chosen(hanging_protocol: str, layout: str) -> dict[str, Any]:
+    """What a person has chosen in their profile, as changes of the mode for reading."""
+    mode: dict[str, Any] = {}
+    if hanging_protocol:
+        mode["hangingProtocol"] = {"$set": hanging_protocol}
+    if layout in LAYOUTS:
+        left, right = LAYOUTS[layout]
+        closed = {"leftPanelClosed": {"$set": not left}, "rightPanelClosed": {"$set": not right}}
+        mode["routes"] = {"0": {"layoutInstance": {"props": closed}}}
+    return {"modesConfiguration": {_LONGITUDINAL: mode}} if mode else {}
 
 
 def _own_config(name: str) -> dict[str, Any]:

@@ -29,6 +29,7 @@ from fileroom.web.console.page import page, view_of
 from fileroom.web.console.passkey_pages import passkey_works
 from fileroom.web.console.permission_words import PERMISSION_WORDS
 from fileroom.web.endpoint import Handler
+from fileroom.web.viewer_config import HANGING_PROTOCOLS
 
 ACCOUNT_PATH: Final = "/account"
 
@@ -83,6 +84,7 @@ async def _show(
         "codes_left": await totp.count_recovery_codes(people),
         "permission_words": PERMISSION_WORDS,
         "permissions": sorted(identity_of(request).access.permissions),
+        "hanging_protocols": HANGING_PROTOCOLS,
         "time_zones": sorted(zoneinfo.available_timezones()),
         "profile_languages": PROFILE_LANGUAGES,
         "password_chars_min": people.settings.password_chars_min,
@@ -111,8 +113,8 @@ async def _keep_profile(did: Did) -> Answer:
         form.get("theme"),
         form.get("density"),
         before.columns,
-        before.layout,
-        before.hanging_protocol,
+        form.get("layout"),
+        form.get("hanging_protocol"),
     )
     await change_own_profile(did.people, profile)
     return back_to(ACCOUNT_PATH, "profile")

@@ -79,11 +79,11 @@ def time(text: str | None, tag: str) -> str:
     return format_time(value, "short", locale=reader_of(tag).locale)
 
 
-def moment(value: dt.datetime | None, tag: str, width: str = "short") -> str:
-    """A moment in the server's time zone."""
+def moment(value: dt.datetime | None, tag: str, width: str = "short", zone: dt.tzinfo | None = None) -> str:
+    """A moment in the reader's time zone, else in the server's."""
     if value is None:
         return NOTHING
-    return format_datetime(value.astimezone().replace(tzinfo=None), _width(width), locale=reader_of(tag).locale)
+    return format_datetime(value.astimezone(zone).replace(tzinfo=None), _width(width), locale=reader_of(tag).locale)
 
 
 @functools.lru_cache(maxsize=8192)

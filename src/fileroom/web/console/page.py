@@ -8,15 +8,18 @@ alone and stored text cannot run, whatever it says.
 
 from __future__ import annotations
 
+import datetime as dt
 import functools
 import itertools
 import operator
+import zoneinfo
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Final
 
 import orjson
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment, PackageLoader, StrictUndefined, pass_context
+from jinja2.runtime import Context
 from starlette.requests import Request
 
 from fileroom.archive.services import Archive
@@ -53,6 +56,8 @@ class View:
     reader: Reader
     theme: str
     density: str
+    zone: dt.tzinfo | None = None
+    """The time zone that moments are shown in; None: the server's."""
 
     @property
     def tag(self) -> str:
@@ -70,6 +75,7 @@ def view_of(request: Request) -> View:
         choose_reader(cookies.get(LANGUAGE_COOKIE) or profile.language, request.headers.get("accept-language")),
         theme if theme in THEMES else THEMES[0],
         density if density in DENSITIES else DENSITIES[0],
+        zoneinfo.ZoneInfo(profile.time_zone) if profile.time_zone else None,
     )
 
 
@@ -158,6 +164,12 @@ def _grouped(items: Iterable[Any], name: str) -> list[tuple[Any, list[Any]]]:
     return [(key, list(members)) for key, members in itertools.groupby(items, key=operator.attrgetter(name))]
 
 
+def _zone_of(context: Context) -> dt.tzinfo | None:
+    """Macros that are imported without their page's context show the server's time."""
+    view = context.get("view")
+    return view.zone if isinstance(view, View) else None
+
+
 def _filters(tag: str, reader: Reader) -> dict[str, Callable[..., object]]:
     return {
         "groupby_in_order": _grouped,
@@ -165,7 +177,9 @@ def _filters(tag: str, reader: Reader) -> dict[str, Callable[..., object]]:
         "short_uid": formats.short_uid,
         "day": lambda text, width="medium": formats.date(text, tag, width),
         "clock": lambda text: formats.time(text, tag),
-        "moment": lambda value, width="short": formats.moment(value, tag, width),
+        "moment": pass_context(
+            lambda context, value, width="short": formats.moment(value, tag, width, _zone_of(context))
+        ),
         "age": lambda study: formats.age(study.birth_date, study.date, study.age, reader),
         "number": lambda value: formats.number(value, tag),
         "size": lambda value: formats.size(value, tag),

@@ -27,6 +27,7 @@ from fileroom.web.console.openid_pages import (
 from fileroom.web.console.page import page_handler
 from fileroom.web.console.passkey_pages import ASK_PATH, OFFER_PATH, PASSKEY_LOGIN_PATH, ask_handler, offer_handler
 from fileroom.web.console.people import people_handlers
+from fileroom.web.console.preferences import preference_handlers
 from fileroom.web.console.settings_page import settings_handlers
 from fileroom.web.endpoint import Endpoint, Handler
 
@@ -43,6 +44,7 @@ def people_routes(archive: Archive, people: People, cache: IdentityCache) -> lis
     }
     pages |= account_handlers(archive, people, cache) | people_handlers(archive, people, cache)
     pages |= settings_handlers(archive, people, cache)
+    pages |= preference_handlers(people, cache)
     asked: dict[str, Handler] = {OFFER_PATH: offer_handler(people), ASK_PATH: ask_handler(people)}
     routes: list[BaseRoute] = [Route(path, Endpoint(path, {"POST": handler})) for path, handler in asked.items()]
     for path, handlers in pages.items():

@@ -17,9 +17,8 @@ from fileroom.web.console.help_page import chapter_handler, help_handler, pictur
 from fileroom.web.console.live import LiveAssociations, LiveStudies, live_associations_handler, live_handler
 from fileroom.web.console.nodes_page import nodes_handlers
 from fileroom.web.console.page import page_handler
-from fileroom.web.console.preferences import preferences_handler
 from fileroom.web.console.search_everywhere import search_handler
-from fileroom.web.console.studies import columns_handler, filters_handler, study_list_handler, study_rows_handler
+from fileroom.web.console.studies import filters_handler, study_list_handler, study_rows_handler
 from fileroom.web.console.study_page import attributes_handler, document_handler, look_handler, study_page_handler
 from fileroom.web.console.system_page import system_handler
 from fileroom.web.endpoint import Endpoint, Handler
@@ -38,7 +37,6 @@ def console_routes(archive: Archive, stopping: asyncio.Event | None = None) -> l
     pages: dict[str, dict[str, Handler]] = {
         "/": {"GET": study_list_handler(archive)},
         "/studies/rows": {"GET": study_rows_handler(archive)},
-        "/studies/columns": {"POST": columns_handler(archive)},
         "/studies/filters": {"POST": filters_handler(archive)},
         "/studies/download": {"GET": download_handler(archive)},
         _STUDY: {"GET": seen(study_page_handler(archive), "study page")},
@@ -54,7 +52,6 @@ def console_routes(archive: Archive, stopping: asyncio.Event | None = None) -> l
         "/help": {"GET": help_handler(archive)},
         "/help/images/{name}": {"GET": picture_handler},
         "/help/{name:path}": {"GET": chapter_handler(archive)},
-        "/preferences": {"POST": preferences_handler},
     }
     plain: dict[str, Handler] = {
         ASSETS_PATH: asset_handler,

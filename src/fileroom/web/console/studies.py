@@ -27,10 +27,10 @@ from fileroom.core.limits import LIVE_STUDIES_MAX
 from fileroom.dicom.query import Level, Query, StudyPlace
 from fileroom.web.answers import NO_STORE, Answer
 from fileroom.web.audited import note_query
+from fileroom.web.authentication import FORM_TOKEN_FIELD, require_form_token
 from fileroom.web.console.forms import own_path, read_form
 from fileroom.web.console.page import is_part, page, view_of
-from fileroom.web.console.preferences import KEPT_S
-from fileroom.web.console.study_columns import COLUMNS, COLUMNS_COOKIE, chosen_columns, columns_cookie, usual_columns
+from fileroom.web.console.study_columns import COLUMNS, chosen_columns
 from fileroom.web.console.study_question import DATE_WORDS, StudyQuestion, read_question
 from fileroom.web.endpoint import Handler
 
@@ -93,23 +93,12 @@ def study_rows_handler(archive: Archive) -> Handler:
     return handle
 
 
-def columns_handler(_archive: Archive) -> Handler:
-    """The handler of `/studies/columns`: keep which columns are shown."""
-
-    async def handle(request: Request) -> Answer:
-        form = await read_form(request)
-        value = columns_cookie(form.all("column")) or columns_cookie(list(usual_columns()))
-        cookie = f"{COLUMNS_COOKIE}={value}; Max-Age={KEPT_S}; Path=/; SameSite=Lax; HttpOnly"
-        return _back(form.get("back"), {"set-cookie": cookie})
-
-    return handle
-
-
 def filters_handler(archive: Archive) -> Handler:
     """The handler of `/studies/filters`: keep the search under a name, or forget one."""
 
     async def handle(request: Request) -> Answer:
         form = await read_form(request)
+        require_form_token(request, form.get(FORM_TOKEN_FIELD))
         if gone := form.get("remove"):
             if not gone.isdecimal() or len(gone) > 18:
                 raise InvalidRequestError(told("There is no such filter."))

@@ -7,6 +7,7 @@ from typing import Final
 
 from starlette.requests import Request
 
+from fileroom.web.authentication import identity_of
 from fileroom.web.console.language import N_
 
 COLUMNS_COOKIE: Final = "fileroom_columns"
@@ -56,9 +57,10 @@ def usual_columns() -> tuple[str, ...]:
 
 
 def chosen_columns(request: Request) -> tuple[Column, ...]:
-    """The columns by this browser's choice, in our order."""
+    """The columns by this browser's choice, else by the person's, in our order."""
     text = request.cookies.get(COLUMNS_COOKIE, "")
-    keys = {key for key in text.split(".") if key in _BY_KEY} or set(usual_columns())
+    keys = {key for key in text.split(".") if key in _BY_KEY}
+    keys = keys or {key for key in identity_of(request).profile.columns if key in _BY_KEY} or set(usual_columns())
     return tuple(column for column in COLUMNS if column.key in keys | _ALWAYS)
 
 

@@ -19,7 +19,7 @@ document.querySelector(".looks")?.addEventListener("submit", async (event) => {
   for (const button of event.target.querySelectorAll("button")) {
     button.setAttribute("aria-pressed", String(button.value === theme));
   }
-  await fetch("/preferences", { method: "POST", body: new URLSearchParams({ theme, back: "/" }), redirect: "manual" });
+  await fetch("/preferences", { method: "POST", body: new URLSearchParams(new FormData(event.target, event.submitter)), redirect: "manual" });
 });
 
 // --- search everywhere ---
