@@ -3,10 +3,15 @@
 Statements are put together from the attribute table's own column names and placeholders; what a caller asks for is only
 ever a parameter. Keys above the asked level join, keys below it become EXISTS (relational queries, PS3.4 C.4.1.2.2.1).
 A row scope (`index.visibility`) is one more condition on the study, and on the studies that are counted.
+
+A page of the newest studies is looked for in two ways, one after the other: first among the newest few thousand studies,
+where it nearly always is; then, if they do not fill it, by the indexes of what is asked for. PostgreSQL, which cannot know how
+many rows fit a list of modalities, would walk through a million studies to find that none does.
 """
 
 from __future__ import annotations
 
+import enum
 from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -18,7 +23,7 @@ from psycopg.rows import tuple_row
 from fileroom.core.errors import DatabaseError, InvalidRequestError
 from fileroom.core.limits import QUERY_ROWS_MAX, QUERY_ROWS_PER_FETCH
 from fileroom.dicom.query import SENT_BY, Key, Level, Query
-from fileroom.index.attributes import ATTRIBUTES, BY_TAG, Attribute, Kind
+from fileroom.index.attributes import ATTRIBUTES, BY_KEYWORD, BY_TAG, Attribute, Kind
 from fileroom.index.conditions import (
     Condition,
     attribute_condition,
@@ -30,6 +35,17 @@ from fileroom.index.visibility import Visibility, study_is_visible
 
 IndexValue = str | int | list[Any] | None
 """Text, a number, the values of a multi-valued computed attribute, or the DICOM JSON items of a sequence."""
+
+
+class Way(enum.Enum):
+    """How a page of the newest studies is looked for."""
+
+    WHOLE = "whole"
+    """As PostgreSQL thinks best."""
+    NEAR = "near"
+    """Among the newest few thousand studies only."""
+    FAR = "far"
+    """Among all, and not by walking from the newest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +98,20 @@ _ORDER: Final = {
     Level.SERIES: "e.study DESC, e.series_number, e.id",
     Level.INSTANCE: "e.study DESC, e.series_number, e.id, i.instance_number, i.id",
 }
+_ORDER_WITHOUT_INDEX: Final = "s.study_date || '' DESC NULLS LAST, s.study_time DESC NULLS LAST, s.id DESC"
+"""The same order, for which no index is kept: PostgreSQL looks for the rows first and sorts what it has found."""
+_NEAR_STUDIES: Final = 5000
+_NEAR_TIMES: Final = 20
+"""The newest studies among which a page is looked for first: so many, and so many times the page's rows."""
+_LEAD_STRAIGHT: Final = frozenset(
+    BY_KEYWORD[keyword].tag
+    for keyword in (
+        *("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID"),
+        *("PatientName", "PatientID", "AccessionNumber", "StudyID", "PatientBirthDate"),
+    )
+) | {SENT_BY}
+"""Few rows have one value of these, and PostgreSQL knows it."""
+_STUDY_DATE: Final = BY_KEYWORD["StudyDate"].tag
 _COMPUTED: Final = {
     "ModalitiesInStudy": "s.modalities",
     "SOPClassesInStudy": "s.sop_classes",
@@ -115,16 +145,23 @@ async def search(
     Raises InvalidRequestError for values that cannot be meant, DatabaseError. Closing the iterator early cancels the
     statement in the database.
     """
-    statement = build_statement(query, visibility)
+    ways = (Way.NEAR, Way.FAR) if _begins_with_the_newest(query, visibility) else (Way.WHOLE,)
+    statement = build_statement(query, visibility, ways[0])
     try:
         async with connection.cursor(row_factory=tuple_row) as cursor:
-            text = statement.text.encode()
             if query.page is not None and query.page.limit <= QUERY_ROWS_PER_FETCH:
-                await cursor.execute(text, statement.parameters)
-                for row in await cursor.fetchall():
+                await cursor.execute(statement.text.encode(), statement.parameters)
+                rows = await cursor.fetchall()
+                if len(ways) > 1 and len(rows) < query.page.limit:
+                    statement = build_statement(query, visibility, ways[1])
+                    await cursor.execute(statement.text.encode(), statement.parameters)
+                    rows = await cursor.fetchall()
+                for row in rows:
                     yield _answer(row, statement.attributes)
             else:
-                async for row in cursor.stream(text, statement.parameters, size=QUERY_ROWS_PER_FETCH):
+                async for row in cursor.stream(
+                    statement.text.encode(), statement.parameters, size=QUERY_ROWS_PER_FETCH
+                ):
                     yield _answer(row, statement.attributes)
     except errors.QueryCanceled as error:
         raise DatabaseError(
@@ -138,18 +175,35 @@ async def search(
         raise DatabaseError(f"The database could not answer the search: {type(error).__name__}. Try again.") from error
 
 
-def build_statement(query: Query, visibility: Visibility) -> Statement:
-    """The one statement that answers `query`."""
+def _begins_with_the_newest(query: Query, visibility: Visibility) -> bool:
+    """Is it a page of the newest studies with a condition of which nobody knows how many fit it?"""
+    page = query.page
+    if query.level is not Level.STUDY or page is None or page.offset or page.limit > QUERY_ROWS_PER_FETCH:
+        return False
+    if visibility.rows.patient_ids or visibility.rows.own_uploads:
+        return False
+    tags = {key.tag for key in query.keys}
+    return not tags & _LEAD_STRAIGHT and (not visibility.is_everything or bool(tags - {_STUDY_DATE}))
+
+
+def build_statement(query: Query, visibility: Visibility, way: Way = Way.WHOLE) -> Statement:
+    """The one statement that answers `query`; with Way.NEAR only among the studies that a page is usually filled from."""
     attributes = _returned(query)
     expressions = [_counted(attribute, query.level, visibility) for attribute in attributes]
     columns = ", ".join([_IDENTITY[query.level], *(expression.text for expression in expressions)])
     condition = _where(query, visibility)
-    if query.page and query.page.behind:
-        condition = Condition.all_of([condition, behind_study(query.page.behind)])
+    behind = behind_study(query.page.behind) if query.page and query.page.behind else Condition()
     chosen = f"FROM {_FROM[query.level]}"
+    if way is Way.NEAR and query.page:
+        near = f" WHERE {behind.text}" if behind.text else ""
+        rows = max(_NEAR_STUDIES, _NEAR_TIMES * query.page.limit)
+        chosen = f"FROM (SELECT * FROM study s{near} ORDER BY {_ORDER[Level.STUDY]} LIMIT {int(rows)}) AS s"
+        behind, condition = Condition(), Condition(condition.text, behind.parameters + condition.parameters)
+    condition = Condition.all_of([condition, behind])
     if condition.text:
         chosen += f" WHERE {condition.text}"
-    order = f" ORDER BY {_ORDER[query.level]}" if query.newest_first or query.page else ""
+    by = _ORDER_WITHOUT_INDEX if way is Way.FAR else _ORDER[query.level]
+    order = f" ORDER BY {by}" if query.newest_first or query.page else ""
     chosen += order
     chosen += f" LIMIT {int(query.page.limit if query.page else QUERY_ROWS_MAX + 1)}"
     if query.page and query.page.offset:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import psycopg
@@ -11,12 +13,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from fileroom.core.access import RowScope
 from fileroom.core.errors import DatabaseError, InvalidRequestError
 from fileroom.dicom.matching import parse_matching
 from fileroom.dicom.query import Key, Level, Page, Query, SequenceItem
 from fileroom.index.attributes import BY_KEYWORD, BY_TAG, Kind
 from fileroom.index.search import build_statement, can_match, search
-from fileroom.index.visibility import ALL
+from fileroom.index.visibility import ALL, Visibility
 from index_collection import DATES, MODALITIES, NAMES, OFFSETS, TEXTS, TIMES, Indexed, answers, tag_of
 
 QUICK = settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -293,6 +296,23 @@ def test_a_page_far_down_holds_what_the_whole_answer_holds_there(indexed: Indexe
         everything = rows(Page(10_000), *keys)
         assert len(everything) > 60
         assert rows(Page(17, 41), *keys) == everything[41:58]
+
+
+@pytest.mark.parametrize("near", [1, 3, 10_000])
+async def test_a_page_of_the_newest_is_the_same_however_it_is_looked_for(
+    indexed: Indexed, database_url: str, monkeypatch: pytest.MonkeyPatch, near: int
+) -> None:
+    monkeypatch.setattr("fileroom.index.search._NEAR_STUDIES", near)
+    monkeypatch.setattr("fileroom.index.search._NEAR_TIMES", 0)
+    scopes = [ALL, Visibility(RowScope(modalities=("CT",))), Visibility(RowScope(modalities=("nothing has it",)))]
+    for keys in ((), (key("StudyDescription", "*a*"),), (key("Modality", "MR"), key("StudyDate", "19000101-"))):
+        for scope, limit in itertools.product(scopes, (1, 7, 500)):
+            asked = replace(query(Level.STUDY, *keys, page=Page(limit)), newest_first=True)
+            whole = build_statement(asked, scope)
+            wanted = [row[1] for row in indexed.connection.execute(whole.text.encode(), whole.parameters).fetchall()]
+            async with await psycopg.AsyncConnection.connect(database_url) as connection:
+                found = [answer.study_instance_uid async for answer in search(connection, asked, scope)]
+            assert found == wanted
 
 
 @pytest.mark.parametrize("level", [Level.PATIENT, Level.STUDY, Level.SERIES, Level.INSTANCE])
