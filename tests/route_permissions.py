@@ -136,6 +136,8 @@ ROUTES: Final[dict[str, Permission | str]] = {
     # --- the console's other pages ---
     "GET /search": OPEN,
     "GET /system": _SYSTEM,
+    "GET /system/figures": _SYSTEM,
+    "GET /system/now": _SYSTEM,
     "GET /admin/nodes": _NODES,
     "POST /admin/nodes/add": _MANAGE_NODES,
     "POST /admin/nodes/echo": _NODES,

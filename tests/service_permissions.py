@@ -52,6 +52,7 @@ SERVICES: Final[dict[str, Permission | str]] = {
     "archive.figures.keep_figures": _SYSTEM_READ,
     "archive.figures.read_figures": _SYSTEM_READ,
     "archive.gauges.read_gauges": _SYSTEM_READ,
+    "archive.gauges.read_node_states": _SYSTEM_READ,
     "archive.gauges.read_storage": _SYSTEM_READ,
     "archive.media_export.export_folder": _EXPORT,
     "archive.media_export.export_media": _EXPORT,

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Final
 
 import psycopg
-from psycopg.rows import dict_row
+from psycopg.rows import class_row, dict_row
 
 from fileroom.archive.services import Archive
 from fileroom.core.access import Permission, require
@@ -24,6 +24,8 @@ from fileroom.storage.store import MARKER_KEY
 
 COUNTED_MAX: Final = 100_000
 """Counting that many rows of an index takes some 10 ms; a queue of as many is long whatever its exact length."""
+NODES_MAX: Final = 1000
+"""Told of; each is a line or two of the metrics."""
 DISK_TIMEOUT_S: Final = 2.0
 """A network folder that hangs must not hang those who watch."""
 
@@ -66,6 +68,15 @@ class Storage:
     def usable(self) -> int | None:
         """What may still be filled: free space without the reserve."""
         return None if self.free is None else max(0, self.free - self.reserve)
+
+
+@dataclass(frozen=True, slots=True)
+class NodeState:
+    """How a node answered the last echo; `latency_s` in seconds, None without an answer."""
+
+    name: str
+    is_answering: bool
+    latency_s: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +146,25 @@ async def read_storage(archive: Archive) -> Storage:
         raise DatabaseError(f"The database could not tell sizes: {type(error).__name__}. Try again.") from error
     free, total = await _disk(archive)
     return Storage(objects, aside, database, free, total, archive.settings.storage_reserve_mib * MIB)
+
+
+async def read_node_states(archive: Archive) -> list[NodeState]:
+    """How the nodes that are asked answered the last time, by name. Raises NotAllowedError, DatabaseError."""
+    require(Permission.SYSTEM_READ)
+    try:
+        async with (
+            archive.pool.connection() as connection,
+            connection.cursor(row_factory=class_row(NodeState)) as cursor,
+        ):
+            await cursor.execute(
+                b"""SELECT n.name, e.problem = '' AS is_answering, e.latency_ms / 1000 AS latency_s FROM node n
+                    JOIN LATERAL (SELECT * FROM node_echo x WHERE x.node_id = n.id ORDER BY asked_at DESC LIMIT 1) e ON true
+                    WHERE n.enabled ORDER BY n.name LIMIT %s""",
+                (NODES_MAX,),
+            )
+            return await cursor.fetchall()
+    except psycopg.Error as error:
+        raise DatabaseError(f"The database could not tell of nodes: {type(error).__name__}. Try again.") from error
 
 
 async def _disk(archive: Archive) -> tuple[int | None, int | None]:

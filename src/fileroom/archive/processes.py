@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,6 +33,11 @@ class ProcessState:
     starts: int = 1
     memory_bytes: int | None = None
     cpu_s: float | None = None
+
+    @property
+    def since(self) -> dt.datetime | None:
+        """`started_at`, aware."""
+        return None if self.started_at is None else dt.datetime.fromtimestamp(self.started_at, dt.UTC)
 
 
 @dataclass(frozen=True, slots=True)

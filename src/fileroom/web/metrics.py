@@ -20,6 +20,7 @@ from prometheus_client.exposition import choose_encoder
 from starlette.requests import Request
 
 from fileroom import __version__
+from fileroom.admin.certificate_expiry import list_expiries
 from fileroom.archive import gauges, overview
 from fileroom.archive.processes import ProcessState, list_processes
 from fileroom.archive.services import Archive
@@ -61,7 +62,7 @@ async def collect(archive: Archive) -> list[Metric]:
         *_processes(processes, archive.now().timestamp()),
         *(_family(meter) for meter in sum_of_workers(workers, archive.meters).all),
     ]
-    for read in (_totals, _state, _storage):
+    for read in (_totals, _state, _storage, _certificates, _nodes):
         try:
             families += await read(archive)
         except FileroomError as error:
@@ -184,6 +185,27 @@ async def _state(archive: Archive) -> list[Metric]:
             _one("fileroom_audit_forward_lag_seconds", "Age of the oldest of them.", lag_s),
         ]
     return families
+
+
+async def _certificates(archive: Archive) -> list[Metric]:
+    expiries = await list_expiries(archive.pool, archive.settings, archive.now())
+    values = [
+        ((one.name, "trusted" if one.is_trusted else " ".join(one.uses)), one.not_after.timestamp()) for one in expiries
+    ]
+    help_text = "When a certificate in use, or one that we trust, ends, since 1970."
+    name = "fileroom_certificate_expiry_timestamp_seconds"
+    return [_gauge(name, help_text, ("certificate", "use"), values)]
+
+
+async def _nodes(archive: Archive) -> list[Metric]:
+    states = await gauges.read_node_states(archive)
+    label = ("node",)
+    up = [((one.name,), one.is_answering) for one in states]
+    seconds = [((one.name,), one.latency_s) for one in states if one.latency_s is not None]
+    return [
+        _gauge("fileroom_node_up", "Whether a node answered the last echo (1) or not (0).", label, up),
+        _gauge("fileroom_node_echo_seconds", "How long its answer took.", label, seconds),
+    ]
 
 
 async def _storage(archive: Archive) -> list[Metric]:

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import sys
 import zlib
 from dataclasses import dataclass
 from importlib import resources
+from pathlib import Path
 from typing import Final
 
 from starlette.requests import Request
@@ -21,6 +23,9 @@ from fileroom.web.answers import Answer, accepts_gzip
 ASSETS_PATH: Final = "/static/{version}/{name}"
 FOREVER: Final = "public, max-age=31536000, immutable"
 """There is nothing of a patient in them."""
+
+CHARTS_FOLDER: Final = Path(sys.prefix) / "share" / "fileroom" / "charts"
+"""Where `tools/charts.py` puts the script that draws charts; pages do without where it is not there."""
 
 _TYPES: Final = {"css": "text/css; charset=utf-8", "js": "text/javascript; charset=utf-8", "svg": "image/svg+xml"}
 _GZIP_WINDOW: Final = 31
@@ -38,6 +43,11 @@ def asset_url(name: str) -> str:
     if name not in _assets():
         raise KeyError(name)
     return f"/static/{_version()}/{name}"
+
+
+def has_asset(name: str) -> bool:
+    """Whether it is there: what is fetched at set-up may not be."""
+    return name in _assets()
 
 
 async def asset_handler(request: Request) -> Answer:
@@ -59,7 +69,8 @@ async def asset_handler(request: Request) -> Answer:
 @functools.cache
 def _assets() -> dict[str, _Asset]:
     assets: dict[str, _Asset] = {}
-    for file in (resources.files("fileroom.web.console") / "static").iterdir():
+    fetched = CHARTS_FOLDER.iterdir() if CHARTS_FOLDER.is_dir() else ()
+    for file in (*(resources.files("fileroom.web.console") / "static").iterdir(), *fetched):
         ending = file.name.rpartition(".")[2]
         if ending in _TYPES:
             plain = file.read_bytes()

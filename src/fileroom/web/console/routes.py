@@ -9,6 +9,7 @@ from starlette.routing import BaseRoute, Route
 from fileroom.archive.services import Archive
 from fileroom.web.audited import audited
 from fileroom.web.console.assets import ASSETS_PATH, asset_handler
+from fileroom.web.console.dashboard import figures_handler, now_handler, system_handler
 from fileroom.web.console.associations_page import association_handlers
 from fileroom.web.console.audit_page import audit_handlers
 from fileroom.web.console.downloads import download_handler
@@ -20,7 +21,6 @@ from fileroom.web.console.page import page_handler
 from fileroom.web.console.search_everywhere import search_handler
 from fileroom.web.console.studies import filters_handler, study_list_handler, study_rows_handler
 from fileroom.web.console.study_page import attributes_handler, document_handler, look_handler, study_page_handler
-from fileroom.web.console.system_page import system_handler
 from fileroom.web.endpoint import Endpoint, Handler
 
 _STUDY = "/studies/{study}"
@@ -55,6 +55,8 @@ def console_routes(archive: Archive, stopping: asyncio.Event | None = None) -> l
     }
     plain: dict[str, Handler] = {
         ASSETS_PATH: asset_handler,
+        "/system/figures": figures_handler(archive),
+        "/system/now": now_handler(archive),
         "/events/studies": live_handler(archive, LiveStudies(archive, stopping)),
         "/events/associations": live_associations_handler(LiveAssociations(archive, stopping)),
     }
