@@ -27,7 +27,7 @@ from fileroom.archive.services import Archive
 from fileroom.core.access import Permission, current_access, require
 from fileroom.core.errors import RequestError
 from fileroom.core.live_settings import settings_table
-from fileroom.core.setting_marks import Group, SettingKind
+from fileroom.core.setting_marks import Group, SettingKind, Value
 from fileroom.web.answers import NO_STORE, Answer
 from fileroom.web.authentication import IdentityCache
 from fileroom.web.console.form_pages import Did, FormWork, back_to, form_handler, number_of, whole_number
@@ -113,6 +113,7 @@ async def _show(
         "error": "" if error is None or wrong else reader.say(error),
         "done": request.query_params.get("done", ""),
         "tell": reader.tell,
+        "as_typed": _as_typed,
     }
     return await page(archive, request, "settings.html", place="admin", status=number_of(error), **{**values, **shown})
 
@@ -194,6 +195,13 @@ def _touched(form: Form) -> Touched:
             if not form.has(_SHOWN + name) or typed != form.get(_SHOWN + name):
                 values[name] = typed
     return Touched(values, whole_number(form, "expected"))
+
+
+def _as_typed(value: Value) -> str:
+    """As it stands in a field of the form."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
 
 
 def _is_sought(state: SettingState, sought: str, say: Any) -> bool:
