@@ -266,6 +266,8 @@ FORM_BYTES_MAX: Final = 64 * KIB
 """A submitted form: names, a list of patients, no files."""
 API_BODY_BYTES_MAX: Final = 4 * MIB
 """JSON sent to the administration API; the largest is an import of some thousand nodes."""
+UPLOAD_FORM_BYTES_MAX: Final = 1 * MIB
+"""A form with a certificate and its key, each of CERTIFICATE_FILE_BYTES_MAX at most."""
 FORM_FIELDS_MAX: Final = 200
 """The largest form, that of a role, has some thirty."""
 ROW_SCOPE_ENTRIES_MAX: Final = 1000

@@ -9,12 +9,13 @@ from starlette.routing import BaseRoute, Route
 from fileroom.archive.services import Archive
 from fileroom.web.audited import audited
 from fileroom.web.console.assets import ASSETS_PATH, asset_handler
-from fileroom.web.console.dashboard import figures_handler, now_handler, system_handler
 from fileroom.web.console.associations_page import association_handlers
 from fileroom.web.console.audit_page import audit_handlers
+from fileroom.web.console.certificates_page import certificates_handlers
+from fileroom.web.console.dashboard import figures_handler, now_handler, system_handler
 from fileroom.web.console.downloads import download_handler
-from fileroom.web.console.history_page import history_handler
 from fileroom.web.console.help_page import chapter_handler, help_handler, picture_handler
+from fileroom.web.console.history_page import history_handler
 from fileroom.web.console.live import LiveAssociations, LiveStudies, live_associations_handler, live_handler
 from fileroom.web.console.nodes_page import nodes_handlers
 from fileroom.web.console.page import page_handler
@@ -49,6 +50,7 @@ def console_routes(archive: Archive, stopping: asyncio.Event | None = None) -> l
         **association_handlers(archive),
         **audit_handlers(archive),
         **nodes_handlers(archive),
+        **certificates_handlers(archive),
         "/help": {"GET": help_handler(archive)},
         "/help/images/{name}": {"GET": picture_handler},
         "/help/{name:path}": {"GET": chapter_handler(archive)},
