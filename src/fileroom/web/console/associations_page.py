@@ -249,7 +249,7 @@ def _shown(entry: AssociationEntry, own_aet: str, reader: Reader, nodes: Mapping
 def _shown_advice(advice: Advice, reader: Reader, node: str) -> ShownAdvice:
     link, text = _SEE[advice.see] if advice.see is not None else ("", "")
     if advice.see is See.NODE and node:
-        link = f"{link}/{quote(node, safe='')}"
+        link = f"{link}/node?name={quote(node, safe='')}"
     return ShownAdvice(
         reader.gettext(advice.what) % advice.values,
         reader.gettext(advice.next_step) % advice.values,
