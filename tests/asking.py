@@ -15,6 +15,7 @@ from starlette.routing import Route, Router
 from starlette.types import Message, Scope
 
 from fileroom.core.access import Access, acting_as
+from fileroom.web.api.mount import ApiMount
 
 REFUSED: Final = 403
 ANSWER_TIMEOUT_S: Final = 30.0
@@ -27,6 +28,12 @@ _VALUES: Final = {
     "path": "7FE00010",
     "version": "1",
     "name": "x.css",
+    "resource": "nodes",
+    "node": "CT1",
+    "login": "ada",
+    "role": "ct-desk",
+    "number": "1",
+    **dict.fromkeys(("session_id", "token_id", "glass_id", "filter_id", "correction_id"), "1"),
 }
 _QUERIES: Final = {
     "/wado": b"requestType=WADO&studyUID=1.2.3&seriesUID=1.2.3.1&objectUID=1.2.3.1.1",
@@ -45,6 +52,15 @@ def routes_of(router: Router) -> list[tuple[str, str]]:
     for route in router.routes:
         if not isinstance(route, Route):
             raise TypeError(f"{route!r} is no plain route; say here how its addresses are found")
+        if isinstance(route.endpoint, ApiMount):
+            found += [
+                (method, one.path)
+                for one in route.endpoint.api().app.routes
+                if isinstance(one, Route)
+                for method in one.methods or ()
+                if method not in ("HEAD", "OPTIONS")
+            ]
+            continue
         allowed: str = getattr(route.endpoint, "_allowed")  # noqa: B009 - private, and typed as any callable
         found += [(method, route.path) for method in allowed.split(", ") if method not in ("HEAD", "OPTIONS")]
     return found

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from typing import Final
 
+from api_permissions import ACCOUNT, API, OPEN, PERSON
 from fileroom.core.access import Permission
 from fileroom.dimse.command_set import CommandField
 
-OPEN: Final = "open"
-ACCOUNT: Final = "account"
+__all__ = ["ACCOUNT", "OPEN", "PERSON", "ROUTES", "SERVICES"]
 
 _SEARCH, _VIEW, _EXPORT = Permission.STUDY_SEARCH, Permission.STUDY_VIEW, Permission.STUDY_EXPORT
 _STORE, _SYSTEM, _USERS = Permission.STUDY_STORE, Permission.SYSTEM_READ, Permission.USER_MANAGE
@@ -165,6 +165,8 @@ ROUTES: Final[dict[str, Permission | str]] = {
     "GET /healthz": OPEN,
     "GET /readyz": OPEN,
     "GET /metrics": _SYSTEM,
+    # --- the administration API ---
+    **API,
 }
 
 SERVICES: Final[dict[CommandField, Permission | str]] = {

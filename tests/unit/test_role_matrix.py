@@ -29,7 +29,7 @@ from fileroom.ul.items import PresentationContextProposal
 from fileroom.ul.negotiation import AcceptedContext
 from fileroom.ul.pdu import AssociateRQ
 from fileroom.web.app import create_router
-from route_permissions import ACCOUNT, OPEN, ROUTES, SERVICES
+from route_permissions import ACCOUNT, OPEN, PERSON, ROUTES, SERVICES
 from stored_objects import CT, EXPLICIT_LE, data_set_of, make_file
 
 
@@ -51,6 +51,8 @@ def may(needed: Permission | str, access: Access) -> bool:
         return True
     if needed == ACCOUNT:
         return access.account_id is not None
+    if needed == PERSON:
+        return access.kind is ActorKind.PERSON and Permission.STUDY_BREAK_GLASS in access.permissions
     return needed in access.permissions
 
 

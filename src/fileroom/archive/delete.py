@@ -39,22 +39,27 @@ class Deleted:
     instances: int
 
 
-async def delete_study(archive: Archive, study_uid: str, *, actor: str) -> Deleted:
-    """Delete a study; its corrections end with it. Raises NotFoundError, NotAllowedError, DatabaseError."""
-    return await _delete(archive, _Target(Level.STUDY, study_uid), actor)
+async def delete_study(archive: Archive, study_uid: str, *, actor: str, reason: str = "") -> Deleted:
+    """Delete a study; its corrections end with it. The audit trail keeps actor and reason.
+
+    Raises NotFoundError, NotAllowedError, DatabaseError.
+    """
+    return await _delete(archive, _Target(Level.STUDY, study_uid), actor, reason)
 
 
-async def delete_series(archive: Archive, study_uid: str, series_uid: str, *, actor: str) -> Deleted:
+async def delete_series(archive: Archive, study_uid: str, series_uid: str, *, actor: str, reason: str = "") -> Deleted:
     """Delete a series, and the study if it was its last. Raises NotFoundError, NotAllowedError, DatabaseError."""
-    return await _delete(archive, _Target(Level.SERIES, study_uid, series_uid), actor)
+    return await _delete(archive, _Target(Level.SERIES, study_uid, series_uid), actor, reason)
 
 
-async def delete_instance(archive: Archive, study_uid: str, series_uid: str, sop_uid: str, *, actor: str) -> Deleted:
+async def delete_instance(
+    archive: Archive, study_uid: str, series_uid: str, sop_uid: str, *, actor: str, reason: str = ""
+) -> Deleted:
     """Delete an instance, and series and study if it was their last.
 
     Raises NotFoundError, NotAllowedError, DatabaseError.
     """
-    return await _delete(archive, _Target(Level.INSTANCE, study_uid, series_uid, sop_uid), actor)
+    return await _delete(archive, _Target(Level.INSTANCE, study_uid, series_uid, sop_uid), actor, reason)
 
 
 async def remove_doomed_objects(archive: Archive, grace_s: float = GRACE_S) -> int:
@@ -107,14 +112,14 @@ class _Target:
         return series if self.level is Level.SERIES else f"instance {self.sop_uid} in {series}"
 
 
-async def _delete(archive: Archive, target: _Target, actor: str) -> Deleted:
+async def _delete(archive: Archive, target: _Target, actor: str, reason: str) -> Deleted:
     visibility = visibility_of(require(Permission.STUDY_DELETE))
     for attempt in range(_ATTEMPTS):
         try:
             async with archive.pool.connection() as connection, connection.transaction():
                 if not await has_visible_study(connection, target.study_uid, visibility):
                     raise _not_there(target)
-                deleted = await _delete_rows(connection, target, actor)
+                deleted = await _delete_rows(connection, target, actor, reason)
             break
         except (errors.DeadlockDetected, errors.ForeignKeyViolation) as error:
             # Objects arrived for what was just being deleted: the next round sees them too.
@@ -130,7 +135,7 @@ def _not_there(target: _Target) -> NotFoundError:
     return NotFoundError(f"There is no {target.describe()}; it was deleted already or never received.")
 
 
-async def _delete_rows(connection: AsyncConnection[Any], target: _Target, actor: str) -> Deleted:
+async def _delete_rows(connection: AsyncConnection[Any], target: _Target, actor: str, reason: str) -> Deleted:
     study = await describe_study(connection, target.study_uid)
     # Series before study, as receiving does it, so that neither waits for the other in a circle.
     await connection.execute(_LOCK_SERIES, (target.study_uid, *_twice(target.series_uid)))
@@ -147,7 +152,8 @@ async def _delete_rows(connection: AsyncConnection[Any], target: _Target, actor:
     studies = row[0] if row else 0
     await connection.execute(_REFRESH_STUDIES, (studies_touched,))
     await connection.execute(_REVOKE_CORRECTIONS, (actor, *target.uids, target.sop_uid))
-    what = f"{instances} instances of {target.describe()}, by {actor}"
+    why = f": {reason}" if reason else ""
+    what = f"{instances} instances of {target.describe()}, by {actor}{why}"
     event = study_deleted(study, what) if studies else instances_deleted(study, what)
     await record(connection, event)
     return Deleted(studies, series, instances)

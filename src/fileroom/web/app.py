@@ -1,7 +1,7 @@
 """The web application: every address and its handler.
 
 Routes are plain ASGI (`web.endpoint`): no models are built for them, and bodies pass through in pieces. The administration
-API will be a FastAPI application mounted beside them.
+API is a FastAPI application beside them, made when it is first asked for (`web.api.mount`).
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from fileroom.archive.render import Renderer
 from fileroom.archive.services import Archive
 from fileroom.core.networks import networks_of
 from fileroom.web.address import listens_on_loopback_only
+from fileroom.web.api.mount import api_routes
 from fileroom.web.audited import audited, study_in_query
 from fileroom.web.authentication import Authentication, IdentityCache
 from fileroom.web.console.people_routes import people_routes
@@ -63,10 +64,12 @@ def create_router(
     """Every address and its handler, which serve whoever acts; nothing in front of them."""
     renderer = Renderer(archive)
     people = people or People(archive.pool, archive.settings, archive.now)
+    cache = cache or IdentityCache(people)
     routes = [
         *dicomweb_routes(archive, renderer),
-        *people_routes(archive, people, cache or IdentityCache(people)),
+        *people_routes(archive, people, cache),
         *console_routes(archive, stopping),
+        *api_routes(archive, people, cache),
         *_other_routes(archive, renderer),
     ]
     return Router(routes, default=_nothing_here)

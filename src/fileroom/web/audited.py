@@ -68,6 +68,13 @@ def note_query(archive: Archive, request: Request, query: Query) -> None:
     )
 
 
+def note_view(archive: Archive, request: Request, study_uid: str, what: str) -> None:
+    """Put down that somebody was shown `what` of a study, once for each person, study and kind in a while."""
+    actor, now = requestor(request), asyncio.get_running_loop().time()
+    if archive.audit.is_new_view(actor.kind, actor.name, actor.address, study_uid, what, now=now):
+        archive.audit.note(viewed([StudyReference(study_uid)], what, actor=actor))
+
+
 def requestor(request: Request) -> Access:
     """Who acts, with the address that the request came from."""
     access = current_access()

@@ -1,0 +1,719 @@
+"""What the API answers and takes, as values. Made from the OpenAPI document by tools/client.py; change it there."""
+
+from __future__ import annotations
+
+import datetime as dt
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from fileroom.client.values import Model
+
+ActorKind = Literal["person", "token", "node", "system", "nobody"]
+"""What kind of somebody acts."""
+
+Direction = Literal["in", "out"]
+"""Who called."""
+
+FindingKind = Literal["changed", "missing", "reordered", "unsealed", "checkpoint"]
+"""What is wrong with a row."""
+
+NodeRole = Literal["send", "query", "retrieve", "destination", "commit"]
+"""What a node may do here, or may be used for."""
+
+Outcome = Literal[
+    "open",
+    "released",
+    "rejected",
+    "aborted by peer",
+    "aborted by us",
+    "connection lost",
+    "timed out",
+    "unreachable",
+    "interrupted",
+]
+"""How an association ended, or the attempt at one."""
+
+Permission = Literal[
+    "study.search",
+    "study.view",
+    "study.export",
+    "study.store",
+    "study.correct",
+    "study.delete",
+    "study.break-glass",
+    "node.read",
+    "node.manage",
+    "ledger.read",
+    "system.read",
+    "system.manage",
+    "settings.read",
+    "settings.manage",
+    "user.manage",
+    "audit.read",
+]
+"""One thing that a role may allow."""
+
+SettingKind = Literal["start", "secret", "managed"]
+"""Who may set it, and when it is read."""
+
+StudyStatus = Literal["receiving", "complete", "exception"]
+"""How far a study has come."""
+
+TlsUse = Literal["off", "on", "mutual"]
+"""Whether associations with a node are encrypted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Account(Model):
+    """A person. `rows` narrows what the role shows."""
+
+    login: str
+    full_name: str
+    role: str
+    rows: Rows
+    has_password: bool
+    has_second_factor: bool
+    disabled: bool
+    created_at: dt.datetime
+    last_login_at: dt.datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Advice(Model):
+    """What went wrong, and what to do next."""
+
+    what: str
+    next: str
+
+
+@dataclass(frozen=True, slots=True)
+class Applied(Model):
+    """The version that holds now, and what came of the change. Without changes no version was made."""
+
+    version: int
+    changes: tuple[Change, ...]
+    dry_run: bool
+
+
+@dataclass(frozen=True, slots=True)
+class AskedAttribute(Model):
+    """What one attribute shall be."""
+
+    attribute: str
+    """Keyword or tag."""
+    values: tuple[str | int | float, ...] | None
+    """As in DICOM JSON; [] empties it, null removes it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Association(Model):
+    """One association, or the attempt at one."""
+
+    id: int
+    began_at: dt.datetime
+    ended_at: dt.datetime | None
+    direction: Direction
+    purpose: str
+    parent: int | None
+    """The association that this one was opened for."""
+    calling_aet: str
+    called_aet: str
+    peer_host: str
+    peer_port: int
+    tls: bool
+    implementation_version: str
+    outcome: Outcome
+    mark: Literal["good", "warning", "failed"]
+    detail: str
+    contexts_proposed: int
+    contexts_accepted: int
+    bytes_in: int
+    bytes_out: int
+    requests: int
+    objects: int
+    warnings: int
+    failures: int
+    advice: tuple[Advice, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class CarriedStudy(Model):
+    """A study that objects were carried of, as far as one may see it."""
+
+    study_instance_uid: str
+    patient_name: str
+    patient_id: str
+    study_date: str
+    description: str
+
+
+@dataclass(frozen=True, slots=True)
+class Change(Model):
+    """One entry before and after; null: it is not there, so that the default holds."""
+
+    section: str
+    name: str
+    old: Any
+    new: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint(Model):
+    """An end of the chain that was noted elsewhere."""
+
+    position: int
+    chain: str
+
+
+@dataclass(frozen=True, slots=True)
+class Conflict(Model):
+    """An object kept aside, as its UID has other content."""
+
+    received_at: str
+    sop_instance_uid: str
+    sop_class_uid: str
+    file_bytes: int
+    received_by: str
+    sender: str
+
+
+@dataclass(frozen=True, slots=True)
+class Context(Model):
+    """A presentation context and the answer (PS3.8 9.3.3.2)."""
+
+    id: int
+    abstract_syntax: str
+    transfer_syntaxes: tuple[str, ...]
+    result: int | None
+    transfer_syntax: str
+    role: str
+
+
+@dataclass(frozen=True, slots=True)
+class Corrected(Model):
+    """The numbers of new corrections."""
+
+    ids: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Correction(Model):
+    """A correction as it was made; `revoked_at` null while it is in force."""
+
+    id: int
+    study_instance_uid: str
+    series_instance_uid: str | None
+    sop_instance_uid: str | None
+    attribute: str
+    """Keyword or tag; of nested ones the path."""
+    vr: str
+    values: tuple[Any, ...] | None
+    """As in DICOM JSON; null: removed."""
+    reason: str
+    actor: str
+    made_at: dt.datetime
+    revoked_at: dt.datetime | None
+    revoked_by: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Count(Model):
+    """How many."""
+
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Deleted(Model):
+    """How many of each are gone."""
+
+    studies: int
+    series: int
+    instances: int
+
+
+@dataclass(frozen=True, slots=True)
+class Differences(Model):
+    """What makes the second version of the first."""
+
+    changes: tuple[Change, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Document(Model):
+    """Everything that a file can hold: settings and other sections, by name."""
+
+    version: int
+    document: dict[str, dict[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class EchoResult(Model):
+    """What came of a C-ECHO."""
+
+    answered: bool
+    milliseconds: float | None
+    why: str
+    """Why there was no answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class End(Model):
+    """The end of the chain: worth noting elsewhere."""
+
+    position: int
+    chain: str
+
+
+@dataclass(frozen=True, slots=True)
+class Event(Model):
+    """One event as it was written."""
+
+    id: int
+    occurred_at: dt.datetime
+    event: str
+    """Code of EventID (PS3.15 A.5)."""
+    event_type: str
+    title: str
+    what: str
+    """The sentence that goes with it, or the keys of a query."""
+    action: str
+    outcome: int
+    """0: success."""
+    actor_kind: str
+    actor: str
+    address: str
+    patient_ids: tuple[str, ...]
+    study_instance_uids: tuple[str, ...]
+    message: dict[str, Any]
+    """The whole audit message."""
+
+
+@dataclass(frozen=True, slots=True)
+class Filter(Model):
+    """A search under a name."""
+
+    id: int
+    name: str
+    question: str
+    """A query string of the study list."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding(Model):
+    """Something that is wrong with the trail."""
+
+    kind: FindingKind
+    position: int
+    event_id: int
+    occurred_at: dt.datetime | None
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Glass(Model):
+    """One time that somebody broke the glass; `reviewed_at` null: nobody has looked at it yet."""
+
+    id: int
+    login: str
+    address: str
+    reason: str
+    began_at: dt.datetime
+    ends_at: dt.datetime
+    reviewed_at: dt.datetime | None
+    reviewed_by: str | None
+    review: str
+
+
+@dataclass(frozen=True, slots=True)
+class HeldCaller(Model):
+    """A caller that was turned away because nobody has approved it."""
+
+    aet: str
+    host: str
+    calls: int
+    last_at: str
+    ignored: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Instance(Model):
+    """An instance of a series."""
+
+    sop_instance_uid: str
+    sop_class_uid: str
+    instance_number: int | None
+    number_of_frames: int | None
+    rows: int | None
+    columns: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Me(Model):
+    """Who asks, and what they may do."""
+
+    kind: ActorKind
+    """What kind of somebody."""
+    name: str
+    full_name: str
+    permissions: tuple[str, ...]
+    rows: Rows
+    profile: Profile
+    expires_at: dt.datetime | None
+    form_token: str | None
+    """For the header X-Form-Token of changes in a session of the console."""
+
+
+@dataclass(frozen=True, slots=True)
+class NewSecret(Model):
+    """A secret that is told once."""
+
+    secret: str
+
+
+@dataclass(frozen=True, slots=True)
+class Node(Model):
+    """A system that Fileroom talks to: `name` is for people, `aet`, `host` and `port` are for the network."""
+
+    name: str
+    aet: str
+    host: str
+    port: int
+    description: str
+    location: str
+    enabled: bool
+    calling_from: tuple[str, ...]
+    roles: tuple[NodeRole, ...]
+    tls: TlsUse
+    tls_subject: str
+    tls_fingerprint: str
+    charset: str
+    charset_assumed: str
+    accept_syntaxes: tuple[str, ...]
+    propose_syntaxes: tuple[str, ...]
+    associations_max: int
+    objects_per_minute_max: int
+    own_aet: str
+    connect_timeout_s: int
+    response_timeout_s: int
+    echo_interval_s: int
+    comment: str
+    version: int
+    """Counts its changes."""
+    changed_by: str
+
+
+@dataclass(frozen=True, slots=True)
+class NodeDifference(Model):
+    """A field before and after."""
+
+    field: str
+    before: str
+    after: str
+
+
+@dataclass(frozen=True, slots=True)
+class NodeVersion(Model):
+    """One version of a node: who made it, and what it changed; nothing of the first."""
+
+    version: int
+    changed_at: str
+    changed_by: str
+    changes: tuple[NodeDifference, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Operation(Model):
+    """A request and its answer, or many that are alike."""
+
+    n: int
+    kind: str
+    by_us: bool
+    began_at: dt.datetime
+    ended_at: dt.datetime | None
+    busy_s: float
+    count: int
+    status: int | None
+    """DIMSE status."""
+    reason: str
+    sop_class_uid: str
+    transfer_syntax_uid: str
+    study_instance_uid: str
+    series_instance_uid: str
+    sop_instance_uid: str
+    bytes: int
+    matches: int
+    completed: int | None
+    warned: int | None
+    failed: int | None
+    destination: str
+
+
+@dataclass(frozen=True, slots=True)
+class Part(Model):
+    """A part that Fileroom needs."""
+
+    name: str
+    ready: bool
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Profile(Model):
+    """What a person has chosen; empty: as the browser or the installation has it."""
+
+    language: str
+    time_zone: str
+    theme: str
+    density: str
+    columns: tuple[str, ...]
+    layout: str
+    hanging_protocol: str
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal(Model):
+    """An object that was not kept."""
+
+    refused_at: str
+    status: str
+    """DIMSE status, hexadecimal."""
+    sop_instance_uid: str
+    sop_class_uid: str
+    transfer_syntax_uid: str
+    received_by: str
+    sender: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Role(Model):
+    """What somebody with it may do, and whose studies they see."""
+
+    name: str
+    permissions: tuple[str, ...]
+    rows: Rows
+    description: str
+    built_in: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Rows(Model):
+    """Which studies somebody sees: those that fit every list that is given; without any, all."""
+
+    institutions: tuple[str, ...] = ()
+    modalities: tuple[str, ...] = ()
+    referring_physicians: tuple[str, ...] = ()
+    patient_ids: tuple[str, ...] = ()
+    own_uploads: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Series(Model):
+    """A series of a study."""
+
+    series_instance_uid: str
+    series_number: str
+    modality: str
+    series_description: str
+    series_date: str
+    series_time: str
+    body_part_examined: str
+    station_name: str
+    device: str
+    """Manufacturer and model."""
+    instances: int
+
+
+@dataclass(frozen=True, slots=True)
+class Session(Model):
+    """A session of the console."""
+
+    id: int
+    address: str
+    user_agent: str
+    created_at: dt.datetime
+    last_seen_at: dt.datetime
+    expires_at: dt.datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Setting(Model):
+    """A setting, its value now, and where that comes from. Secrets have no value here."""
+
+    name: str
+    description: str
+    kind: SettingKind
+    value: bool | int | float | str
+    default: bool | int | float | str
+    stored: Any
+    """What the versions say; null: nothing."""
+    from_outside: bool
+    """The environment or fileroom.toml says it."""
+    refused: str
+    """Why the stored value cannot be used."""
+    fits: str
+    """Which values it takes."""
+    unit: str
+    group: str
+    affects: str
+
+
+@dataclass(frozen=True, slots=True)
+class Settings(Model):
+    """All settings, and the version that holds."""
+
+    version: int
+    items: tuple[Setting, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Study(Model):
+    """A study: its attributes as they stand in DICOM, and how far it has come."""
+
+    study_instance_uid: str
+    patient_name: str
+    """Family^Given^Middle^Prefix^Suffix, groups with ="""
+    patient_id: str
+    issuer_of_patient_id: str
+    patient_sex: str
+    patient_birth_date: str
+    """YYYYMMDD"""
+    patient_age: str
+    study_date: str
+    """YYYYMMDD"""
+    study_time: str
+    """HHMMSS.FFFFFF"""
+    study_description: str
+    study_id: str
+    accession_number: str
+    modalities_in_study: tuple[str, ...]
+    referring_physician_name: str
+    status: StudyStatus
+    series: int
+    """How many series."""
+    instances: int
+    """How many instances."""
+    stations: tuple[str, ...]
+    institutions: tuple[str, ...]
+    sender: str
+    """Who sent its first object."""
+    received_by: str
+    received_at: dt.datetime
+    changed_at: dt.datetime | None
+    exceptions: int
+    """Objects that contradict what is here, or are lost."""
+    dicomweb: str
+    """Its address in DICOMweb, where its images are."""
+
+
+@dataclass(frozen=True, slots=True)
+class System(Model):
+    """The state of the system."""
+
+    version: str
+    aet: str
+    dicom_port: int
+    ready: bool
+    parts: tuple[Part, ...]
+    totals: Totals
+
+
+@dataclass(frozen=True, slots=True)
+class Token(Model):
+    """A token without its secret; `login` of its person, or `role` of the program."""
+
+    id: int
+    name: str
+    login: str | None
+    role: str | None
+    permissions: tuple[str, ...] | None
+    """Null: all that the role or the person may."""
+    created_at: dt.datetime
+    created_by: str
+    expires_at: dt.datetime | None
+    last_used_at: dt.datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Total(Model):
+    """A number of rows; not `exact`: the database's estimate."""
+
+    count: int
+    exact: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Totals(Model):
+    """What the archive holds, whoever may see it."""
+
+    patients: Total
+    studies: Total
+    series: Total
+    instances: Total
+
+
+@dataclass(frozen=True, slots=True)
+class Troubles(Model):
+    """The latest of each kind; at most 50."""
+
+    refusals: tuple[Refusal, ...]
+    conflicts: tuple[Conflict, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class VerifyResult(Model):
+    """What came of a check of the whole trail."""
+
+    whole: bool
+    events: int
+    waiting: int
+    kept_since: dt.datetime | None
+    end: End
+    findings: tuple[Finding, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Version(Model):
+    """One version and how it came about."""
+
+    number: int
+    made_at: dt.datetime
+    actor: str
+    address: str
+    comment: str
+    changes: tuple[Change, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class WholeAssociation(Model):
+    """One association with its contexts, operations and studies."""
+
+    id: int
+    began_at: dt.datetime
+    ended_at: dt.datetime | None
+    direction: Direction
+    purpose: str
+    parent: int | None
+    """The association that this one was opened for."""
+    calling_aet: str
+    called_aet: str
+    peer_host: str
+    peer_port: int
+    tls: bool
+    implementation_version: str
+    outcome: Outcome
+    mark: Literal["good", "warning", "failed"]
+    detail: str
+    contexts_proposed: int
+    contexts_accepted: int
+    bytes_in: int
+    bytes_out: int
+    requests: int
+    objects: int
+    warnings: int
+    failures: int
+    advice: tuple[Advice, ...]
+    contexts: tuple[Context, ...]
+    operations: tuple[Operation, ...]
+    studies: tuple[CarriedStudy, ...]

@@ -1,0 +1,962 @@
+"""Every operation of the API as a method. Made from the OpenAPI document by tools/client.py; change it there."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Literal, cast
+
+from fileroom.client.connection import Connection, segment
+from fileroom.client.models import (
+    Account,
+    Applied,
+    AskedAttribute,
+    Association,
+    Checkpoint,
+    Corrected,
+    Correction,
+    Count,
+    Deleted,
+    Differences,
+    Direction,
+    Document,
+    EchoResult,
+    Event,
+    Filter,
+    Glass,
+    HeldCaller,
+    Instance,
+    Me,
+    NewSecret,
+    Node,
+    NodeRole,
+    NodeVersion,
+    Outcome,
+    Permission,
+    Profile,
+    Role,
+    Rows,
+    Series,
+    Session,
+    Settings,
+    Study,
+    System,
+    TlsUse,
+    Token,
+    Troubles,
+    VerifyResult,
+    Version,
+    WholeAssociation,
+)
+
+
+class MeResource:
+    """Who asks: permissions, profile, own sessions and tokens, breaking the glass."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def get(self) -> Me:
+        """Who asks, and what they may do."""
+        return cast("Me", self._connection.call("GET", "/me", Me))
+
+    def get_profile(self) -> Profile:
+        """One's own profile. Needs an own account."""
+        return cast("Profile", self._connection.call("GET", "/me/profile", Profile))
+
+    def set_profile(
+        self,
+        *,
+        language: Literal["", "en", "de"] | None = None,
+        time_zone: str | None = None,
+        theme: Literal["", "dark", "light"] | None = None,
+        density: Literal["", "compact", "normal", "roomy"] | None = None,
+        columns: Sequence[str] | None = None,
+        layout: str | None = None,
+        hanging_protocol: str | None = None,
+        if_match: str | None = None,
+    ) -> Profile:
+        """Choose language, time zone, columns and looks. Needs an own account."""
+        return cast(
+            "Profile",
+            self._connection.call(
+                "PUT",
+                "/me/profile",
+                Profile,
+                body={
+                    "language": language,
+                    "time_zone": time_zone,
+                    "theme": theme,
+                    "density": density,
+                    "columns": columns,
+                    "layout": layout,
+                    "hanging_protocol": hanging_protocol,
+                },
+                if_match=if_match,
+            ),
+        )
+
+    def sessions(self) -> tuple[Session, ...]:
+        """One's own living sessions. Needs an own account."""
+        return cast("tuple[Session, ...]", self._connection.items("GET", "/me/sessions", Session))
+
+    def end_session(self, session_id: int) -> None:
+        """End a session of one's own. Needs an own account."""
+        self._connection.call("DELETE", f"/me/sessions/{segment(session_id)}")
+
+    def tokens(self) -> tuple[Token, ...]:
+        """One's own tokens, without their secrets. Needs an own account."""
+        return cast("tuple[Token, ...]", self._connection.items("GET", "/me/tokens", Token))
+
+    def add_token(
+        self, *, name: str, permissions: Sequence[Permission] | None = None, days: int | None = None
+    ) -> NewSecret:
+        """Make a token; its secret is told this once. A token cannot make tokens. Needs an own account.
+
+        - `permissions`: Null: all that you may.
+        - `days`: Null: without an end.
+        """
+        return cast(
+            "NewSecret",
+            self._connection.call(
+                "POST", "/me/tokens", NewSecret, body={"name": name, "permissions": permissions, "days": days}
+            ),
+        )
+
+    def revoke_token(self, token_id: int) -> None:
+        """End a token of one's own; it is refused within seconds. Needs an own account."""
+        self._connection.call("DELETE", f"/me/tokens/{segment(token_id)}")
+
+    def break_glass(self, *, reason: str, minutes: int | None = None) -> Glass:
+        """See for a time what the row scope hides, with a reason. An auditor reviews it afterwards. Needs
+        `study.break-glass, as a person`."""
+        return cast(
+            "Glass",
+            self._connection.call("POST", "/me/break-glass", Glass, body={"reason": reason, "minutes": minutes}),
+        )
+
+    def end_break_glass(self) -> Glass:
+        """End it before its time. Needs `study.break-glass, as a person`."""
+        return cast("Glass", self._connection.call("DELETE", "/me/break-glass", Glass))
+
+
+class StudiesResource:
+    """Studies, their series and instances, with the state of the study list. Images come by DICOMweb."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def search(
+        self,
+        *,
+        patient_name: str | None = None,
+        patient_id: str | None = None,
+        patient_birth_date: str | None = None,
+        patient_sex: str | None = None,
+        modalities_in_study: str | None = None,
+        study_description: str | None = None,
+        study_date: str | None = None,
+        accession_number: str | None = None,
+        station_name: str | None = None,
+        referring_physician_name: str | None = None,
+        institution_name: str | None = None,
+        study_id: str | None = None,
+        sender: str | None = None,
+        status: Literal["receiving", "exception"] | None = None,
+        limit: int | None = None,
+    ) -> Iterator[Study]:
+        """Find studies, the newest first. The fields are those of the study list and take what people type there.
+        Needs `study.search`.
+
+        - `patient_name`: Beginnings of names, or `Family^Given` with `*` and `?`; without regard to case and
+          accents.
+        - `patient_id`: How it begins, or with `*` and `?`; in quotation marks: exactly.
+        - `patient_birth_date`: `today`, `yesterday`, `7d`, `2026-11-20` or `2026-11-01..2026-11-20`.
+        - `patient_sex`: F, M or O.
+        - `modalities_in_study`: CT, or several: CT, MR.
+        - `study_description`: Any part of the description.
+        - `study_date`: `today`, `yesterday`, `7d`, `2026-11-20` or `2026-11-01..2026-11-20`.
+        - `accession_number`: How it begins, or with `*` and `?`; in quotation marks: exactly.
+        - `station_name`: How it begins, or with `*` and `?`; in quotation marks: exactly.
+        - `referring_physician_name`: Beginnings of names, or `Family^Given` with `*` and `?`; without regard to
+          case and accents.
+        - `institution_name`: How it begins, or with `*` and `?`; in quotation marks: exactly.
+        - `study_id`: How it begins, or with `*` and `?`; in quotation marks: exactly.
+        - `sender`: How it begins, or with `*` and `?`; in quotation marks: exactly.
+        - `status`: Only those that arrive, or need a look.
+        """
+        return self._connection.pages(
+            "/studies",
+            Study,
+            limit=limit,
+            query={
+                "patient_name": patient_name,
+                "patient_id": patient_id,
+                "patient_birth_date": patient_birth_date,
+                "patient_sex": patient_sex,
+                "modalities_in_study": modalities_in_study,
+                "study_description": study_description,
+                "study_date": study_date,
+                "accession_number": accession_number,
+                "station_name": station_name,
+                "referring_physician_name": referring_physician_name,
+                "institution_name": institution_name,
+                "study_id": study_id,
+                "sender": sender,
+                "status": status,
+            },
+        )
+
+    def get(self, study: str) -> Study:
+        """One study. Needs `study.search`."""
+        return cast("Study", self._connection.call("GET", f"/studies/{segment(study)}", Study))
+
+    def delete(self, study: str, *, reason: str) -> Deleted:
+        """Delete a study with its corrections. It cannot be taken back. Needs `study.delete`.
+
+        - `reason`: Why, for the audit trail. Addresses stand in logs of proxies: name no patient.
+        """
+        return cast(
+            "Deleted", self._connection.call("DELETE", f"/studies/{segment(study)}", Deleted, query={"reason": reason})
+        )
+
+    def of_patient(self, study: str) -> tuple[Study, ...]:
+        """All studies of the same patient that one may see, that one included, the newest first; at most 200. Needs
+        `study.search`."""
+        return cast(
+            "tuple[Study, ...]", self._connection.items("GET", f"/studies/{segment(study)}/patient-studies", Study)
+        )
+
+    def series(self, study: str, *, limit: int | None = None) -> Iterator[Series]:
+        """The series of a study. Needs `study.search`."""
+        return self._connection.pages(f"/studies/{segment(study)}/series", Series, limit=limit, query={})
+
+    def instances(self, study: str, series: str, *, limit: int | None = None) -> Iterator[Instance]:
+        """The instances of a series. Needs `study.search`."""
+        return self._connection.pages(
+            f"/studies/{segment(study)}/series/{segment(series)}/instances", Instance, limit=limit, query={}
+        )
+
+    def delete_series(self, study: str, series: str, *, reason: str) -> Deleted:
+        """Delete a series, and the study if it was its last. Needs `study.delete`.
+
+        - `reason`: Why, for the audit trail. Addresses stand in logs of proxies: name no patient.
+        """
+        return cast(
+            "Deleted",
+            self._connection.call(
+                "DELETE", f"/studies/{segment(study)}/series/{segment(series)}", Deleted, query={"reason": reason}
+            ),
+        )
+
+    def delete_instance(self, study: str, series: str, instance: str, *, reason: str) -> Deleted:
+        """Delete an instance, and series and study if it was their last. Needs `study.delete`.
+
+        - `reason`: Why, for the audit trail. Addresses stand in logs of proxies: name no patient.
+        """
+        return cast(
+            "Deleted",
+            self._connection.call(
+                "DELETE",
+                f"/studies/{segment(study)}/series/{segment(series)}/instances/{segment(instance)}",
+                Deleted,
+                query={"reason": reason},
+            ),
+        )
+
+
+class CorrectionsResource:
+    """Corrections of studies: laid over what is shown and sent, while the received bytes stay."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def of_study(self, study: str, *, revoked: bool | None = None) -> tuple[Correction, ...]:
+        """The corrections of a study, its series and instances, the oldest first. Needs `study.view`.
+
+        - `revoked`: Revoked ones too.
+        """
+        return cast(
+            "tuple[Correction, ...]",
+            self._connection.items(
+                "GET", f"/studies/{segment(study)}/corrections", Correction, query={"revoked": revoked}
+            ),
+        )
+
+    def add(
+        self,
+        study: str,
+        *,
+        attributes: Sequence[AskedAttribute],
+        reason: str,
+        series_instance_uid: str | None = None,
+        sop_instance_uid: str | None = None,
+    ) -> Corrected:
+        """Correct attributes in one step. What identifies objects and what pixels depend on stays. Needs
+        `study.correct`."""
+        return cast(
+            "Corrected",
+            self._connection.call(
+                "POST",
+                f"/studies/{segment(study)}/corrections",
+                Corrected,
+                body={
+                    "attributes": attributes,
+                    "reason": reason,
+                    "series_instance_uid": series_instance_uid,
+                    "sop_instance_uid": sop_instance_uid,
+                },
+            ),
+        )
+
+    def revoke(self, correction_id: int) -> None:
+        """Take a correction back: what was received shows again. Needs `study.correct`."""
+        self._connection.call("DELETE", f"/corrections/{segment(correction_id)}")
+
+
+class FiltersResource:
+    """Searches of the study list that one keeps under a name."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def all(self) -> tuple[Filter, ...]:
+        """One's own filters, by name. Needs `study.search`."""
+        return cast("tuple[Filter, ...]", self._connection.items("GET", "/filters", Filter))
+
+    def save(self, *, name: str, question: str) -> tuple[Filter, ...]:
+        """Keep a search under a name; the answer is all there are then. Needs `study.search`."""
+        return cast(
+            "tuple[Filter, ...]",
+            self._connection.items("PUT", "/filters", Filter, body={"name": name, "question": question}),
+        )
+
+    def remove(self, filter_id: int) -> None:
+        """Forget a filter; one that is gone already is no mistake. Needs `study.search`."""
+        self._connection.call("DELETE", f"/filters/{segment(filter_id)}")
+
+
+class NodesResource:
+    """The systems that Fileroom talks to, and callers that wait for approval."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def all(self, *, limit: int | None = None) -> Iterator[Node]:
+        """All nodes by name. Needs `node.read`."""
+        return self._connection.pages("/nodes", Node, limit=limit, query={})
+
+    def add(
+        self,
+        *,
+        name: str,
+        aet: str,
+        host: str,
+        port: int,
+        description: str | None = None,
+        location: str | None = None,
+        enabled: bool | None = None,
+        calling_from: Sequence[str] | None = None,
+        roles: Sequence[NodeRole] | None = None,
+        tls: TlsUse | None = None,
+        tls_subject: str | None = None,
+        tls_fingerprint: str | None = None,
+        charset: str | None = None,
+        charset_assumed: str | None = None,
+        accept_syntaxes: Sequence[str] | None = None,
+        propose_syntaxes: Sequence[str] | None = None,
+        associations_max: int | None = None,
+        objects_per_minute_max: int | None = None,
+        own_aet: str | None = None,
+        connect_timeout_s: int | None = None,
+        response_timeout_s: int | None = None,
+        echo_interval_s: int | None = None,
+        comment: str | None = None,
+    ) -> Node:
+        """Add a node; it may call from then on. Needs `node.manage`.
+
+        - `calling_from`: Addresses and networks that it may call from; empty: its host's.
+        - `roles`: What it may do here, or be used for.
+        - `tls_fingerprint`: SHA-256 of its certificate.
+        - `accept_syntaxes`: UIDs of transfer syntaxes, by preference; empty: all.
+        - `propose_syntaxes`: UIDs of transfer syntaxes, by preference; empty: all.
+        - `associations_max`: Open at a time; 0: no limit of its own.
+        - `objects_per_minute_max`: Pace of its objects, 10 or more; 0: as they come.
+        - `own_aet`: What we call ourselves to it; empty: our own.
+        - `connect_timeout_s`: Seconds to connect.
+        - `response_timeout_s`: Seconds to answer.
+        - `echo_interval_s`: Seconds between echoes, 10 or more; 0: never.
+        """
+        return cast(
+            "Node",
+            self._connection.call(
+                "POST",
+                "/nodes",
+                Node,
+                body={
+                    "name": name,
+                    "aet": aet,
+                    "host": host,
+                    "port": port,
+                    "description": description,
+                    "location": location,
+                    "enabled": enabled,
+                    "calling_from": calling_from,
+                    "roles": roles,
+                    "tls": tls,
+                    "tls_subject": tls_subject,
+                    "tls_fingerprint": tls_fingerprint,
+                    "charset": charset,
+                    "charset_assumed": charset_assumed,
+                    "accept_syntaxes": accept_syntaxes,
+                    "propose_syntaxes": propose_syntaxes,
+                    "associations_max": associations_max,
+                    "objects_per_minute_max": objects_per_minute_max,
+                    "own_aet": own_aet,
+                    "connect_timeout_s": connect_timeout_s,
+                    "response_timeout_s": response_timeout_s,
+                    "echo_interval_s": echo_interval_s,
+                    "comment": comment,
+                },
+            ),
+        )
+
+    def get(self, node: str) -> Node:
+        """One node. Needs `node.read`."""
+        return cast("Node", self._connection.call("GET", f"/nodes/{segment(node)}", Node))
+
+    def change(
+        self,
+        node: str,
+        *,
+        name: str | None = None,
+        aet: str | None = None,
+        host: str | None = None,
+        port: int | None = None,
+        description: str | None = None,
+        location: str | None = None,
+        enabled: bool | None = None,
+        calling_from: Sequence[str] | None = None,
+        roles: Sequence[NodeRole] | None = None,
+        tls: TlsUse | None = None,
+        tls_subject: str | None = None,
+        tls_fingerprint: str | None = None,
+        charset: str | None = None,
+        charset_assumed: str | None = None,
+        accept_syntaxes: Sequence[str] | None = None,
+        propose_syntaxes: Sequence[str] | None = None,
+        associations_max: int | None = None,
+        objects_per_minute_max: int | None = None,
+        own_aet: str | None = None,
+        connect_timeout_s: int | None = None,
+        response_timeout_s: int | None = None,
+        echo_interval_s: int | None = None,
+        comment: str | None = None,
+        if_match: str | None = None,
+    ) -> Node:
+        """Change some fields of a node; open associations hear of it. Needs `node.manage`."""
+        return cast(
+            "Node",
+            self._connection.call(
+                "PATCH",
+                f"/nodes/{segment(node)}",
+                Node,
+                body={
+                    "name": name,
+                    "aet": aet,
+                    "host": host,
+                    "port": port,
+                    "description": description,
+                    "location": location,
+                    "enabled": enabled,
+                    "calling_from": calling_from,
+                    "roles": roles,
+                    "tls": tls,
+                    "tls_subject": tls_subject,
+                    "tls_fingerprint": tls_fingerprint,
+                    "charset": charset,
+                    "charset_assumed": charset_assumed,
+                    "accept_syntaxes": accept_syntaxes,
+                    "propose_syntaxes": propose_syntaxes,
+                    "associations_max": associations_max,
+                    "objects_per_minute_max": objects_per_minute_max,
+                    "own_aet": own_aet,
+                    "connect_timeout_s": connect_timeout_s,
+                    "response_timeout_s": response_timeout_s,
+                    "echo_interval_s": echo_interval_s,
+                    "comment": comment,
+                },
+                if_match=if_match,
+            ),
+        )
+
+    def remove(self, node: str, *, if_match: str | None = None) -> None:
+        """Remove a node; it may no longer call. Needs `node.manage`."""
+        self._connection.call("DELETE", f"/nodes/{segment(node)}", if_match=if_match)
+
+    def history(self, node: str) -> tuple[NodeVersion, ...]:
+        """What was done to a node, the latest first. Needs `node.read`."""
+        return cast(
+            "tuple[NodeVersion, ...]", self._connection.items("GET", f"/nodes/{segment(node)}/versions", NodeVersion)
+        )
+
+    def echo(self, node: str) -> EchoResult:
+        """Ask a node whether it is there (C-ECHO). Needs `node.read`."""
+        return cast("EchoResult", self._connection.call("POST", f"/nodes/{segment(node)}/echo", EchoResult))
+
+    def held(self, *, ignored: bool | None = None) -> tuple[HeldCaller, ...]:
+        """Callers that were turned away, or those of them that are ignored. Needs `node.read`."""
+        return cast(
+            "tuple[HeldCaller, ...]",
+            self._connection.items("GET", "/held-callers", HeldCaller, query={"ignored": ignored}),
+        )
+
+    def approve(self, *, aet: str, host: str, name: str | None = None, port: int | None = None) -> Node:
+        """Make a node of a held caller, or let the node with its AE title call from this address too. Needs
+        `node.manage`."""
+        return cast(
+            "Node",
+            self._connection.call(
+                "POST", "/held-callers/approve", Node, body={"aet": aet, "host": host, "name": name, "port": port}
+            ),
+        )
+
+    def ignore(self, *, aet: str, host: str, ignored: bool | None = None) -> None:
+        """List a held caller no more, or again. Needs `node.manage`."""
+        self._connection.call("PUT", "/held-callers/ignored", body={"aet": aet, "host": host, "ignored": ignored})
+
+
+class AssociationsResource:
+    """The association ledger: every association with its outcome, and for failures the next step."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def search(
+        self,
+        *,
+        aet: str | None = None,
+        node: str | None = None,
+        host: str | None = None,
+        patient: str | None = None,
+        direction: Direction | None = None,
+        outcome: Outcome | None = None,
+        failed: bool | None = None,
+        since: dt.datetime | None = None,
+        until: dt.datetime | None = None,
+        sop_instance_uid: str | None = None,
+        limit: int | None = None,
+    ) -> Iterator[Association]:
+        """Search the ledger, the newest first. Needs `ledger.read`.
+
+        - `aet`: The peer's AE title, as written.
+        - `node`: A node's name.
+        - `host`: The peer's address.
+        - `patient`: A Patient ID or a name, with the wildcards of DICOM.
+        - `direction`: Who called: in, the peer.
+        - `outcome`: How it ended.
+        - `failed`: Only those that went wrong.
+        - `since`: Begun then or later.
+        - `until`: Begun before.
+        - `sop_instance_uid`: Those on which this object failed.
+        """
+        return self._connection.pages(
+            "/associations",
+            Association,
+            limit=limit,
+            query={
+                "aet": aet,
+                "node": node,
+                "host": host,
+                "patient": patient,
+                "direction": direction,
+                "outcome": outcome,
+                "failed": failed,
+                "since": since,
+                "until": until,
+                "sop_instance_uid": sop_instance_uid,
+            },
+        )
+
+    def get(self, number: int) -> WholeAssociation:
+        """One association: what was agreed, every operation, what failed and what to do. Needs `ledger.read`."""
+        return cast(
+            "WholeAssociation", self._connection.call("GET", f"/associations/{segment(number)}", WholeAssociation)
+        )
+
+
+class AuditResource:
+    """The audit trail: who did what, when and from where."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def search(
+        self,
+        *,
+        patient: str | None = None,
+        user: str | None = None,
+        study: str | None = None,
+        event: str | None = None,
+        event_type: str | None = None,
+        failures: bool | None = None,
+        since: dt.datetime | None = None,
+        until: dt.datetime | None = None,
+        limit: int | None = None,
+    ) -> Iterator[Event]:
+        """Search the trail, the latest first: who looked at this patient?. Needs `audit.read`.
+
+        - `patient`: Patient ID.
+        - `user`: Login, token, AE title or AET@address.
+        - `study`: Study Instance UID.
+        - `event`: Code of EventID, for example 110114 for logins.
+        - `event_type`: Code of EventTypeCode.
+        - `failures`: Only what failed or was refused.
+        - `since`: Then or later.
+        - `until`: Before.
+        """
+        return self._connection.pages(
+            "/audit/events",
+            Event,
+            limit=limit,
+            query={
+                "patient": patient,
+                "user": user,
+                "study": study,
+                "event": event,
+                "event_type": event_type,
+                "failures": failures,
+                "since": since,
+                "until": until,
+            },
+        )
+
+    def verify(self, *, checkpoint: Checkpoint | None = None) -> VerifyResult:
+        """Check every event against its seal and the chain of seals. It reads the whole trail. Needs `audit.read`."""
+        return cast(
+            "VerifyResult",
+            self._connection.call("POST", "/audit/verification", VerifyResult, body={"checkpoint": checkpoint}),
+        )
+
+
+class AccountsResource:
+    """People: who may log in, and as what. Accounts are disabled, never removed."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def all(self, *, limit: int | None = None) -> Iterator[Account]:
+        """All accounts, by login. Needs `user.manage`."""
+        return self._connection.pages("/accounts", Account, limit=limit, query={})
+
+    def add(
+        self,
+        *,
+        login: str,
+        role: str,
+        full_name: str | None = None,
+        password: str | None = None,
+        rows: Rows | None = None,
+    ) -> Account:
+        """Make an account. Nobody can give rights that they do not have. Needs `user.manage`.
+
+        - `password`: Null: nobody can log in by password.
+        """
+        return cast(
+            "Account",
+            self._connection.call(
+                "POST",
+                "/accounts",
+                Account,
+                body={"login": login, "role": role, "full_name": full_name, "password": password, "rows": rows},
+            ),
+        )
+
+    def get(self, login: str) -> Account:
+        """One account. Needs `user.manage`."""
+        return cast("Account", self._connection.call("GET", f"/accounts/{segment(login)}", Account))
+
+    def change(
+        self,
+        login: str,
+        *,
+        full_name: str | None = None,
+        role: str | None = None,
+        rows: Rows | None = None,
+        disabled: bool | None = None,
+        if_match: str | None = None,
+    ) -> Account:
+        """Change name, role or studies; disable or enable. It holds within seconds, and disabling ends the sessions.
+        Needs `user.manage`."""
+        return cast(
+            "Account",
+            self._connection.call(
+                "PATCH",
+                f"/accounts/{segment(login)}",
+                Account,
+                body={"full_name": full_name, "role": role, "rows": rows, "disabled": disabled},
+                if_match=if_match,
+            ),
+        )
+
+    def unlock(self, login: str) -> None:
+        """Lift the wait after failed logins. Needs `user.manage`."""
+        self._connection.call("DELETE", f"/accounts/{segment(login)}/wait")
+
+    def remove_second_factor(self, login: str) -> None:
+        """Help somebody who has lost telephone and recovery codes. Needs `user.manage`."""
+        self._connection.call("DELETE", f"/accounts/{segment(login)}/second-factor")
+
+    def sessions(self, login: str) -> tuple[Session, ...]:
+        """The living sessions of an account. Needs `user.manage`."""
+        return cast(
+            "tuple[Session, ...]", self._connection.items("GET", f"/accounts/{segment(login)}/sessions", Session)
+        )
+
+    def end_sessions(self, login: str) -> Count:
+        """End all sessions of an account, and tell how many there were. Needs `user.manage`."""
+        return cast("Count", self._connection.call("DELETE", f"/accounts/{segment(login)}/sessions", Count))
+
+    def set_password(self, login: str, *, password: str) -> None:
+        """Give an account a new password; its sessions end and it need not wait any longer. Needs `user.manage`."""
+        self._connection.call("PUT", f"/accounts/{segment(login)}/password", body={"password": password})
+
+
+class RolesResource:
+    """Roles: sets of permissions, and whose studies they show."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def all(self, *, limit: int | None = None) -> Iterator[Role]:
+        """Built-in roles and own ones, by name. Needs `user.manage`."""
+        return self._connection.pages("/roles", Role, limit=limit, query={})
+
+    def add(
+        self, *, permissions: Sequence[Permission], name: str, rows: Rows | None = None, description: str | None = None
+    ) -> Role:
+        """Make a role. Nobody can give rights that they do not have. Needs `user.manage`."""
+        return cast(
+            "Role",
+            self._connection.call(
+                "POST",
+                "/roles",
+                Role,
+                body={"permissions": permissions, "rows": rows, "description": description, "name": name},
+            ),
+        )
+
+    def get(self, role: str) -> Role:
+        """One role. Needs `user.manage`."""
+        return cast("Role", self._connection.call("GET", f"/roles/{segment(role)}", Role))
+
+    def change(
+        self,
+        role: str,
+        *,
+        permissions: Sequence[Permission],
+        rows: Rows | None = None,
+        description: str | None = None,
+        if_match: str | None = None,
+    ) -> Role:
+        """Give a role of one's own other permissions or studies; they hold within seconds. Needs `user.manage`."""
+        return cast(
+            "Role",
+            self._connection.call(
+                "PUT",
+                f"/roles/{segment(role)}",
+                Role,
+                body={"permissions": permissions, "rows": rows, "description": description},
+                if_match=if_match,
+            ),
+        )
+
+    def remove(self, role: str, *, if_match: str | None = None) -> None:
+        """Remove a role that nobody has. Needs `user.manage`."""
+        self._connection.call("DELETE", f"/roles/{segment(role)}", if_match=if_match)
+
+
+class TokensResource:
+    """API tokens, by which programs log in."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def all(self, *, limit: int | None = None) -> Iterator[Token]:
+        """All tokens, of programs and persons, without their secrets. Needs `user.manage`."""
+        return self._connection.pages("/tokens", Token, limit=limit, query={})
+
+    def add(
+        self, *, name: str, role: str, permissions: Sequence[Permission] | None = None, days: int | None = None
+    ) -> NewSecret:
+        """Make a program's token; its secret is told this once. A token cannot make tokens. Needs `user.manage`.
+
+        - `permissions`: Only these of the role's; null: all of them.
+        - `days`: Null: without an end.
+        """
+        return cast(
+            "NewSecret",
+            self._connection.call(
+                "POST",
+                "/tokens",
+                NewSecret,
+                body={"name": name, "role": role, "permissions": permissions, "days": days},
+            ),
+        )
+
+    def revoke(self, token_id: int) -> None:
+        """End a token; it is refused within seconds. Needs `user.manage`."""
+        self._connection.call("DELETE", f"/tokens/{segment(token_id)}")
+
+
+class BreakGlassResource:
+    """Who broke the glass, and the reviews. One's own is broken under `me`."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def all(self, *, unreviewed: bool | None = None, limit: int | None = None) -> Iterator[Glass]:
+        """Who broke the glass, when and why, the latest first. Needs `audit.read`.
+
+        - `unreviewed`: Only those that nobody has reviewed.
+        """
+        return self._connection.pages("/break-glass", Glass, limit=limit, query={"unreviewed": unreviewed})
+
+    def review(self, glass_id: int, *, remark: str) -> Glass:
+        """Note that one has looked at it, and what one found. Not one's own, and not while it is open. Needs
+        `audit.read`."""
+        return cast(
+            "Glass",
+            self._connection.call("POST", f"/break-glass/{segment(glass_id)}/review", Glass, body={"remark": remark}),
+        )
+
+
+class SettingsResource:
+    """The configuration as versions: read, change, compare, take back."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def get(self) -> Settings:
+        """Every setting with its value, its default, and where the value comes from. Needs `settings.read`."""
+        return cast("Settings", self._connection.call("GET", "/settings", Settings))
+
+    def change(
+        self,
+        *,
+        settings: Mapping[str, bool | int | float | str | None],
+        comment: str | None = None,
+        expected: int | None = None,
+        dry_run: bool | None = None,
+    ) -> Applied:
+        """Change some settings as a new version; every process takes it within a moment. Needs `settings.manage`.
+
+        - `expected`: The version that was seen; where there is a newer one: 409.
+        - `dry_run`: Check and compare, and change nothing.
+        """
+        return cast(
+            "Applied",
+            self._connection.call(
+                "PATCH",
+                "/settings",
+                Applied,
+                body={"comment": comment, "expected": expected, "dry_run": dry_run, "settings": settings},
+            ),
+        )
+
+    def export(self) -> Document:
+        """The whole configuration as a document, to be kept or applied elsewhere. Needs `settings.read`."""
+        return cast("Document", self._connection.call("GET", "/settings/document", Document))
+
+    def apply(
+        self,
+        *,
+        document: Mapping[str, Mapping[str, Any]],
+        comment: str | None = None,
+        expected: int | None = None,
+        dry_run: bool | None = None,
+    ) -> Applied:
+        """Make the configuration what a document says, in the sections that it has. Needs `settings.manage`.
+
+        - `expected`: The version that was seen; where there is a newer one: 409.
+        - `dry_run`: Check and compare, and change nothing.
+        """
+        return cast(
+            "Applied",
+            self._connection.call(
+                "PUT",
+                "/settings/document",
+                Applied,
+                body={"comment": comment, "expected": expected, "dry_run": dry_run, "document": document},
+            ),
+        )
+
+    def history(self, *, limit: int | None = None) -> Iterator[Version]:
+        """Versions, the newest first: who changed what, when and why. Needs `settings.read`."""
+        return self._connection.pages("/settings/versions", Version, limit=limit, query={})
+
+    def compare(self, *, first: int, second: int) -> Differences:
+        """What makes one version of another. Needs `settings.read`.
+
+        - `first`: 0: nothing is set.
+        - `second`: 0: nothing is set.
+        """
+        return cast(
+            "Differences",
+            self._connection.call(
+                "GET", "/settings/differences", Differences, query={"first": first, "second": second}
+            ),
+        )
+
+    def roll_back(
+        self, *, to: int, comment: str | None = None, expected: int | None = None, dry_run: bool | None = None
+    ) -> Applied:
+        """Take back what the versions after one changed; that is a new version too. Needs `settings.manage`.
+
+        - `expected`: The version that was seen; where there is a newer one: 409.
+        - `dry_run`: Check and compare, and change nothing.
+        """
+        return cast(
+            "Applied",
+            self._connection.call(
+                "POST",
+                "/settings/rollback",
+                Applied,
+                body={"comment": comment, "expected": expected, "dry_run": dry_run, "to": to},
+            ),
+        )
+
+
+class SystemResource:
+    """The system: readiness, totals, troubles."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def get(self) -> System:
+        """Whether database, storage and DICOM port are ready, and what the archive holds. Needs `system.read`."""
+        return cast("System", self._connection.call("GET", "/system", System))
+
+    def troubles(self) -> Troubles:
+        """Objects that were refused, and objects kept aside. Needs `system.read`."""
+        return cast("Troubles", self._connection.call("GET", "/system/troubles", Troubles))
+
+
+class Resources:
+    """All of them over one connection."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self.me = MeResource(connection)
+        self.studies = StudiesResource(connection)
+        self.corrections = CorrectionsResource(connection)
+        self.filters = FiltersResource(connection)
+        self.nodes = NodesResource(connection)
+        self.associations = AssociationsResource(connection)
+        self.audit = AuditResource(connection)
+        self.accounts = AccountsResource(connection)
+        self.roles = RolesResource(connection)
+        self.tokens = TokensResource(connection)
+        self.break_glass = BreakGlassResource(connection)
+        self.settings = SettingsResource(connection)
+        self.system = SystemResource(connection)

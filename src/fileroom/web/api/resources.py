@@ -1,0 +1,37 @@
+"""Every resource of the API, in the order in which the documentation shows them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from fileroom.web.api.accounts import add_accounts
+from fileroom.web.api.associations import add_associations
+from fileroom.web.api.audit import add_audit
+from fileroom.web.api.break_glass import add_break_glass
+from fileroom.web.api.corrections import add_corrections
+from fileroom.web.api.filters import add_filters
+from fileroom.web.api.me import add_me
+from fileroom.web.api.nodes import add_nodes
+from fileroom.web.api.operations import Api
+from fileroom.web.api.roles import add_roles
+from fileroom.web.api.settings import add_settings
+from fileroom.web.api.studies import add_studies
+from fileroom.web.api.system import add_system
+from fileroom.web.api.tokens import add_tokens
+
+RESOURCES: Final[tuple[Callable[[Api], None], ...]] = (
+    add_me,
+    add_studies,
+    add_corrections,
+    add_filters,
+    add_nodes,
+    add_associations,
+    add_audit,
+    add_accounts,
+    add_roles,
+    add_tokens,
+    add_break_glass,
+    add_settings,
+    add_system,
+)
