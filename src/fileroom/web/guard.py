@@ -29,6 +29,13 @@ SECURITY_HEADERS: Final = (
     (b"x-content-type-options", b"nosniff"),
     (b"referrer-policy", b"no-referrer"),
     (b"cross-origin-resource-policy", b"same-origin"),
+    (b"cross-origin-opener-policy", b"same-origin"),
+    # Nothing here needs the devices of whoever looks.
+    (
+        b"permissions-policy",
+        b"camera=(), microphone=(), geolocation=(), usb=(), serial=(), bluetooth=(), hid=(), midi=(), payment=(), "
+        b"display-capture=()",
+    ),
     # Whatever is sent as it was stored, an HTML report for instance, must run nothing and load nothing.
     (
         b"content-security-policy",
