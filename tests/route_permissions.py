@@ -15,6 +15,7 @@ __all__ = ["ACCOUNT", "OPEN", "PERSON", "ROUTES", "SERVICES"]
 
 _SEARCH, _VIEW, _EXPORT = Permission.STUDY_SEARCH, Permission.STUDY_VIEW, Permission.STUDY_EXPORT
 _STORE, _SYSTEM, _USERS = Permission.STUDY_STORE, Permission.SYSTEM_READ, Permission.USER_MANAGE
+_GLASS, _AUDIT = Permission.STUDY_BREAK_GLASS, Permission.AUDIT_READ
 _NODES, _MANAGE_NODES = Permission.NODE_READ, Permission.NODE_MANAGE
 _STUDY: Final = "/dicom-web/studies/{study}"
 _SERIES: Final = _STUDY + "/series/{series}"
@@ -66,6 +67,11 @@ ROUTES: Final[dict[str, Permission | str]] = {
     "POST /studies/columns": OPEN,
     "POST /studies/filters": _SEARCH,
     "GET /studies/download": _EXPORT,
+    "GET /studies/send": _EXPORT,
+    "POST /studies/send": _EXPORT,
+    "GET /studies/sent": _EXPORT,
+    "POST /studies/sent/again": _EXPORT,
+    "POST /studies/sent/cancel": _EXPORT,
     "GET /studies/{study}": _SEARCH,
     "GET /studies/{study}/history": _SEARCH,
     f"GET {_LOOK}/look": _VIEW,
@@ -111,6 +117,11 @@ ROUTES: Final[dict[str, Permission | str]] = {
     "POST /account/sessions/end": ACCOUNT,
     "POST /account/tokens": ACCOUNT,
     "POST /account/tokens/revoke": ACCOUNT,
+    "GET /break-glass": _GLASS,
+    "POST /break-glass": _GLASS,
+    "POST /break-glass/end": _GLASS,
+    "GET /admin/break-glass": _AUDIT,
+    "POST /admin/break-glass/review": _AUDIT,
     "GET /admin/people": _USERS,
     "POST /admin/people/add": _USERS,
     "POST /admin/people/change": _USERS,
@@ -119,6 +130,7 @@ ROUTES: Final[dict[str, Permission | str]] = {
     "POST /admin/people/logout": _USERS,
     "POST /admin/people/password": _USERS,
     "POST /admin/people/reset-password": _USERS,
+    "POST /admin/people/rename": _USERS,
     "POST /admin/people/roles/add": _USERS,
     "POST /admin/people/roles/change": _USERS,
     "POST /admin/people/roles/remove": _USERS,

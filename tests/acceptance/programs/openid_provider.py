@@ -176,7 +176,7 @@ class OpenIdProvider:
     def start(self) -> None:
         """Start it, again on the same port."""
         handler = type("Handler", (_Handler,), {"provider": self})
-        self._http = ThreadingHTTPServer((LOOPBACK, self.port), handler)
+        self._http = _Server((LOOPBACK, self.port), handler)
         self._http.daemon_threads = True
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(self.folder / "server.pem", self.folder / "server.key")
@@ -326,6 +326,11 @@ def _authorization_server(provider: OpenIdProvider) -> AuthorizationServer:
     server.register_token_generator("default", BearerTokenGenerator(lambda **_: generate_token(42)))
     server.register_grant(Grant, [CodeChallenge(required=True), Code(require_nonce=True)])
     return server
+
+
+class _Server(ThreadingHTTPServer):
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Browsers try whether they trust the certificate, and go."""
 
 
 class _Handler(BaseHTTPRequestHandler):

@@ -33,6 +33,7 @@ def people_handlers(archive: Archive, people: People, cache: IdentityCache) -> d
     works: dict[str, FormWork] = {
         "/add": _add_account,
         "/change": _change_account,
+        "/rename": _rename_account,
         "/disable": _disable_account,
         "/enable": _enable_account,
         "/password": _set_password,
@@ -93,6 +94,11 @@ async def _change_account(did: Did) -> Answer:
     change = accounts.AccountChange(form.get("full_name"), form.get("role"), _row_scope(form))
     await accounts.change_account(did.people, form.get("login"), change)
     return back_to(PEOPLE_PATH, "changed")
+
+
+async def _rename_account(did: Did) -> Answer:
+    await accounts.rename_account(did.people, did.form.get("login"), did.form.get("new_login"))
+    return back_to(PEOPLE_PATH, "renamed")
 
 
 async def _disable_account(did: Did) -> Answer:
