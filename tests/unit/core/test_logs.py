@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 import structlog
 
-from fileroom.core.logs import configure_logs
+from fileroom.core.logs import configure_logs, set_log_level
 
 
 @pytest.fixture(autouse=True)
@@ -40,3 +40,13 @@ def test_the_level_decides(level: str, lines: int, capsys: pytest.CaptureFixture
     log.info("b")
     log.warning("c")
     assert len(capsys.readouterr().err.splitlines()) == lines
+
+
+def test_a_logger_that_is_in_use_takes_a_new_level(capsys: pytest.CaptureFixture[str]) -> None:
+    configure_logs("WARNING", "x")
+    log = structlog.get_logger("here")
+    log.warning("bound now")
+    log.info("hidden")
+    set_log_level("DEBUG")
+    log.debug("shown")
+    assert [json.loads(line)["event"] for line in capsys.readouterr().err.splitlines()] == ["bound now", "shown"]
