@@ -20,6 +20,7 @@ from fileroom.core.access import Permission, require
 from fileroom.core.errors import DatabaseError
 from fileroom.core.limits import MIB
 from fileroom.index.tally import stored_bytes
+from fileroom.net.syslog import parse_server
 from fileroom.storage.store import MARKER_KEY
 
 COUNTED_MAX: Final = 100_000
@@ -34,6 +35,7 @@ QUEUES: Final[dict[str, str]] = {
     "commitment_results": "SELECT FROM commitment WHERE state = 'pending'",
     "removals": "SELECT FROM doomed_object",
     "audit_seals": "SELECT FROM audit_queue",
+    "sendings": "SELECT FROM send_job WHERE state IN ('waiting', 'running')",
 }
 """What background work waits for, by its name."""
 _EXCEPTIONS: Final[dict[str, str]] = {
@@ -107,7 +109,7 @@ async def read_gauges(archive: Archive) -> Gauges:
         "idle_since": now - dt.timedelta(minutes=settings.session_idle_minutes),
         "now": now,
         "stable_s": settings.series_stable_s,
-        "target": settings.audit_syslog_url,
+        "target": str(parse_server(settings.audit_syslog_url)) if settings.audit_syslog_url else "",
     }
     try:
         async with archive.pool.connection() as connection, connection.cursor(row_factory=dict_row) as cursor:

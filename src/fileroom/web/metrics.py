@@ -105,8 +105,9 @@ def _gauge(
     return family
 
 
-def _one(name: str, help_text: str, value: float) -> GaugeMetricFamily:
-    return GaugeMetricFamily(name, help_text, value=float(value))
+def _one(name: str, help_text: str, value: float | None) -> GaugeMetricFamily:
+    """A number without labels; of None only the name is told."""
+    return _gauge(name, help_text, (), [] if value is None else [((), value)])
 
 
 def _build() -> list[Metric]:
@@ -126,11 +127,12 @@ def _processes(processes: list[ProcessState], now_s: float) -> list[Metric]:
         starts.add_metric([one.name], one.starts)
         if one.cpu_s is not None:
             cpu.add_metric([one.name], one.cpu_s)
-    begun = [one.started_at for one in processes if one.name == SUPERVISOR and one.started_at is not None]
+    begun = next((one.started_at for one in processes if one.name == SUPERVISOR), None)
+    running_s = None if begun is None else now_s - begun
     memory = [((one.name,), one.memory_bytes) for one in processes if one.memory_bytes is not None]
     return [
-        *(_one("fileroom_start_time_seconds", "When the server was started, since 1970.", at) for at in begun),
-        *(_one("fileroom_uptime_seconds", "For how long the server has been running.", now_s - at) for at in begun),
+        _one("fileroom_start_time_seconds", "When the server was started, since 1970.", begun),
+        _one("fileroom_uptime_seconds", "For how long the server has been running.", running_s),
         _gauge(
             "fileroom_process_up",
             "Whether a process gives signs of life.",
@@ -158,7 +160,8 @@ async def _totals(archive: Archive) -> list[Metric]:
 
 async def _state(archive: Archive) -> list[Metric]:
     now = await gauges.read_gauges(archive)
-    families: list[Metric] = [
+    last, lag = now.last_received_at, now.audit_forwarding
+    return [
         _gauge(
             "fileroom_queue_length",
             "What background work waits for.",
@@ -174,17 +177,18 @@ async def _state(archive: Archive) -> list[Metric]:
         _one("fileroom_arriving_studies", "Studies that have not come to rest yet.", now.arriving_studies),
         _one("fileroom_held_callers", "Callers that wait for approval.", now.held_callers),
         _one("fileroom_sessions", "Sessions of people that are logged in.", now.sessions),
+        _one(
+            "fileroom_last_received_timestamp_seconds",
+            "When the latest object was received, since 1970.",
+            None if last is None else last.timestamp(),
+        ),
+        _one(
+            "fileroom_audit_forward_waiting",
+            "Audit events that the syslog server does not have yet.",
+            None if lag is None else lag.waiting,
+        ),
+        _one("fileroom_audit_forward_lag_seconds", "Age of the oldest of them.", None if lag is None else lag.lag_s),
     ]
-    if now.last_received_at is not None:
-        help_text = "When the latest object was received, since 1970."
-        families.append(_one("fileroom_last_received_timestamp_seconds", help_text, now.last_received_at.timestamp()))
-    if now.audit_forwarding is not None:
-        waiting, lag_s = now.audit_forwarding.waiting, now.audit_forwarding.lag_s
-        families += [
-            _one("fileroom_audit_forward_waiting", "Audit events that the syslog server does not have yet.", waiting),
-            _one("fileroom_audit_forward_lag_seconds", "Age of the oldest of them.", lag_s),
-        ]
-    return families
 
 
 async def _certificates(archive: Archive) -> list[Metric]:
@@ -210,14 +214,10 @@ async def _nodes(archive: Archive) -> list[Metric]:
 
 async def _storage(archive: Archive) -> list[Metric]:
     held = await gauges.read_storage(archive)
-    families = [
+    return [
         _one("fileroom_storage_used_bytes", "Bytes of all objects in the store.", held.objects + held.aside),
         _one("fileroom_storage_reserve_bytes", "Free space below which objects are refused.", held.reserve),
+        _one("fileroom_storage_free_bytes", "Free space on the store's file system.", held.free),
+        _one("fileroom_storage_size_bytes", "Size of the store's file system.", held.total),
         _one("fileroom_database_size_bytes", "Size of the database on its disk.", held.database),
     ]
-    if held.free is not None and held.total is not None:
-        families += [
-            _one("fileroom_storage_free_bytes", "Free space on the store's file system.", held.free),
-            _one("fileroom_storage_size_bytes", "Size of the store's file system.", held.total),
-        ]
-    return families
