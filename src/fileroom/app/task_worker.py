@@ -16,6 +16,7 @@ from fileroom.admin.audit_events import application_started, application_stopped
 from fileroom.admin.audit_forward import CurrentForwarder
 from fileroom.admin.audit_retention import keep_months
 from fileroom.admin.certificate_expiry import warn_of_expiry
+from fileroom.admin.directory_refresh import refresh_directory_accounts
 from fileroom.admin.ledger_upkeep import close_interrupted, keep_ledger
 from fileroom.admin.lockout import forget_old_failures
 from fileroom.admin.passkey_challenges import forget_old_challenges
@@ -27,6 +28,7 @@ from fileroom.archive.delete import remove_doomed_objects
 from fileroom.archive.figures import keep_figures
 from fileroom.archive.metadata import document_stable_series, remove_orphan_documents
 from fileroom.archive.node_echo import echo_due, forget_old_echoes
+from fileroom.archive.send_jobs import forget_old_jobs
 from fileroom.archive.services import Archive
 from fileroom.archive.verify import recover
 from fileroom.core.access import SYSTEM
@@ -34,16 +36,21 @@ from fileroom.core.errors import FileroomError
 from fileroom.core.settings import Settings
 from fileroom.index.tally import count_on
 from fileroom.scp.commitment import deliver_due
+from fileroom.scp.sending import send_due
 from fileroom.tasks.loop import Work, run_periodically
 
 DOCUMENTS_INTERVAL_S: Final = 1.0
 COMMITMENTS_INTERVAL_S: Final = 1.0
 ECHOES_INTERVAL_S: Final = 1.0
 OLD_ECHOES_INTERVAL_S: Final = 3600.0
+SENDING_INTERVAL_S: Final = 1.0
+SENDINGS_AT_ONCE: Final = 3
+"""Orders carried out side by side: a node that is slow must not make the others wait."""
 REMOVALS_INTERVAL_S: Final = 10.0
 LEDGER_INTERVAL_S: Final = 60.0
 LEDGER_ENDS_INTERVAL_S: Final = 5.0
 PEOPLE_INTERVAL_S: Final = 600.0
+DIRECTORY_INTERVAL_S: Final = 900.0
 AUDIT_INTERVAL_S: Final = 1.0
 CHECKPOINTS_INTERVAL_S: Final = 60.0
 AUDIT_MONTHS_INTERVAL_S: Final = 3600.0
@@ -63,11 +70,14 @@ async def run_tasks(settings: Settings, stop: asyncio.Event) -> None:
             ("series_documents", DOCUMENTS_INTERVAL_S, partial(document_stable_series, archive)),
             ("commitment_results", COMMITMENTS_INTERVAL_S, partial(deliver_due, archive)),
             ("node_echoes", ECHOES_INTERVAL_S, partial(echo_due, archive)),
+            *((f"sending_{n}", SENDING_INTERVAL_S, partial(send_due, archive, stop)) for n in range(SENDINGS_AT_ONCE)),
+            ("old_sendings", OLD_ECHOES_INTERVAL_S, partial(forget_old_jobs, archive)),
             ("old_node_echoes", OLD_ECHOES_INTERVAL_S, partial(forget_old_echoes, archive)),
             ("removals", REMOVALS_INTERVAL_S, partial(remove_doomed_objects, archive)),
             ("ledger", LEDGER_INTERVAL_S, partial(_keep_ledger_days, archive)),
             ("ledger_ends", LEDGER_ENDS_INTERVAL_S, partial(_close_interrupted, archive)),
             ("people", PEOPLE_INTERVAL_S, partial(_forget_what_is_over, people)),
+            ("directory_accounts", DIRECTORY_INTERVAL_S, partial(refresh_directory_accounts, people)),
             ("audit_seals", AUDIT_INTERVAL_S, partial(seal_waiting, archive.pool)),
             ("audit_checks", AUDIT_INTERVAL_S, partial(run_asked_check, archive.pool)),
             ("audit_checkpoints", CHECKPOINTS_INTERVAL_S, partial(make_checkpoint, archive.pool)),

@@ -1,102 +1,268 @@
-"""`/admin/nodes`: the systems that Fileroom talks to, an echo to each, and callers that wait for approval."""
+"""`/admin/nodes`: the systems that Fileroom talks to, how they answered, callers that wait for approval, import and export.
+
+Every node has a page of its own, `/admin/nodes/node?name=`, with all of its fields (`console.node_form`).
+"""
 
 from __future__ import annotations
 
+import datetime as dt
 from http import HTTPStatus
 from typing import Any, Final
+from urllib.parse import urlencode
 
 from starlette.requests import Request
 
-from fileroom.admin import callers, nodes
-from fileroom.admin.nodes import Node
-from fileroom.archive.peer import Peer, echo
-from fileroom.archive.recorded_calls import recorded
+from fileroom.admin import callers, node_files, node_import, nodes
+from fileroom.admin.nodes import EditedMeanwhileError, Node
+from fileroom.archive import node_echo
 from fileroom.archive.services import Archive
-from fileroom.core.access import Permission, current_access
-from fileroom.core.errors import InvalidRequestError, NotFoundError, PeerError, RequestError
+from fileroom.core.access import Permission, current_access, require
+from fileroom.core.errors import InvalidRequestError, NotFoundError, RequestError, told
 from fileroom.web.answers import NO_STORE, Answer
 from fileroom.web.authentication import FORM_TOKEN_FIELD, require_form_token
+from fileroom.web.console.form_pages import number_of, whole_number
 from fileroom.web.console.forms import Form, read_form
-from fileroom.web.console.page import page
+from fileroom.web.console.node_form import field_texts, form_choices, node_of_form
+from fileroom.web.console.page import is_part, page, view_of
 from fileroom.web.endpoint import Handler
-from fileroom.web.errors import error_answer
 
 NODES_PATH: Final = "/admin/nodes"
+IMPORT_FORM_BYTES_MAX: Final = 3 * node_files.FILE_BYTES_MAX
+"""A file in a form is URL-encoded: up to three bytes for one."""
+_EXPORTS: Final = {
+    "json": ("application/json", node_files.nodes_to_json),
+    "csv": ("text/csv; charset=utf-8", node_files.nodes_to_csv),
+}
 
 
 def nodes_handlers(archive: Archive) -> dict[str, dict[str, Handler]]:
-    """The page, and what its forms do, by path and method."""
+    """The pages, and what their forms do, by path and method."""
+    pages = NodePages(archive)
+    posts: dict[str, Handler] = {
+        "/add": pages.add,
+        "/change": pages.change,
+        "/enable": pages.enable,
+        "/disable": pages.disable,
+        "/remove": pages.remove,
+        "/echo": pages.echo,
+        "/approve": pages.approve,
+        "/ignore": pages.ignore,
+        "/import": pages.bring_in,
+    }
+    return {
+        NODES_PATH: {"GET": pages.show},
+        f"{NODES_PATH}/node": {"GET": pages.show_node},
+        f"{NODES_PATH}/export": {"GET": pages.export},
+        **{NODES_PATH + path: {"POST": handler} for path, handler in posts.items()},
+    }
 
-    async def show(request: Request) -> Answer:
-        return await _show(archive, request)
 
-    async def add(request: Request) -> Answer:
+class NodePages:
+    """The handlers, over one archive."""
+
+    def __init__(self, archive: Archive) -> None:
+        self._archive = archive
+
+    # --- what is shown ---
+
+    async def show(self, request: Request) -> Answer:
+        """The list."""
+        return await self._list(request)
+
+    async def show_node(self, request: Request) -> Answer:
+        """One node; without a name, the fields of a new one."""
+        require(Permission.NODE_READ)
+        name = request.query_params.get("name", "")
+        if not name:
+            return await self._node(request, Node("", "", "", 104), is_new=True)
+        return await self._node(request, await nodes.get_node(self._archive.pool, name))
+
+    async def export(self, request: Request) -> Answer:
+        """All nodes as a file."""
+        kind = request.query_params.get("form", "json")
+        if kind not in _EXPORTS:
+            raise InvalidRequestError(told("Nodes are exported as json or csv."))
+        media_type, write = _EXPORTS[kind]
+        text = write(await nodes.list_nodes(self._archive.pool))
+        headers = {
+            "content-type": media_type,
+            "content-disposition": f'attachment; filename="nodes.{kind}"',
+            "cache-control": NO_STORE,
+        }
+        return Answer(HTTPStatus.OK, headers, text.encode())
+
+    # --- what forms do ---
+
+    async def add(self, request: Request) -> Answer:
+        """Add a node."""
         form = await _form(request)
         try:
-            await nodes.add_node(archive.pool, _node(form))
+            added = await nodes.add_node(self._archive.pool, node_of_form(form, Node("", "", "", 104)))
         except RequestError as error:
-            return await _show(archive, request, error=error, typed=form)
-        return _back()
+            if form.get("all_fields"):
+                return await self._node(request, Node("", "", "", 104), is_new=True, error=error, typed=form)
+            return await self._list(request, error=error, typed=form)
+        return _back(added.name)
 
-    async def remove(request: Request) -> Answer:
-        await nodes.remove_node(archive.pool, (await _form(request)).get("name"))
-        return _back()
-
-    async def call(request: Request) -> Answer:
+    async def change(self, request: Request) -> Answer:
+        """Change a node; what somebody else has changed meanwhile is shown first."""
+        require(Permission.NODE_MANAGE)
         form = await _form(request)
-        node = await nodes.find_node(archive.pool, name=form.get("name"))
-        if node is None:
-            raise NotFoundError("There is no such node any more.")
-        return await _show(archive, request, echoed=(node.name, *(await _echo(archive, node))))
+        was = form.get("was")
+        now = await nodes.get_node(self._archive.pool, was)
+        try:
+            wanted = node_of_form(form, now, version=whole_number(form, "version"))
+            changed = await nodes.change_node(self._archive.pool, was, wanted)
+        except EditedMeanwhileError as error:
+            return await self._node(request, error.merged, was=was, error=error, conflict=error)
+        except RequestError as error:
+            return await self._node(request, now, error=error, typed=form)
+        return _to_node(changed.name)
 
-    return {
-        NODES_PATH: {"GET": show},
-        f"{NODES_PATH}/add": {"POST": add},
-        f"{NODES_PATH}/remove": {"POST": remove},
-        f"{NODES_PATH}/echo": {"POST": call},
-    }
+    async def enable(self, request: Request) -> Answer:
+        """Let it take part."""
+        node = await nodes.set_enabled(self._archive.pool, (await _form(request)).get("name"), enabled=True)
+        return _to_node(node.name)
+
+    async def disable(self, request: Request) -> Answer:
+        """Let it take part no more."""
+        node = await nodes.set_enabled(self._archive.pool, (await _form(request)).get("name"), enabled=False)
+        return _to_node(node.name)
+
+    async def remove(self, request: Request) -> Answer:
+        """Remove it."""
+        await nodes.remove_node(self._archive.pool, (await _form(request)).get("name"))
+        return _back()
+
+    async def echo(self, request: Request) -> Answer:
+        """Ask it now; the script puts the answer in the place of its row."""
+        form = await _form(request)
+        name = form.get("name")
+        result = await node_echo.echo_node(self._archive, name)
+        if form.get("stay"):
+            return _to_node(name, done=False)
+        if not is_part(request):
+            return await self._list(request, echoed=(await nodes.get_node(self._archive.pool, name), result))
+        node = await nodes.get_node(self._archive.pool, name)
+        histories = await node_echo.echo_histories(self._archive, [node])
+        return await page(self._archive, request, "nodes_row.html", **self._common(), node=node, histories=histories)
+
+    async def approve(self, request: Request) -> Answer:
+        """Make a node of a held caller."""
+        form = await _form(request)
+        try:
+            port = whole_number(form, "port") if form.get("port") else callers.APPROVED_PORT
+            node = await callers.approve_caller(
+                self._archive.pool, form.get("aet"), form.get("host"), name=form.get("name"), port=port
+            )
+        except NotFoundError:
+            return _back()  # somebody else was quicker
+        except RequestError as error:
+            return await self._list(request, error=error)
+        return _back(node.name)
+
+    async def ignore(self, request: Request) -> Answer:
+        """Show a held caller no more, or again."""
+        form = await _form(request)
+        ignored = not form.get("undo")
+        await callers.ignore_caller(self._archive.pool, form.get("aet"), form.get("host"), ignored=ignored)
+        return _back()
+
+    async def bring_in(self, request: Request) -> Answer:
+        """Show what a file would change, then change it."""
+        require(Permission.NODE_MANAGE)
+        form = await _form(request, IMPORT_FORM_BYTES_MAX)
+        text = form.exactly("file")
+        try:
+            if form.get("sure"):
+                await node_import.import_nodes(self._archive.pool, text)
+                return _back()
+            planned = await node_import.plan_import(self._archive.pool, text)
+        except RequestError as error:
+            problems = error.problems if isinstance(error, node_import.WrongLinesError) else ()
+            return await self._list(request, error=error, problems=problems, file=text)
+        shown = [one for one in planned if one.kind is not node_import.ImportKind.SAME]
+        return await page(
+            self._archive,
+            request,
+            "nodes_import.html",
+            place="admin",
+            planned=shown,
+            same=len(planned) - len(shown),
+            file=text,
+        )
+
+    # --- pages ---
+
+    async def _list(self, request: Request, *, error: RequestError | None = None, **shown: Any) -> Answer:
+        found = await nodes.list_nodes(self._archive.pool)
+        values: dict[str, Any] = {
+            **self._common(),
+            "nodes": found,
+            "histories": await node_echo.echo_histories(self._archive, found),
+            "held": await callers.list_held_callers(self._archive.pool),
+            "ignored": await callers.list_held_callers(self._archive.pool, ignored=True),
+            "known_titles": {node.aet: node.name for node in found},
+            "error": view_of(request).reader.say(error) if error is not None else "",
+            "typed": Form([]),
+            "echoed": None,
+            "problems": (),
+            "file": "",
+        }
+        return await page(
+            self._archive, request, "nodes.html", place="admin", status=number_of(error), **{**values, **shown}
+        )
+
+    async def _node(
+        self,
+        request: Request,
+        node: Node,
+        *,
+        is_new: bool = False,
+        was: str = "",
+        error: RequestError | None = None,
+        typed: Form | None = None,
+        conflict: EditedMeanwhileError | None = None,
+    ) -> Answer:
+        name = was or node.name
+        histories = {} if is_new else await node_echo.echo_histories(self._archive, [node])
+        values: dict[str, Any] = {
+            **self._common(),
+            **form_choices(),
+            "node": node,
+            "was": name,
+            "is_new": is_new,
+            "texts": field_texts(node, typed),
+            "history": histories.get(node.name),
+            "versions": [] if is_new else await nodes.list_versions(self._archive.pool, name),
+            "error": view_of(request).reader.say(error) if error is not None else "",
+            "conflict": conflict,
+            "done": request.query_params.get("done", ""),
+        }
+        return await page(self._archive, request, "node.html", place="admin", status=number_of(error), **values)
+
+    def _common(self) -> dict[str, Any]:
+        own = self._archive.settings.aet
+        return {
+            "may_manage": current_access().allows(Permission.NODE_MANAGE),
+            "explanations": node_echo.EXPLANATIONS,
+            "values_of": lambda node: node_echo.explanation_values(node, own),
+            "own_aet": own,
+            "moment_of": dt.datetime.fromisoformat,
+        }
 
 
-async def _show(
-    archive: Archive,
-    request: Request,
-    *,
-    error: RequestError | None = None,
-    typed: Form | None = None,
-    echoed: tuple[str, float | None, str] | None = None,
-) -> Answer:
-    values: dict[str, Any] = {
-        "nodes": await nodes.list_nodes(archive.pool),
-        "held": await callers.list_held_callers(archive.pool),
-        "may_manage": current_access().allows(Permission.NODE_MANAGE),
-        "error": str(error or ""),
-        "typed": typed or Form([]),
-        "echoed": echoed,
-    }
-    status = error_answer(error, NODES_PATH).status if error else int(HTTPStatus.OK)
-    return await page(archive, request, "nodes.html", place="admin", status=status, **values)
-
-
-async def _form(request: Request) -> Form:
-    form = await read_form(request)
+async def _form(request: Request, bytes_max: int | None = None) -> Form:
+    form = await read_form(request) if bytes_max is None else await read_form(request, bytes_max)
     require_form_token(request, form.get(FORM_TOKEN_FIELD))
     return form
 
 
-async def _echo(archive: Archive, node: Node) -> tuple[float | None, str]:
-    """Milliseconds of a C-ECHO, or None and why there was no answer."""
-    try:
-        return await echo(Peer(node.host, node.port, node.aet, archive.settings.aet), recorded(archive.ledger)), ""
-    except PeerError as error:
-        return None, str(error)
+def _back(name: str = "") -> Answer:
+    mark = f"#{urlencode({'node': name}).replace('=', '-', 1)}" if name else ""
+    return Answer(HTTPStatus.SEE_OTHER, {"location": NODES_PATH + mark, "cache-control": NO_STORE})
 
 
-def _node(form: Form) -> Node:
-    port = form.get("port")
-    if not (port.isascii() and port.isdigit() and len(port) <= 5):
-        raise InvalidRequestError(f"{port[:20]!r} is no port, for example 104 or 11112.")
-    return Node(form.get("name") or form.get("aet"), form.get("aet"), form.get("host"), int(port))
-
-
-def _back() -> Answer:
-    return Answer(HTTPStatus.SEE_OTHER, {"location": NODES_PATH, "cache-control": NO_STORE})
+def _to_node(name: str, *, done: bool = True) -> Answer:
+    address = f"{NODES_PATH}/node?{urlencode({'name': name} | ({'done': 1} if done else {}))}"
+    return Answer(HTTPStatus.SEE_OTHER, {"location": address, "cache-control": NO_STORE})

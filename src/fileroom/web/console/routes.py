@@ -20,6 +20,7 @@ from fileroom.web.console.live import LiveAssociations, LiveStudies, live_associ
 from fileroom.web.console.nodes_page import nodes_handlers
 from fileroom.web.console.page import page_handler
 from fileroom.web.console.search_everywhere import search_handler
+from fileroom.web.console.send_pages import send_handlers
 from fileroom.web.console.studies import filters_handler, study_list_handler, study_rows_handler
 from fileroom.web.console.study_page import attributes_handler, document_handler, look_handler, study_page_handler
 from fileroom.web.endpoint import Endpoint, Handler
@@ -40,6 +41,7 @@ def console_routes(archive: Archive, stopping: asyncio.Event | None = None) -> l
         "/studies/rows": {"GET": study_rows_handler(archive)},
         "/studies/filters": {"POST": filters_handler(archive)},
         "/studies/download": {"GET": download_handler(archive)},
+        **send_handlers(archive),
         _STUDY: {"GET": seen(study_page_handler(archive), "study page")},
         f"{_STUDY}/history": {"GET": history_handler(archive)},
         f"{_SERIES}/look": {"GET": seen(look_handler(archive), "images")},

@@ -109,8 +109,7 @@ CREATE TABLE send_object (
     n integer NOT NULL,
     study_instance_uid text COLLATE "C" NOT NULL,
     sop_instance_uid text COLLATE "C" NOT NULL,
-    -- w waiting, s sent, r sent with a warning, f failed
-    state "char" NOT NULL DEFAULT 'w',
+    state text NOT NULL DEFAULT 'waiting' CHECK (state IN ('waiting', 'sent', 'warned', 'failed')),
     reason text NOT NULL DEFAULT '',
     PRIMARY KEY (job_id, n)
 );
