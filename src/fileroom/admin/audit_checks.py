@@ -100,7 +100,7 @@ async def ask_for_check(pool: Pool) -> None:
         async with pool.connection() as connection, connection.transaction():
             await connection.execute(b"LOCK TABLE audit_check IN SHARE ROW EXCLUSIVE MODE")
             cursor = await connection.execute(
-                b"""INSERT INTO audit_check (actor, seen_at) SELECT %s, '-infinity'
+                b"""INSERT INTO audit_check (actor, seen_at) SELECT %s, 'epoch'
                     WHERE NOT EXISTS (SELECT FROM audit_check WHERE ended_at IS NULL)""",
                 (access.name,),
             )

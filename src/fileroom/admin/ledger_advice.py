@@ -332,10 +332,8 @@ _TABLE: Final[dict[str, tuple[str, str, See | None]]] = {
         None,
     ),
     "peer takes it not": (
-        N_(
-            "%(count)s objects were not sent to %(they)s, which takes them in no form that they can be sent in: %(detail)s"
-        ),
-        N_("Enable their SOP class and transfer syntax at %(they)s, or have them sent uncompressed."),
+        N_("%(count)s objects were not sent to %(they)s: it does not take %(sop_class)s as %(syntax)s."),
+        N_("Enable this SOP class and transfer syntax at %(they)s, or have them sent uncompressed."),
         None,
     ),
     "peer silent": (
@@ -488,6 +486,8 @@ def _of_the_operations(speaker: _Speaker) -> Iterator[Advice]:
             "detail": first.reason,
             "status": describe(first.status or 0),
             "destination": first.destination,
+            "sop_class": uids.uid_name(first.sop_class_uid),
+            "syntax": uids.uid_name(first.transfer_syntax_uid),
             "failed": first.failed,
             "total": sum(part or 0 for part in (first.completed, first.warned, first.failed)),
         }

@@ -8,7 +8,7 @@ from typing import Final
 
 from fileroom.core.errors import InvalidRequestError, told
 
-_AGO: Final = re.compile(r"(\d{1,6})([smhdw])")
+_AGO: Final = re.compile(r"([0-9]{1,6})([smhdw])")
 _UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 _DAY_CHARS: Final = 10
 

@@ -15,9 +15,14 @@ from pynetdicom import AE, evt
 from pynetdicom.sop_class import CTImageStorage
 
 from corpus.ct import make_ct_series
+from fileroom.admin.ledger import Ledger
+from fileroom.admin.ledger_advice import advise
+from fileroom.admin.ledger_rows import Direction, Outcome
+from fileroom.admin.ledger_search import LedgerFilter, list_associations, read_association
 from fileroom.archive import peers
 from fileroom.archive.peer import Peer, echo
 from fileroom.archive.peers import Sent, find, get, make_identifier, move, send
+from fileroom.archive.recorded_calls import recorded
 from fileroom.archive.services import Archive
 from fileroom.core.errors import InvalidRequestError, PeerError
 from fileroom.core.limits import BROKEN_ASSOCIATIONS_MAX, PRESENTATION_CONTEXTS_MAX
@@ -224,3 +229,70 @@ async def test_a_destination_that_the_peer_does_not_know_is_an_error(archive: Ar
     identifier = make_identifier("STUDY", ["StudyInstanceUID=1.2.3.1"])
     with pytest.raises(PeerError, match="C-MOVE with status A801"):
         [command async for command in move(peer, PATIENT_ROOT, identifier, "NOBODY")]
+
+
+# --- the ledger ---
+
+
+async def test_every_call_of_ours_stands_in_the_ledger(peer: Peer, archive: Archive, tmp_path: Path) -> None:
+    ledger = Ledger(archive.pool, archive.now)
+    by_ledger = recorded(ledger)
+    path = tmp_path / "a.dcm"
+    path.write_bytes(make_file())
+    await echo(peer, by_ledger)
+    assert [one.status async for one in send(peer, [path], by_ledger)] == [0]
+    keys = make_identifier("STUDY", ["StudyInstanceUID=1.2.3.1"])
+    assert len([match async for match in find(peer, STUDY_ROOT, keys, by_ledger)]) == 1
+    async for _ in get(peer, STUDY_ROOT, keys, lambda _uid: tmp_path / "b.dcm", by_ledger):
+        pass
+    with pytest.raises(PeerError):
+        async for _ in move(peer, STUDY_ROOT, keys, "NOWHERE", by_ledger):
+            pass
+    with pytest.raises(PeerError):
+        await echo(dataclasses.replace(peer, aet="OTHER"), by_ledger)
+    with pytest.raises(PeerError):
+        await echo(dataclasses.replace(peer, port=1), by_ledger)
+    await ledger.flush()
+    out = await list_associations(archive.pool, LedgerFilter(direction=Direction.OUT))
+    found = [await read_association(archive.pool, one.id or 0) for one in reversed(out)]
+    outcomes = [(one.purpose, one.outcome) for one in found]
+    assert outcomes == [
+        ("echo", Outcome.RELEASED),
+        ("send", Outcome.RELEASED),
+        ("find", Outcome.RELEASED),
+        ("get", Outcome.RELEASED),
+        ("move", Outcome.ABORTED_BY_US),
+        ("echo", Outcome.REJECTED),
+        ("echo", Outcome.UNREACHABLE),
+    ]
+    kinds = [[(row.kind, row.by_us, row.status) for row in one.operations] for one in found[:5]]
+    assert kinds[0] == [("C-ECHO", True, 0)]
+    assert kinds[1] == [("C-STORE", True, 0)]
+    assert found[1].operations[0].study_instance_uid == "1.2.3.1"
+    assert found[1].operations[0].bytes > 0
+    assert kinds[2] == [("C-FIND", True, 0)]
+    assert sorted(kinds[3]) == [("C-GET", True, 0), ("C-STORE", False, 0)]
+    assert kinds[4] == [("C-MOVE", True, 0xA801)]
+
+
+async def test_an_object_that_the_peer_takes_in_no_form_is_told_with_the_next_step(
+    archive: Archive, tmp_path: Path
+) -> None:
+    """A receiver of uncompressed CT gets one that is JPEG 2000 and one that is not."""
+    entity = AE(ae_title="PLAIN")
+    entity.add_supported_context(CTImageStorage, "1.2.840.10008.1.2.1")
+    server = entity.start_server(("127.0.0.1", 0), block=False, evt_handlers=[(evt.EVT_C_STORE, lambda _event: 0)])
+    ledger = Ledger(archive.pool, archive.now)
+    try:
+        plain, packed = tmp_path / "a.dcm", tmp_path / "b.dcm"
+        plain.write_bytes(make_file())
+        packed.write_bytes(make_file("1.2.840.10008.1.2.4.90", SOPInstanceUID="1.2.3.9", pixels=None))
+        to = Peer("127.0.0.1", server.server_address[1], "PLAIN", "FILEROOM")
+        results = [one async for one in send(to, [plain, packed], recorded(ledger))]
+    finally:
+        server.shutdown()
+    assert [one.is_kept for one in results] == [True, False]
+    await ledger.flush()
+    [entry] = await list_associations(archive.pool, LedgerFilter())
+    said = [one.what_text for one in advise(await read_association(archive.pool, entry.id or 0), "FILEROOM")]
+    assert said == ["1 objects were not sent to PLAIN: it does not take CT Image Storage as JPEG 2000 (Lossless Only)."]
