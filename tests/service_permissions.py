@@ -343,6 +343,7 @@ PARTS: Final[dict[str, str]] = {
     "admin.certificate_uses": "values",
     "admin.configuration_changes": "values",
     "admin.configuration_file": "values",
+    "admin.configuration_nodes": "by the services of nodes, which ask",
     "admin.configuration_sections": "each section by the services of its own, which ask",
     "admin.configuration_watch": "every process takes the settings that hold",
     "admin.directory": _BEFORE_LOGIN,

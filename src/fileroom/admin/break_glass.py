@@ -7,6 +7,7 @@ tokens stay as they are. Its begin, its early end and its review are events of t
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -15,8 +16,8 @@ from psycopg import AsyncConnection
 from psycopg.rows import class_row
 
 from fileroom.admin.audit import record
-from fileroom.admin.audit_events import break_glass_ended, break_glass_started
-from fileroom.admin.audit_message import AuditEvent
+from fileroom.admin.audit_events import audit_log_used, break_glass_ended, break_glass_started
+from fileroom.admin.audit_message import AuditEvent, EventCode
 from fileroom.admin.people import People
 from fileroom.core.access import Access, ActorKind, Permission, require
 from fileroom.core.errors import ConflictError, DatabaseError, InvalidRequestError, NotAllowedError, NotFoundError, told
@@ -26,8 +27,28 @@ MINUTES_MAX: Final = 480
 """A shift: whoever needs longer needs another row scope."""
 REASON_CHARS_MIN: Final = 8
 """`x` is no reason."""
+REASON_WORDS_MIN: Final = 2
 REASON_CHARS_MAX: Final = 1000
 LISTED_MAX: Final = 1000
+REVIEWED_AT_ONCE_MAX: Final = 50
+"""Shown on one page with what was seen: a day of a busy house."""
+_LOOKS: Final = (
+    EventCode.INSTANCES_ACCESSED.value,
+    EventCode.INSTANCES_TRANSFERRED.value,
+    EventCode.EXPORT.value,
+)
+_SEEN: Final = b"""
+    SELECT g.id, seen.events, seen.patients, seen.studies
+    FROM break_glass g CROSS JOIN LATERAL (
+        SELECT count(DISTINCT e.id) AS events,
+               coalesce(array_agg(DISTINCT patient) FILTER (WHERE patient <> ''), '{}') AS patients,
+               coalesce(array_agg(DISTINCT study) FILTER (WHERE study <> ''), '{}') AS studies
+        FROM audit_event e
+             LEFT JOIN LATERAL unnest(e.patient_ids) AS patient ON true
+             LEFT JOIN LATERAL unnest(e.study_uids) AS study ON true
+        WHERE e.actor = g.login AND e.actor_kind = 'person' AND e.event = ANY(%(events)s)
+          AND e.occurred_at >= g.began_at AND e.occurred_at < g.ends_at) AS seen
+    WHERE g.id = ANY(%(numbers)s)"""
 _COLUMNS: Final = "id, account_id, login, address, reason, began_at, ends_at, reviewed_at, reviewed_by, review"
 
 
@@ -47,6 +68,15 @@ class BrokenGlass:
     review: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What somebody looked at while the glass was broken, by the audit trail: Patient IDs; studies by UID with a label."""
+
+    events: int
+    patients: tuple[str, ...]
+    studies: tuple[tuple[str, str], ...]
+
+
 async def break_glass(people: People, reason: str, minutes: int = MINUTES_DEFAULT) -> BrokenGlass:
     """See everything from now on, for `minutes`; in other sessions of the same account too.
 
@@ -55,6 +85,8 @@ async def break_glass(people: People, reason: str, minutes: int = MINUTES_DEFAUL
     """
     access, account_id = _require_person()
     reason = _checked_text(reason, told("The reason"), REASON_CHARS_MIN)
+    if len(reason.split()) < REASON_WORDS_MIN:
+        raise InvalidRequestError(told("Say why in some words: somebody else must understand it."))
     if not 1 <= minutes <= MINUTES_MAX:
         raise InvalidRequestError(
             told(
@@ -102,6 +134,32 @@ async def list_break_glass(people: People, *, unreviewed_only: bool = False) -> 
     require(Permission.AUDIT_READ)
     condition = "reviewed_at IS NULL" if unreviewed_only else "true"
     return await _select(people, f"{condition} ORDER BY id DESC LIMIT {LISTED_MAX}", ())
+
+
+async def seen_meanwhile(people: People, glasses: Sequence[BrokenGlass]) -> dict[int, Seen]:
+    """What was looked at, sent or exported in each person's name while it was open; also what they may see anyway.
+
+    That is itself a look into the audit trail. Raises NotAllowedError, DatabaseError.
+    """
+    require(Permission.AUDIT_READ)
+    if not glasses:
+        return {}
+    numbers = [one.id for one in glasses]
+    try:
+        async with people.pool.connection() as connection, connection.transaction():
+            await record(connection, audit_log_used(f"break-glass {', '.join(map(str, numbers))}"))
+            cursor = await connection.execute(_SEEN, {"numbers": numbers, "events": list(_LOOKS)})
+            rows = await cursor.fetchall()
+            uids = sorted({uid for row in rows for uid in row[3]})
+            cursor = await connection.execute(
+                b"""SELECT study_instance_uid, concat_ws(' ', array_to_string(modalities, ' '), study_description)
+                    FROM study WHERE study_instance_uid = ANY(%s)""",
+                (uids,),
+            )
+            labels = {row[0]: row[1] for row in await cursor.fetchall()}
+    except psycopg.Error as error:
+        raise _failure(error) from error
+    return {row[0]: Seen(row[1], tuple(row[2]), tuple((uid, labels.get(uid, "")) for uid in row[3])) for row in rows}
 
 
 async def review_break_glass(people: People, glass_id: int, remark: str) -> BrokenGlass:

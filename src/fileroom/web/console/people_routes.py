@@ -8,6 +8,7 @@ from fileroom.admin.people import People
 from fileroom.archive.services import Archive
 from fileroom.web.authentication import LOGIN_PATH, IdentityCache
 from fileroom.web.console.account import account_handlers
+from fileroom.web.console.break_glass_page import break_glass_handlers
 from fileroom.web.console.login import (
     CODE_PATH,
     LOGOUT_PATH,
@@ -44,7 +45,7 @@ def people_routes(archive: Archive, people: People, cache: IdentityCache) -> lis
     }
     pages |= account_handlers(archive, people, cache) | people_handlers(archive, people, cache)
     pages |= settings_handlers(archive, people, cache)
-    pages |= preference_handlers(people, cache)
+    pages |= preference_handlers(people, cache) | break_glass_handlers(archive, people, cache)
     asked: dict[str, Handler] = {OFFER_PATH: offer_handler(people), ASK_PATH: ask_handler(people)}
     routes: list[BaseRoute] = [Route(path, Endpoint(path, {"POST": handler})) for path, handler in asked.items()]
     for path, handlers in pages.items():

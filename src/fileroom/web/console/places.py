@@ -39,6 +39,8 @@ HANDBOOK: Final = {
     "/admin/associations": "operating#associations",
     "/admin/settings": "settings",
     "/admin/certificates": "operating#encryption",
+    "/admin/break-glass": "people#break-glass",
+    "/break-glass": "people#break-glass",
     "/account": "people",
     "/login": "people",
     "/system": "operating#health",

@@ -19,6 +19,7 @@ from fileroom.dicom.matching import parse_matching
 from fileroom.dicom.query import Key, SingleValue
 from fileroom.web.answers import Answer
 from fileroom.web.audited import note_query
+from fileroom.web.console.break_glass_page import hidden_behind_glass
 from fileroom.web.console.page import is_part, page, view_of
 from fileroom.web.console.places import Place, places_for
 from fileroom.web.endpoint import Handler
@@ -49,7 +50,8 @@ def search_handler(archive: Archive) -> Handler:
         text = request.query_params.get("q", "").strip()[:TEXT_CHARS_MAX]
         found = await _search(archive, request, text) if text and "\0" not in text else Everywhere()
         template = "search_found.html" if is_part(request) else "search.html"
-        return await page(archive, request, template, text=text, found=found)
+        hidden = bool(text) and await hidden_behind_glass(archive, text)
+        return await page(archive, request, template, text=text, found=found, hidden=hidden)
 
     return handle
 

@@ -28,6 +28,7 @@ from fileroom.dicom.query import Level, Query, StudyPlace
 from fileroom.web.answers import NO_STORE, Answer
 from fileroom.web.audited import note_query
 from fileroom.web.authentication import FORM_TOKEN_FIELD, require_form_token
+from fileroom.web.console.break_glass_page import hidden_behind_glass
 from fileroom.web.console.forms import own_path, read_form
 from fileroom.web.console.page import is_part, page, view_of
 from fileroom.web.console.study_columns import COLUMNS, chosen_columns
@@ -61,6 +62,7 @@ def study_list_handler(archive: Archive) -> Handler:
             "older": _address(question, found.next_place) if found.next_place else None,
             "is_first": place is None,
             "is_new": is_new,
+            "hidden": not found.studies and await _is_hidden(archive, question),
         }
         if is_part(request):
             return await page(archive, request, "study_list_body.html", **values)
@@ -124,6 +126,12 @@ async def _found(archive: Archive, question: StudyQuestion, place: StudyPlace | 
     return await list_studies(
         archive, question.keys, limit=PAGE_STUDIES, behind=place, fuzzy_names=question.fuzzy_names
     )
+
+
+async def _is_hidden(archive: Archive, question: StudyQuestion) -> bool:
+    """Whether the Patient ID or accession number that was searched for, and nothing else, is one behind the glass."""
+    typed = [text for name, text in question.typed.items() if name in ("PatientID", "AccessionNumber")]
+    return len(question.typed) == len(typed) == 1 and await hidden_behind_glass(archive, typed[0])
 
 
 async def _arriving(archive: Archive, shown: set[str]) -> list[ListedStudy]:

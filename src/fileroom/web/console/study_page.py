@@ -22,6 +22,7 @@ from fileroom.dicom import uids
 from fileroom.web.address import path_uid
 from fileroom.web.answers import NO_STORE, PRIVATE, Answer, json_answer
 from fileroom.web.console.attribute_table import attribute_rows
+from fileroom.web.console.break_glass_page import way_in
 from fileroom.web.console.history_page import history_values
 from fileroom.web.console.page import is_part, page, view_of
 from fileroom.web.console.structured_report import report_of
@@ -43,7 +44,12 @@ def study_page_handler(archive: Archive) -> Handler:
     """The handler of the page; `?series=` chooses what is looked at, a request for a part gets only that."""
 
     async def handle(request: Request) -> Answer:
-        study = await get_study(archive, path_uid(request, "study"))
+        try:
+            study = await get_study(archive, path_uid(request, "study"))
+        except NotFoundError:
+            if (offered := await way_in(archive, request, path_uid(request, "study"))) is not None:
+                return offered
+            raise
         offset = _offset(request.query_params.get("from", ""))
         series = await list_series(archive, study.study_uid, offset=offset)
         shown, more = series[:SERIES_SHOWN_MAX], len(series) > SERIES_SHOWN_MAX
