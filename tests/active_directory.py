@@ -34,12 +34,15 @@ _EQUALITY, _EXTENSIBLE = 0xA3, 0xA9
 class ActiveDirectory:
     """It knows one person, who is in the group Radiologists by way of another; a context manager.
 
-    `reason`: why the right password is refused; `doubles`: how many people have the login.
+    `reason`: why the right password is refused; `doubles`: how many people have the login; `control`: userAccountControl.
     """
 
     def __init__(self) -> None:
         self.reason = ""
         self.doubles = 1
+        self.control = 0x200
+        self.is_member = True
+        self.is_down = False
         self.filters: list[list[tuple[int, tuple[str, ...]]]] = []
         self.binds: list[tuple[str, str]] = []
         outer = self
@@ -69,6 +72,8 @@ class ActiveDirectory:
 
     def bind(self, dn: str, password: str) -> tuple[int, str]:
         """Code and words."""
+        if self.is_down:
+            return 52, "unavailable"
         self.binds.append((dn, password))
         if (dn, password) == SERVICE or ((dn, password) == (PERSON_DN, PASSWORD) and not self.reason):
             return 0, ""
@@ -80,11 +85,11 @@ class ActiveDirectory:
     def search(self, parts: list[tuple[int, tuple[str, ...]]]) -> Iterator[tuple[str, dict[str, list[bytes]]]]:
         """What fits any of the parts of a filter."""
         self.filters.append(parts)
-        if (_EXTENSIBLE, (RULE, "member", PERSON_DN)) in parts:
+        if (_EXTENSIBLE, (RULE, "member", PERSON_DN)) in parts and self.is_member:
             yield GROUP_DN, {"cn": [b"Radiologists"]}
         if (_EQUALITY, ("sAMAccountName", "amueller")) in parts:
             for _ in range(self.doubles):
-                yield PERSON_DN, PERSON
+                yield PERSON_DN, PERSON | {"userAccountControl": [b"%d" % self.control]}
 
 
 def _serve(directory: ActiveDirectory, connection: Any) -> None:

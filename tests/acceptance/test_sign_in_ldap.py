@@ -6,7 +6,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
-from pathlib import Path
 
 import httpx
 import pydicom
@@ -225,14 +224,9 @@ def test_what_the_directory_decides_is_not_changed_here(
 ) -> None:
     directory.add_member(groups["Reading Room"], directory.add_person("paul"))
     assert _log_in(browser, "paul").status_code == 303
-    for arguments in (
-        ("password", "paul", "--password", "four lamps over water"),
-        ("change", "paul", "--role", "administrator"),
-        ("change", "paul", "--modality", "CT"),
-    ):
-        refused = house.command("user", *arguments)
-        assert refused.returncode == 2
-        assert "paul comes from the directory (LDAP)" in refused.stderr
+    refused = house.command("user", "change", "paul", "--role", "administrator")
+    assert refused.returncode == 2
+    assert "paul comes from the directory (LDAP)" in refused.stderr
     token = re.search(r'name="form_token" value="(\w+)"', browser.get("/account").text)
     assert token is not None
     fields = {"form_token": token[1], "old": PASSWORD, "new": "four lamps over water"}
@@ -265,7 +259,7 @@ def test_a_directory_that_is_down_is_named_and_an_administrator_enters(
 
 
 def test_starttls_is_asked_for_and_a_certificate_of_somebody_else_is_refused(
-    directory: Slapd, groups: dict[str, str], house: Fileroom, tmp_path: Path
+    directory: Slapd, groups: dict[str, str], house: Fileroom
 ) -> None:
     directory.add_member(groups["Reading Room"], directory.add_person("tess"))
 
@@ -287,12 +281,7 @@ def test_starttls_is_asked_for_and_a_certificate_of_somebody_else_is_refused(
     code, said = look(ldap_ca="")
     assert code != 0
     assert "certificate verify failed" in said
-    assert look(ldap_url=directory.ldaps.replace("127.0.0.1", "localhost"))[0] != 0
-    code, said = look(ldap_bind_password="wrong")
-    assert code != 0
-    assert "refuses Fileroom's own login" in said
-    code, said = look(ldap_nested_groups="rule")  # slapd does not know it; Active Directory does
-    assert (code, json.loads(said)[0]["role"]) == (0, "none: no login")
+    assert look(ldap_url=directory.ldaps.replace("127.0.0.1", "localhost"))[0] != 0  # the certificate has another name
 
 
 def test_passwords_are_in_no_log(house: Fileroom, directory: Slapd) -> None:

@@ -13,6 +13,7 @@ import pydicom
 import pytest
 from pydicom.uid import generate_uid
 
+from acceptance.programs.browser import CHROMIUM, chromium
 from acceptance.programs.fileroom import Fileroom
 from acceptance.programs.openid_provider import FAULTS, OpenIdProvider, Person
 from corpus.ct import make_ct_series
@@ -287,6 +288,27 @@ def test_logging_out_ends_the_session_of_the_provider_too(
     assert house.rows("SELECT count(*) FROM session s JOIN account a ON a.id = account_id WHERE login = 'lou'") == [
         (0,)
     ]
+
+
+def test_in_a_browser_one_comes_in_and_leaves_both(house: Fileroom, provider: OpenIdProvider) -> None:
+    """What the content security policy does to a form that leads elsewhere, and to cookies, only a browser shows."""
+    if not CHROMIUM.exists():
+        pytest.skip("needs Chromium (Debian package chromium)")
+    provider.add(Person("s-16", "chris", "Chris", ["readers"]))
+    logouts = len(provider.logouts)
+    with chromium() as running:
+        page = running.new_context(ignore_https_errors=True).new_page()
+        page.goto(f"{house.url}/account")
+        page.click("text=Log in with Hospital ID")
+        page.fill("input[name=person]", "chris")
+        page.click("button")
+        page.wait_for_url(f"{house.url}/account")
+        assert page.inner_text("h1") == "Chris"
+        page.click('form[action="/logout"] button')
+        page.wait_for_url(f"{house.url}/login")
+        assert len(provider.logouts) == logouts + 1
+        page.goto(f"{house.url}/account")
+        assert "/login" in page.url
 
 
 def test_a_provider_that_is_down_is_named_and_an_administrator_enters(

@@ -37,7 +37,9 @@ _NESTED_RULE: Final = "1.2.840.113556.1.4.1941"
 """LDAP_MATCHING_RULE_IN_CHAIN (MS-ADTS 3.1.1.3.4.4.3): Active Directory goes through groups in groups by itself."""
 _BATCH: Final = 50
 """Groups whose groups are asked for at once: a filter of some kilobytes."""
-_PERSON: Final = ("sAMAccountName", "uid", "displayName", "cn", "objectGUID", "entryUUID")
+_PERSON: Final = ("sAMAccountName", "uid", "displayName", "cn", "objectGUID", "entryUUID", "userAccountControl")
+_DISABLED: Final = 0x2
+"""ADS_UF_ACCOUNTDISABLE of userAccountControl (MS-ADTS 2.2.16)."""
 _SENTENCE_OF_AD: Final = {
     "532": told("Your password in the directory has run out. Change it there, then log in."),
     "773": told("The directory wants a new password from you first. Change it there, then log in."),
@@ -171,7 +173,13 @@ def _find_entry(asked: _Asked, connection: LdapConnection) -> LdapEntry | None:
     if len(entries) > 1:
         _log.error("directory_login_ambiguous", login=asked.login, found=[entry.dn for entry in entries])
         return None
-    return entries[0] if entries else None
+    return entries[0] if entries and not _is_disabled(entries[0]) else None
+
+
+def _is_disabled(entry: LdapEntry) -> bool:
+    """Active Directory refuses the password of such an entry; whoever only looks somebody up has to look at this too."""
+    control = entry.text("userAccountControl")
+    return control.isdigit() and bool(int(control) & _DISABLED)
 
 
 def _try_password(asked: _Asked, dn: str) -> None:

@@ -66,9 +66,25 @@ async def take_in(
             return await _take_in(people, person, login, given)
 
 
+async def follow_groups(
+    people: People, source: Source, subject: str, groups: Sequence[str], mapping: Sequence[GroupRole]
+) -> None:
+    """Between logins: the account gets what its groups give now; without any, or without the person, it loses its role."""
+    given = await _usable(people, choose_group_role(mapping, groups))
+    with acting_as(Access(ActorKind.SYSTEM, source.value)):
+        async with people.pool.connection() as connection, connection.transaction():
+            row = await _find(connection, source, subject)
+            if row is None or row["disabled_at"] is not None:
+                return
+            if given is not None:
+                await _update(connection, row, row["login"], row["full_name"], given)
+            elif row["role"] != NO_ROLE:
+                await _take_away(connection, row)
+
+
 async def _take_in(people: People, person: ProvidedPerson, login: str, given: GroupRole | None) -> ProvidedAccount:
     async with people.pool.connection() as connection, connection.transaction():
-        row = await _find(connection, person)
+        row = await _find(connection, person.source, person.subject)
         if row is not None and row["disabled_at"] is not None:
             raise NotAuthenticatedError(told("Login or password is wrong."))
         if given is not None:
@@ -104,12 +120,12 @@ async def _usable(people: People, given: GroupRole | None) -> GroupRole | None:
     return given
 
 
-async def _find(connection: AsyncConnection[Any], person: ProvidedPerson) -> dict[str, Any] | None:
+async def _find(connection: AsyncConnection[Any], source: Source, subject: str) -> dict[str, Any] | None:
     async with connection.cursor(row_factory=dict_row) as cursor:
         await cursor.execute(
             b"""SELECT id, login, full_name, role, row_scope, disabled_at, totp_secret IS NOT NULL AS has_totp
                 FROM account WHERE source = %s AND subject = %s FOR UPDATE""",
-            (person.source.value, person.subject),
+            (source.value, subject),
         )
         return await cursor.fetchone()
 

@@ -8,10 +8,19 @@ from collections.abc import Iterator
 import pytest
 
 from active_directory import BASE, GROUP_DN, GUID, PASSWORD, PERSON_DN, SERVICE, ActiveDirectory
+from fileroom.admin.accounts import AccountChange, change_account, find_account
+from fileroom.admin.authentication import identity_of_token
 from fileroom.admin.directory import Directory, RefusedByDirectoryError
+from fileroom.admin.directory_refresh import refresh_directory_accounts
+from fileroom.admin.logins import Client, log_in
+from fileroom.admin.people import People
+from fileroom.admin.tokens import TokenRequest, create_own_token
+from fileroom.archive.services import Archive
 from fileroom.core import limits
+from fileroom.core.access import Permission, acting_as
 from fileroom.core.errors import ProviderDownError
 from fileroom.core.settings import Settings
+from people_of_tests import HeldClock, access_of, people_of
 
 
 @pytest.fixture
@@ -115,3 +124,58 @@ async def test_what_is_set_up_wrongly_is_no_wrong_password(active: ActiveDirecto
     with pytest.raises(ProviderDownError, match="Accounts of Fileroom itself"):
         await Directory().find_person(_settings(active.url, **wrong), "amueller", PASSWORD)
     assert (PERSON_DN, PASSWORD) not in active.binds
+
+
+async def test_who_is_disabled_there_is_nobody_here(active: ActiveDirectory) -> None:
+    active.control |= 0x2
+    for password in (PASSWORD, None):
+        assert await Directory().find_person(_settings(active.url), "amueller", password) is None
+
+
+# --- between logins ---
+
+
+async def _may_view(people: People, token: str) -> bool:
+    identity = await identity_of_token(people, token)
+    return identity is not None and identity.access.allows(Permission.STUDY_VIEW)
+
+
+async def test_who_leaves_loses_session_and_rights_without_another_login(
+    active: ActiveDirectory, archive: Archive, clock: HeldClock
+) -> None:
+    given = _settings(active.url, ldap_roles='{"Radiologists": "radiologist"}')
+    people = people_of(
+        archive, clock, **given.model_dump(include={n for n in Settings.model_fields if n[:5] == "ldap_"})
+    )
+    await log_in(people, "amueller", PASSWORD, Client("10.0.0.1"))
+    account = await find_account(people, "amueller")
+    with acting_as(await access_of(people, account)):
+        token = await create_own_token(people, TokenRequest("script"))
+
+    async def refreshed() -> bool:
+        await refresh_directory_accounts(people)
+        return await _may_view(people, token)
+
+    async def sessions() -> int:
+        async with people.pool.connection() as connection:
+            cursor = await connection.execute(b"SELECT count(*) FROM session WHERE account_id = %s", (account.id,))
+            return (await cursor.fetchone())[0]  # type: ignore[index]  # it counts
+
+    assert await refreshed()
+    assert await sessions() == 1
+    for leaves, comes_back in (
+        ({"control": 0x202}, {"control": 0x200}),
+        ({"doubles": 0}, {"doubles": 1}),
+        ({"is_member": False}, {"is_member": True}),
+    ):
+        vars(active).update(leaves)
+        assert not await refreshed()
+        assert await sessions() == 0
+        vars(active).update(comes_back)
+        assert await refreshed()
+    active.is_down = True
+    assert await refreshed()  # a directory that does not answer changes nothing
+    active.is_down = False
+    await change_account(people, "amueller", AccountChange(disabled=True))
+    assert not await refreshed()
+    assert (await find_account(people, "amueller")).disabled

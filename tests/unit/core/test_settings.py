@@ -120,3 +120,17 @@ def test_every_setting_is_explained() -> None:
 def test_settings_do_not_change() -> None:
     with pytest.raises(ValidationError):
         Settings().aet = "X"  # type: ignore[misc]
+
+
+def test_a_table_of_the_file_is_the_mapping_that_the_environment_writes_as_json(
+    nowhere: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (nowhere / "fileroom.toml").write_text('[ldap_roles]\n"CT Desk" = { role = "technologist", modalities = ["CT"] }\n')
+    in_the_file = Settings().ldap_roles
+    assert in_the_file == '{"CT Desk": {"role": "technologist", "modalities": ["CT"]}}'
+    monkeypatch.setenv("FILEROOM_LDAP_ROLES", Settings().as_environment()["FILEROOM_LDAP_ROLES"])
+    assert Settings().ldap_roles == in_the_file
+    for wrong in ("CT Desk", "[]", '"x"'):
+        monkeypatch.setenv("FILEROOM_LDAP_ROLES", wrong)
+        with pytest.raises(ValidationError, match="JSON object"):
+            Settings()
