@@ -11,7 +11,7 @@ from __future__ import annotations
 import dataclasses
 import datetime as dt
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import psycopg
@@ -27,6 +27,7 @@ from fileroom.admin.configuration_changes import (
     Document,
     change_from_json,
     differences,
+    fingerprint,
     taken_back,
     together,
     with_changes,
@@ -34,7 +35,7 @@ from fileroom.admin.configuration_changes import (
 from fileroom.admin.configuration_file import MASK
 from fileroom.admin.configuration_sections import ENTRIES_MAX, Configuration, ConfigurationSection
 from fileroom.core.access import Permission, require
-from fileroom.core.errors import ConflictError, InvalidRequestError, NotAllowedError, NotFoundError
+from fileroom.core.errors import ConflictError, InvalidRequestError, NotAllowedError, NotFoundError, told
 from fileroom.core.live_settings import Problem, check_values, settings_table
 from fileroom.core.setting_marks import SettingEntry, SettingKind, Value
 from fileroom.core.settings import Settings
@@ -53,11 +54,15 @@ Wanted = Callable[[AsyncConnection[Any]], Awaitable[Document]]
 
 @dataclass(frozen=True, slots=True)
 class Intent:
-    """How a change is meant. `expected`: the version that was seen, None: whichever there is. `dry_run`: change nothing."""
+    """How a change is meant. `expected`: the version that was seen, None: whichever there is. `dry_run`: change nothing.
+
+    `seen` are fingerprints of sections as they were seen: their entries are changed elsewhere too, without a version.
+    """
 
     comment: str = ""
     expected: int | None = None
     dry_run: bool = False
+    seen: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,7 +258,8 @@ async def _apply(configuration: Configuration, wanted: Wanted, intent: Intent) -
         number, stored = await _latest(connection)
         joined = dataclasses.replace(configuration, people=dataclasses.replace(people, pool=JoinedPool(connection)))
         document = await wanted(connection)
-        changes = await _changes(joined, document, stored)
+        changes = await _changes(joined, document, stored, intent.seen)
+        _require_may_set(changes)
         if changes and intent.expected is not None and intent.expected != number:
             await _refuse_conflict(connection, intent.expected, changes)
         if changes:
@@ -264,8 +270,10 @@ async def _apply(configuration: Configuration, wanted: Wanted, intent: Intent) -
     return Applied(number - bool(intent.dry_run and changes), tuple(changes), intent.dry_run)
 
 
-async def _changes(configuration: Configuration, document: Document, stored: Mapping[str, Any]) -> list[Change]:
-    """What a document changes, checked. Raises InvalidConfigurationError."""
+async def _changes(
+    configuration: Configuration, document: Document, stored: Mapping[str, Any], seen: Mapping[str, str]
+) -> list[Change]:
+    """What a document changes, checked. Raises InvalidConfigurationError, ConflictError for a section changed elsewhere."""
     problems: list[Problem] = []
     changes: list[Change] = []
     for name, entries in document.items():
@@ -275,7 +283,14 @@ async def _changes(configuration: Configuration, document: Document, stored: Map
             changes += differences(name, stored, new)
         elif section is not None:
             checked = _checked_entries(section, entries, problems)
-            changes += differences(name, await section.read(configuration.people), checked)
+            now = await section.read(configuration.people)
+            found = differences(name, now, checked)
+            if found and not problems and seen.get(name, "") not in ("", fingerprint(now)):
+                raise ConflictError(
+                    f"Nothing was changed. What stands under [{name}] was changed elsewhere since you have seen it. Applied as "
+                    f"it is, this would change: {'; '.join(map(str, found))}. Export it again and carry your changes over."
+                )
+            changes += found
     if problems:
         raise InvalidConfigurationError(problems)
     return changes
@@ -340,7 +355,7 @@ async def _write(
     access = require(Permission.SETTINGS_MANAGE)
     document: dict[str, dict[str, Any]] = {SETTINGS: dict(stored)}
     table = settings_table()
-    for change in changes:
+    for change in sorted(changes, key=_order):
         section = _section(configuration, change.section)
         if section is not None:
             await section.apply(configuration.people, change)
@@ -367,6 +382,26 @@ async def _write(
     ]
     await record(connection, *events)
     await connection.execute(b"SELECT pg_notify(%s, %s)", (CHANNEL, str(number)))
+
+
+def _require_may_set(changes: Sequence[Change]) -> None:
+    """Raises NotAllowedError where a setting decides who gets which rights, and one has not got all of them oneself."""
+    table, access = settings_table(), require(Permission.SETTINGS_MANAGE)
+    if access.permissions >= frozenset(Permission):
+        return
+    for change in changes:
+        if change.section == SETTINGS and change.name in table and table[change.name].gives_rights:
+            raise NotAllowedError(
+                told(
+                    "{setting} decides who gets which rights; only an administrator who has every right may change it.",
+                    setting=change.name,
+                )
+            )
+
+
+def _order(change: Change) -> int:
+    """Entries that go make room for those that come, of the same AE title for instance."""
+    return 0 if change.new is None else 1 if change.old is not None else 2
 
 
 async def _refuse_conflict(connection: AsyncConnection[Any], expected: int, yours: Sequence[Change]) -> None:

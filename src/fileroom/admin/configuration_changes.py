@@ -6,6 +6,7 @@ spoken of; an entry that is not in a section is not there.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -93,6 +94,12 @@ def together(changes: Iterable[Change]) -> list[Change]:
         former = first.get(key)
         first[key] = Change(change.section, change.name, former.old if former else change.old, change.new)
     return [first[key] for key in sorted(first) if first[key].old != first[key].new]
+
+
+def fingerprint(section: Section) -> str:
+    """Of a section's entries: another one when anything of it is changed."""
+    text = json.dumps(section, sort_keys=True, ensure_ascii=True)
+    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
 
 def shown(value: Any) -> str:

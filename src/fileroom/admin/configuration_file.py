@@ -2,6 +2,7 @@
 
     format = 1
     version = 12
+    seen = {roles = "5d0f..."}
 
     [settings]
     ledger_days = 30
@@ -19,10 +20,10 @@ import json
 import re
 import tomllib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
-from fileroom.admin.configuration_changes import SETTINGS, Document
+from fileroom.admin.configuration_changes import SETTINGS, Document, fingerprint
 from fileroom.core.errors import InvalidRequestError, TooLargeError
 from fileroom.core.setting_marks import SettingEntry, SettingKind
 
@@ -36,6 +37,7 @@ MASK: Final = "********"
 
 _FORMAT: Final = "format"
 _VERSION: Final = "version"
+_SEEN: Final = "seen"
 _BARE_KEY: Final = re.compile(r"[A-Za-z0-9_-]+")
 
 
@@ -45,6 +47,8 @@ class ConfigurationFile:
 
     document: Document
     version: int | None = None
+    seen: Mapping[str, str] = field(default_factory=dict)
+    """Fingerprints of the sections beside the settings, when it was exported."""
 
 
 def parse_file(data: bytes) -> ConfigurationFile:
@@ -69,6 +73,7 @@ def write_file(document: Document, version: int, table: Mapping[str, SettingEntr
         "# A section that stands here is the whole of it; leave one out and it is left alone.",
         f"{_FORMAT} = {FORMAT}",
         f"{_VERSION} = {version}",
+        f"{_SEEN} = {_value({name: fingerprint(entries) for name, entries in document.items() if name != SETTINGS})}",
         "",
         f"[{SETTINGS}]",
         *_settings_lines(document.get(SETTINGS, {}), table, outside),
@@ -92,13 +97,16 @@ def _file_of(read: Mapping[str, Any]) -> ConfigurationFile:
         )
     if version is not None and not _is_number(version):
         raise InvalidRequestError(f"The file says version = {str(version)[:20]!r}; a version is a number such as 12.")
-    sections = {name: value for name, value in read.items() if name not in (_FORMAT, _VERSION)}
+    seen = read.get(_SEEN, {})
+    if not isinstance(seen, Mapping) or not all(isinstance(one, str) for one in seen.values()):
+        raise InvalidRequestError("The file's line 'seen' is not as it was exported; take it out, or export again.")
+    sections = {name: value for name, value in read.items() if name not in (_FORMAT, _VERSION, _SEEN)}
     for name, value in sections.items():
         if not isinstance(value, Mapping):
             raise InvalidRequestError(f"{name!r:.60} stands outside of every section; settings stand below [settings].")
     if len(sections) > SECTIONS_MAX:
         raise InvalidRequestError(f"The file has more than {SECTIONS_MAX} sections.")
-    return ConfigurationFile(sections, version)
+    return ConfigurationFile(sections, version, seen)
 
 
 def _is_number(value: object) -> bool:

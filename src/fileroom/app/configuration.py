@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from fileroom.admin.configuration_nodes import NODES
 from fileroom.admin.configuration_sections import SECTIONS, ConfigurationSection
 
-CONFIGURATION_SECTIONS: Final[tuple[ConfigurationSection, ...]] = SECTIONS
+CONFIGURATION_SECTIONS: Final[tuple[ConfigurationSection, ...]] = (*SECTIONS, NODES)

@@ -13,6 +13,7 @@ import structlog
 from fileroom.admin.audit_buffer import AuditBuffer
 from fileroom.admin.configuration_watch import ConfigurationWatch, OnChange
 from fileroom.admin.ledger import Ledger
+from fileroom.app.configuration import CONFIGURATION_SECTIONS
 from fileroom.app.database import database_url
 from fileroom.archive.services import Archive
 from fileroom.archive.store_identity import require_own_store
@@ -80,7 +81,17 @@ async def open_archive(given: Settings, *, keep_log_level: bool = False) -> Asyn
     watch = ConfigurationWatch(url, given, settings, _listeners(store, keep_log_level=keep_log_level))
     try:
         await watch.start()
-        archive = Archive(store, writer, pool, settings, system_now, ledger=ledger, audit=audit, meters=meters)
+        archive = Archive(
+            store,
+            writer,
+            pool,
+            settings,
+            system_now,
+            ledger=ledger,
+            audit=audit,
+            meters=meters,
+            sections=CONFIGURATION_SECTIONS,
+        )
         try:
             await require_own_store(archive)
         except StorageError as error:

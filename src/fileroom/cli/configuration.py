@@ -160,7 +160,9 @@ def apply(
     except OSError as error:
         raise InvalidRequestError(f"{source} cannot be read: {error.strerror}.") from error
     file = parse_file(data)
-    intent = Intent(comment, file.version if expect is None else expect, dry_run)
+    # Whoever says which version they mean has looked at it now, not when the file was written.
+    seen = file.seen if expect is None else {}
+    intent = Intent(comment, file.version if expect is None else expect, dry_run, seen)
     _tell(_applying(lambda configuration: apply_document(configuration, file.document, intent)))
 
 

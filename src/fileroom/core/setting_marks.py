@@ -35,6 +35,7 @@ class Group(enum.StrEnum):
     """The headings of the settings page, in its order."""
 
     PEOPLE = "People and sessions"
+    SIGN_IN = "Login by a directory or provider"
     DICOM = "Receiving"
     STORAGE = "Storage"
     VIEWER = "Viewer"
@@ -48,6 +49,7 @@ _UNIT: Final = "unit"
 _AFFECTS: Final = "affects"
 _SECURITY: Final = "security"
 _CHOICES: Final = "choices"
+_GIVES_RIGHTS: Final = "gives_rights"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +65,7 @@ class SettingEntry:
     unit: str = ""
     affects: str = ""
     security: bool = False
+    gives_rights: bool = False
     choices: tuple[str, ...] = ()
     minimum: float | None = None
     maximum: float | None = None
@@ -95,14 +98,28 @@ class SettingEntry:
 
 
 def managed(
-    group: Group, unit: str = "", *, affects: str = "", security: bool = False, choices: Iterable[str] = ()
+    group: Group,
+    unit: str = "",
+    *,
+    affects: str = "",
+    security: bool = False,
+    choices: Iterable[str] = (),
+    gives_rights: bool = False,
 ) -> dict[str, Any]:
     """The mark, for `json_schema_extra`.
 
     `affects`: what one should know before changing it. `security`: it is audited as a change of security. `choices`: for a
-    text that a validator holds to some words; a Literal says so itself.
+    text that a validator holds to some words; a Literal says so itself. `gives_rights`: it decides who somebody is or what they
+    may do, so only who has every right may change it.
     """
-    return {_GROUP: group.value, _UNIT: unit, _AFFECTS: affects, _SECURITY: security, _CHOICES: list(choices)}
+    return {
+        _GROUP: group.value,
+        _UNIT: unit,
+        _AFFECTS: affects,
+        _SECURITY: security or gives_rights,
+        _CHOICES: list(choices),
+        _GIVES_RIGHTS: gives_rights,
+    }
 
 
 def table_of(fields: Mapping[str, FieldInfo]) -> dict[str, SettingEntry]:
@@ -128,6 +145,7 @@ def _entry(name: str, field: FieldInfo) -> SettingEntry:
         mark.get(_UNIT, ""),
         mark.get(_AFFECTS, ""),
         mark.get(_SECURITY, False),
+        mark.get(_GIVES_RIGHTS, False),
         tuple(map(str, get_args(field.annotation))) if literal else tuple(mark.get(_CHOICES, ())),
         _bound(low, "ge") if low else _bound(above, "gt"),
         _bound(high, "le") if high else None,

@@ -125,53 +125,91 @@ class Settings(BaseSettings):
         "",
         description="Directory that people log in by: ldaps://HOST or ldap://HOST (StartTLS); several, by blanks, are tried in "
         "this order. Empty: none (docs/people.md).",
+        json_schema_extra=managed(Group.SIGN_IN, gives_rights=True),
     )
     ldap_base: str = Field(
-        "", description="Where people and groups are looked for, for example dc=hospital,dc=example."
+        "",
+        description="Where people and groups are looked for, for example dc=hospital,dc=example.",
+        json_schema_extra=managed(Group.SIGN_IN, gives_rights=True),
     )
-    ldap_bind_dn: str = Field("", description="What Fileroom itself logs in to the directory as. Empty: anonymous.")
+    ldap_bind_dn: str = Field(
+        "",
+        description="What Fileroom itself logs in to the directory as. Empty: anonymous.",
+        json_schema_extra=managed(Group.SIGN_IN, gives_rights=True),
+    )
     ldap_bind_password: SecretStr = Field(SecretStr(""), description="The password of that.")
     ldap_user_filter: str = Field(
         "(&(objectClass=person)(|(uid={login})(sAMAccountName={login})(userPrincipalName={login})))",
         description="How a person is found by the login that was typed.",
+        json_schema_extra=managed(Group.SIGN_IN, gives_rights=True),
     )
     ldap_group_filter: str = Field(
-        "(|(member={dn})(uniqueMember={dn})(memberUid={login}))", description="How the groups of a person are found."
+        "(|(member={dn})(uniqueMember={dn})(memberUid={login}))",
+        description="How the groups of a person are found.",
+        json_schema_extra=managed(Group.SIGN_IN, gives_rights=True),
     )
     ldap_nested_groups: Literal["no", "steps", "rule"] = Field(
         "steps",
         description="Groups in groups: not asked for; step by step, which every directory can; or by the matching rule of "
         "Active Directory in one question.",
+        json_schema_extra=managed(Group.SIGN_IN, gives_rights=True),
     )
     ldap_roles: str = Field(
         "",
         description='Which group gives which role, as JSON, the first that fits: {"PACS Admins": "administrator", "CT Desk": '
         '{"role": "technologist", "modalities": ["CT"]}}.',
+        json_schema_extra=managed(Group.SIGN_IN, gives_rights=True),
     )
     ldap_ca: str = Field(
-        "", description="PEM file of the certificates that the directory is checked by. Empty: the system's."
+        "",
+        description="PEM file of the certificates that the directory is checked by. Empty: the system's.",
+        json_schema_extra=managed(Group.SIGN_IN, gives_rights=True),
     )
     ldap_plain: bool = Field(
         False,
         description="Take ldap:// without TLS, for tests on one machine: passwords cross the network in the clear.",
+        json_schema_extra=managed(Group.SIGN_IN, gives_rights=True),
     )
     oidc_issuer: str = Field(
         "",
         description="OpenID provider that people log in by, as it names itself: https://... Empty: none (docs/people.md).",
+        json_schema_extra=managed(Group.SIGN_IN, gives_rights=True),
     )
-    oidc_client_id: str = Field("", description="What Fileroom is called there.")
+    oidc_client_id: str = Field(
+        "", description="What Fileroom is called there.", json_schema_extra=managed(Group.SIGN_IN, gives_rights=True)
+    )
     oidc_client_secret: SecretStr = Field(
         SecretStr(""), description="The secret of that. Empty: a public client, with PKCE alone."
     )
-    oidc_name: str = Field("OpenID", description="What people call the provider: 'Log in with NAME' on the page.")
-    oidc_scope: str = Field("openid profile email", description="What is asked of the provider.")
-    oidc_claim: str = Field(
-        "groups", description="Claim that holds a person's groups or roles; realm_access.roles is one within another."
+    oidc_name: str = Field(
+        "OpenID",
+        description="What people call the provider: 'Log in with NAME' on the page.",
+        json_schema_extra=managed(Group.SIGN_IN, security=True),
     )
-    oidc_login_claim: str = Field("preferred_username", description="Claim that becomes the login of the account.")
-    oidc_roles: str = Field("", description="Which value of the claim gives which role, as ldap_roles does it.")
+    oidc_scope: str = Field(
+        "openid profile email",
+        description="What is asked of the provider.",
+        json_schema_extra=managed(Group.SIGN_IN, gives_rights=True),
+    )
+    oidc_claim: str = Field(
+        "groups",
+        description="Claim that holds a person's groups or roles; realm_access.roles is one within another.",
+        json_schema_extra=managed(Group.SIGN_IN, gives_rights=True),
+    )
+    oidc_login_claim: str = Field(
+        "preferred_username",
+        description="Claim that becomes the login of the account.",
+        json_schema_extra=managed(Group.SIGN_IN, gives_rights=True),
+    )
+    oidc_roles: str = Field(
+        "",
+        description="Which value of the claim gives which role, as ldap_roles does it.",
+        json_schema_extra=managed(Group.SIGN_IN, gives_rights=True),
+    )
     oidc_ca: str = Field(
-        "", description="PEM file of the certificates that the provider is checked by. Empty: the system's."
+        "",
+        description="PEM file of the certificates that the provider is checked by. Empty: the system's.",
+        json_schema_extra=managed(Group.SIGN_IN, gives_rights=True),
     )
     accept_unknown_sop_classes: bool = Field(
         True,

@@ -94,6 +94,7 @@ class JoinedPool(Pool):
     def __init__(self, connection: AsyncConnection[Any]) -> None:
         # Nothing of a real pool is opened: there is one connection, and whoever has it closes it.
         self._joined = connection
+        self.name = "joined"
 
     @contextlib.asynccontextmanager
     async def connection(self, timeout: float | None = None) -> AsyncIterator[AsyncConnection[Any]]:  # noqa: ARG002, ASYNC109

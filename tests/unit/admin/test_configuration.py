@@ -261,6 +261,18 @@ async def test_nobody_gives_rights_by_a_file_that_they_do_not_have(configuration
             await apply_document(configuration, {"roles": {}})
 
 
+async def test_who_gets_which_rights_is_decided_by_who_has_them_all(configuration: Configuration) -> None:
+    less = dataclasses.replace(ADA, permissions=frozenset({Permission.SETTINGS_MANAGE, Permission.USER_MANAGE}))
+    roles = '{"everybody": "administrator"}'
+    for dry_run in (True, False):
+        with acting_as(less), pytest.raises(NotAllowedError, match="ldap_roles decides who gets which rights"):
+            await change_settings(configuration, {"ldap_roles": roles, "ledger_days": 30}, Intent(dry_run=dry_run))
+    assert await stored(configuration) == {}
+    await change_settings(configuration, {"ldap_roles": roles})
+    with acting_as(less), pytest.raises(NotAllowedError):
+        await roll_back(configuration, 0)
+
+
 async def test_a_setting_says_where_its_value_comes_from(archive: Archive, clock: HeldClock) -> None:
     people = people_of(archive, clock, web_login="always", session_hours=3)
     configuration = Configuration(people, SECTIONS)

@@ -17,7 +17,7 @@ SCALARS = st.booleans() | st.integers(-(2**53), 2**53) | st.floats(allow_nan=Fal
 VALUES = st.recursive(
     SCALARS, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXTS, inner, max_size=3), max_leaves=6
 )
-RESERVED = {"settings", "format", "version"}
+RESERVED = {"settings", "format", "version", "seen"}
 ENTRIES = st.dictionaries(TEXTS, st.dictionaries(TEXTS, VALUES, max_size=3), max_size=3)
 SECTIONS = st.dictionaries(TEXTS.filter(lambda name: name not in RESERVED), ENTRIES, max_size=3)
 
@@ -32,7 +32,7 @@ def test_what_is_written_is_read_again(sections: dict[str, dict[str, object]], s
 
 def test_every_setting_stands_in_the_file_with_its_help_and_its_default_as_a_comment() -> None:
     text = write_file({"settings": {"ledger_days": 30}}, 4, settings_table(), {"session_hours": 3, "aet": "ARCHIVE"})
-    assert tomllib.loads(text) == {"format": 1, "version": 4, "settings": {"ledger_days": 30}}
+    assert tomllib.loads(text) == {"format": 1, "version": 4, "seen": {}, "settings": {"ledger_days": 30}}
     assert "# Hours after which a session ends in any case.\n# (here the environment or fileroom.toml says 3)\n" in text
     assert "\n# session_hours = 12\n" in text
     assert '\n# aet = "ARCHIVE"\n' in text
@@ -57,6 +57,7 @@ def test_every_setting_stands_in_the_file_with_its_help_and_its_default_as_a_com
         ('format = "1"\n', "says format = 1; this"),
         ('version = "x"\n', "a version is a number such as 12"),
         ("version = -1\n", "a version is a number"),
+        ("seen = 1\n", "'seen' is not as it was exported"),
         ("a = " + "[" * 5000, "not TOML|nested too deeply"),
         ("\n".join(f"[s{number}]" for number in range(51)), "more than 50 sections"),
     ],

@@ -6,6 +6,7 @@ A new managed setting needs a line in EFFECTS: a value, and how what runs shows 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import json
 import socket
@@ -18,6 +19,7 @@ import pytest
 from pydantic import SecretStr
 from starlette.requests import Request
 
+from fileroom.admin import directory
 from fileroom.admin.accounts import NewAccount, add_account
 from fileroom.admin.audit import record_alone
 from fileroom.admin.audit_chain import seal_waiting
@@ -25,6 +27,7 @@ from fileroom.admin.audit_events import application_started
 from fileroom.admin.audit_forward import CurrentForwarder
 from fileroom.admin.configuration import change_settings
 from fileroom.admin.configuration_sections import Configuration
+from fileroom.admin.openid import OpenIdProvider
 from fileroom.admin.people import People
 from fileroom.admin.sessions import begin_session, idle_since
 from fileroom.app import task_worker
@@ -34,7 +37,7 @@ from fileroom.archive.services import Archive
 from fileroom.archive.study_list import arriving_studies
 from fileroom.core import logs
 from fileroom.core.access import SYSTEM, acting_as
-from fileroom.core.errors import FileroomError
+from fileroom.core.errors import ConfigurationError, FileroomError
 from fileroom.core.live_settings import managed_settings
 from fileroom.core.settings import Settings
 from fileroom.net.syslog import SyslogServer
@@ -226,6 +229,47 @@ async def log_level(_running: Running) -> int:
     return logs._level
 
 
+def seen_by_directory(name: str) -> Callable[[Running], Awaitable[object]]:
+    """The value that is asked with when somebody logs in by the directory; there is a server, else nobody is asked."""
+
+    async def observe(running: Running) -> object:
+        seen: list[object] = []
+
+        def ask(asked: Any) -> None:
+            seen.append(getattr(asked.settings, name))
+
+        running.monkeypatch.setattr(directory, "_ask", ask)
+        if name != "ldap_url":
+            await change_settings(Configuration(running.people, ()), {"ldap_url": "ldaps://directory.invalid"})
+            await until(lambda: running.people.settings.ldap_url != "")
+        with contextlib.suppress(FileroomError):
+            await running.people.directory.find_person(running.people.settings, "ada", "x")
+        return seen[0] if seen else None
+
+    return observe
+
+
+def seen_by_provider(name: str) -> Callable[[Running], Awaitable[object]]:
+    """The value that is asked with when somebody is sent to the OpenID provider."""
+
+    async def observe(running: Running) -> object:
+        seen: list[object] = []
+
+        async def get(_provider: object, settings: Settings, _url: str) -> dict[str, str]:
+            seen.append(getattr(settings, name))
+            raise ConfigurationError("enough")
+
+        running.monkeypatch.setattr(OpenIdProvider, "_get", get)
+        if name != "oidc_issuer":
+            await change_settings(Configuration(running.people, ()), {"oidc_issuer": "https://provider.invalid"})
+            await until(lambda: running.people.settings.oidc_issuer != "")
+        with contextlib.suppress(FileroomError):
+            await OpenIdProvider().addresses(running.people.settings)
+        return seen[0] if seen else None
+
+    return observe
+
+
 def in_script(text: str) -> Callable[[Running], Awaitable[object]]:
     return functools.partial(says, text=text)
 
@@ -261,6 +305,27 @@ EFFECTS = {
     "audit_syslog_ca": Effect("/some/file.pem", syslog_file("ca"), False, True),
     "audit_syslog_certificate": Effect("/some/file.pem", syslog_file("certificate"), False, True),
     "audit_syslog_key": Effect("/some/file.pem", syslog_file("key"), False, True),
+    "ldap_url": Effect("ldaps://one.invalid", seen_by_directory("ldap_url"), None, "ldaps://one.invalid"),
+    "ldap_plain": Effect(True, seen_by_directory("ldap_plain"), False, True),
+    "ldap_nested_groups": Effect("rule", seen_by_directory("ldap_nested_groups"), "steps", "rule"),
+    **{
+        name: Effect("a changed value", seen_by_directory(name), managed_settings()[name].default, "a changed value")
+        for name in ("ldap_base", "ldap_bind_dn", "ldap_user_filter", "ldap_group_filter", "ldap_ca")
+    },
+    "ldap_roles": Effect('{"a": "auditor"}', seen_by_directory("ldap_roles"), "", '{"a": "auditor"}'),
+    "oidc_roles": Effect('{"a": "auditor"}', seen_by_provider("oidc_roles"), "", '{"a": "auditor"}'),
+    "oidc_issuer": Effect("https://one.invalid", seen_by_provider("oidc_issuer"), None, "https://one.invalid"),
+    **{
+        name: Effect("changed", seen_by_provider(name), managed_settings()[name].default, "changed")
+        for name in (
+            "oidc_client_id",
+            "oidc_name",
+            "oidc_scope",
+            "oidc_claim",
+            "oidc_login_claim",
+            "oidc_ca",
+        )
+    },
     "log_level": Effect("DEBUG", log_level, logs.LOG_LEVELS["INFO"], logs.LOG_LEVELS["DEBUG"]),
 }
 
@@ -281,7 +346,7 @@ async def test_a_change_takes_effect_in_what_runs(running: Running, name: str) -
     if effect.before is not None:
         logs.set_log_level("INFO")
         assert await effect.observe(running) == effect.before
-    value = str(effect.value).format(folder=running.folder)
+    value = str(effect.value).replace("{folder}", str(running.folder))
     await change_settings(Configuration(running.people, ()), {name: value})
     await until(lambda: str(getattr(running.archive.settings, name)) == value)
     assert await effect.observe(running) == effect.after

@@ -74,6 +74,55 @@ def test_a_file_goes_there_and_back(here: Path, run: Run) -> None:
     assert 'rows = {modalities = ["CT", "MR"]}' in again
 
 
+def test_nodes_go_there_and_back(here: Path, run: Run) -> None:
+    run("node", "add", "CT1", "--aet", "CT1", "--host", "10.1.2.3", "--port", "104")
+    file = here / "config.toml"
+    run("config", "export", file)
+    text = file.read_text()
+    assert '[nodes.CT1]\naet = "CT1"\nhost = "10.1.2.3"\nport = 104\n' in text
+    assert run("config", "apply", file).out == "Nothing changes; version 0 holds.\n"
+    mr = '\n[nodes."MR 2"]\naet = "CT1"\nhost = "mr2"\nport = 104\nroles = ["send"]\n'
+    file.write_text(text.replace("[nodes.CT1]", "[nodes.gone]").partition("[nodes.gone]")[0] + mr)
+    applied = run("config", "apply", file)
+    assert applied.code == 0, applied.err
+    listed = json.loads(run("node", "list", "--json").out)
+    assert [(one["name"], one["aet"], one["roles"]) for one in listed] == [("MR 2", "CT1", ["send"])]
+    assert run("config", "rollback", "0").code == 0
+    assert [one["name"] for one in json.loads(run("node", "list", "--json").out)] == ["CT1"]
+
+
+def test_nodes_changed_elsewhere_meanwhile_are_not_overwritten(here: Path, run: Run) -> None:
+    run("node", "add", "CT1", "--aet", "CT1", "--host", "10.1.2.3", "--port", "104")
+    file = here / "config.toml"
+    run("config", "export", file)
+    run("node", "add", "MR2", "--aet", "MR2", "--host", "10.1.2.4", "--port", "104")
+    file.write_text(file.read_text().replace("port = 104", "port = 105"))
+    ended = run("config", "apply", file)
+    assert ended.code == 2
+    assert "[nodes] was changed elsewhere" in ended.err
+    assert "nodes.MR2: " in ended.err
+    assert run("config", "apply", file, "--expect", "0").code == 0
+
+
+@pytest.mark.parametrize(
+    ("entry", "said"),
+    [
+        ("port = 104", "is no host name"),
+        ('aet = "CT1"\nhost = "h"\nport = 0', "between 1 and 65535"),
+        ('aet = "CT1"\nhost = "h"\nport = "104"', "port is a whole number"),
+        ('aet = "CT1"\nhost = "h"\nport = 104\nroles = [1]', "roles is a list of texts"),
+        ('aet = "CT1"\nhost = "h"\nport = 104\nenabled = 1', "enabled is true or false"),
+        ('aet = "CT1"\nhost = "h"\nport = 104\nspeed = 1', "a node has no field 'speed'"),
+    ],
+)
+def test_a_wrong_node_in_a_file_is_named(here: Path, run: Run, entry: str, said: str) -> None:
+    (here / "config.toml").write_text(f"[nodes.X9]\n{entry}\n")
+    ended = run("config", "apply", here / "config.toml")
+    assert ended.code == 2
+    assert "nodes.X9: " in ended.err
+    assert said in ended.err
+
+
 def test_a_file_of_an_older_version_is_refused_with_the_difference(here: Path, run: Run) -> None:
     run("config", "set", "ledger_days", "30")
     file = here / "config.toml"
@@ -92,7 +141,7 @@ def test_a_file_of_an_older_version_is_refused_with_the_difference(here: Path, r
     [
         ("[settings]\nledger_days = 0\nsession_hours = 4\n", "ledger_days = 0: it is a whole number"),
         ("[settings]\nledgerdays = 3\n", "there is no such setting"),
-        ("[rolls]\n", "rolls: there is no such section; there are settings, roles"),
+        ("[rolls]\n", "rolls: there is no such section; there are settings, roles, nodes"),
         ("format = 9\n", "A newer one has made it"),
         ("[settings\n", "is not TOML"),
     ],
