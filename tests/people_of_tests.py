@@ -57,7 +57,7 @@ async def access_of(people: People, account: Account) -> Access:
 
 def everything_stored(database_url: str) -> str:
     """All rows of the tables of people as text."""
-    tables = ("account", "recovery_code", "session", "api_token", "login_failure", "known_address")
+    tables = ("account", "recovery_code", "session", "api_token", "login_failure", "known_address", "passkey")
     with psycopg.connect(database_url) as connection:
         return "\n".join(
             str(row) for table in tables for row in connection.execute(f"SELECT t::text FROM {table} t").fetchall()

@@ -202,8 +202,9 @@ def test_an_answer_given_to_another_site_opens_nothing_here(desk: Desk, person: 
             desk.page.goto(other.url.replace("127.0.0.1", "localhost") + "/index.html")
             credential = desk.page.evaluate(
                 """async (asked) => {
-                    const bytes = (text) => Uint8Array.from(atob(text.replace(/-/g, "+").replace(/_/g, "/")), (c) => c.charCodeAt(0));
-                    const shown = await navigator.credentials.get({publicKey: {...asked, challenge: bytes(asked.challenge)}});
+                    const text = atob(asked.challenge.replace(/-/g, "+").replace(/_/g, "/"));
+                    const challenge = Uint8Array.from(text, (one) => one.charCodeAt(0));
+                    const shown = await navigator.credentials.get({publicKey: {...asked, challenge}});
                     return JSON.stringify(shown.toJSON());
                 }""",
                 asked,

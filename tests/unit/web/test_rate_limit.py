@@ -77,9 +77,7 @@ async def far(archive: Archive, clock: HeldClock) -> AsyncIterator[httpx.AsyncCl
         yield client
 
 
-async def test_a_flood_of_strangers_is_told_to_wait(
-    far: httpx.AsyncClient, people: People, clock: HeldClock
-) -> None:
+async def test_a_flood_of_strangers_is_told_to_wait(far: httpx.AsyncClient, people: People, clock: HeldClock) -> None:
     token = await create_token(people, TokenRequest("reader"), "researcher")
     statuses = [(await far.get("/dicom-web/studies")).status_code for _ in range(STRANGERS.burst + 5)]
     assert statuses == [401] * STRANGERS.burst + [429] * 5
