@@ -57,6 +57,11 @@ async def test_nearly_every_metric_is_on_the_dashboard(names: set[str]) -> None:
     assert left_out <= {"fileroom_patients", "fileroom_series", "fileroom_process_up"}
 
 
+async def test_every_metric_stands_in_the_handbook(names: set[str]) -> None:
+    text = (DEPLOY.parent / "docs" / "operating.md").read_text()
+    assert {re.sub(r"_(bucket|count|sum)$", "", name) for name in names} <= set(METRIC.findall(text))
+
+
 def test_labels_of_the_dashboard_are_those_of_the_meters() -> None:
     meters = {meter.name: {*meter.labels, "le", "instance"} for meter in Meters().all}
     for expressions in EXPRESSIONS.values():
