@@ -17,7 +17,6 @@ from types import UnionType
 from typing import Any, Final, cast
 
 import httpx
-from pydantic import SecretStr
 
 from fileroom.admin.roles import BUILT_IN
 from fileroom.archive.services import Archive
@@ -25,6 +24,8 @@ from fileroom.archive.store import MismatchError
 from fileroom.core import access, identifiers, limits
 from fileroom.core.clock import system_now
 from fileroom.core.errors import FileroomError, RequestError, StorageFullError
+from fileroom.core.live_settings import settings_table
+from fileroom.core.setting_marks import SettingKind
 from fileroom.core.settings import Settings
 from fileroom.dicom import charset, uids
 from fileroom.dicom.matching import parse_matching
@@ -408,12 +409,13 @@ def _amount(name: str, value: float) -> str:
 
 
 def _settings() -> str:
+    words = {SettingKind.MANAGED: "page", SettingKind.START: "start", SettingKind.SECRET: "start, secret"}
     rows = []
-    for name, field in Settings.model_fields.items():
-        default = field.get_default()
-        shown = default.get_secret_value() if isinstance(default, SecretStr) else str(default)
-        rows.append((f"`FILEROOM_{name.upper()}`", f"`{shown}`" if shown else "empty", field.description or ""))
-    return table(("Setting", "Default", "What it is"), rows)
+    for entry in settings_table().values():
+        default = str(entry.default)
+        told = f"{entry.description} {entry.affects}".strip()
+        rows.append((f"`{entry.variable}`", f"`{default}`" if default else "empty", words[entry.kind], told))
+    return table(("Setting", "Default", "Changed", "What it is"), rows)
 
 
 # --- rights ---
