@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from fileroom.admin.ledger import Ledger
 from fileroom.admin.ledger_journal import Journal
 from fileroom.admin.ledger_port import RecordedPort
-from fileroom.admin.ledger_rows import Direction
+from fileroom.admin.ledger_rows import Direction, safe_text
 from fileroom.core.errors import PeerError
 from fileroom.core.identifiers import AETitle
 from fileroom.net.association_client import ClientAssociation, ProposedContext, connect
@@ -50,6 +50,7 @@ async def connect_recorded(
             timeouts=timeouts,
             on_end=journal.ended,
         ) as association:
+            journal.row.peer_certificate = safe_text(str(association.port.peer.certificate or ""))
             journal.answered(association.request, association.acceptance)
             yield association.through(RecordedPort(association.port, journal)), journal
     except PeerError as error:

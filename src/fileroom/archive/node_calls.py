@@ -57,7 +57,8 @@ async def node_tls(archive: Archive, node: Node) -> ClientTls | None:
     if node.tls == TlsUse.OFF:
         return None
     try:
-        return await client_tls_for(archive.pool, archive.settings, PeerTls(fingerprint=node.tls_fingerprint))
+        wanted = PeerTls(fingerprint=node.tls_fingerprint, subject=node.tls_subject)
+        return await client_tls_for(archive.pool, archive.settings, wanted)
     except ConfigurationError as error:
         raise PeerRefusedError(f"No TLS with {node.name}: {error}") from error
 
