@@ -420,9 +420,14 @@ def _list(names: Sequence[str], shown: int = 4) -> str:
 # --- the end ---
 
 
+_LEFT: Final = (Outcome.CONNECTION_LOST, Outcome.ABORTED_BY_PEER, Outcome.ABORTED_BY_US)
+
+
 def _of_the_end(speaker: _Speaker) -> Iterator[Advice]:
     entry = speaker.entry
     incoming = entry.direction is Direction.IN
+    if entry.outcome in _LEFT and entry.contexts and not any(context.is_accepted for context in entry.contexts):
+        return  # Nothing was agreed on, so whoever had called left: the contexts say it all.
     match entry.outcome:
         case Outcome.REJECTED:
             yield speaker.say(_rejection_by_us(entry) if incoming else _rejection_by_peer(entry))
@@ -434,8 +439,7 @@ def _of_the_end(speaker: _Speaker) -> Iterator[Advice]:
             key = "aborted by peer" if by_application else "aborted by peer protocol"
             yield speaker.say(key, {"reason": entry.abort_reason})
         case Outcome.ABORTED_BY_US:
-            if incoming or entry.contexts_accepted:  # ours without an accepted context: the contexts say it all
-                yield speaker.say(_abort_by_us(entry))
+            yield speaker.say(_abort_by_us(entry))
         case Outcome.CONNECTION_LOST:
             yield speaker.say("connection lost" if entry.contexts_proposed or not incoming else "said nothing")
         case Outcome.TIMED_OUT:
