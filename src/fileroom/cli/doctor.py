@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fileroom.cli.output import print_rows, settings_or_exit, with_archive
+from fileroom.cli.recording import recording
 from fileroom.core.errors import FileroomError
 
 if TYPE_CHECKING:
@@ -75,8 +76,13 @@ def _dicom(settings: Settings) -> Check:
     from fileroom.archive.peer import Peer, echo
 
     peer = Peer(settings.host, settings.dicom_port, settings.aet, settings.aet)
+
+    async def call() -> float:
+        async with recording() as open_association:
+            return await echo(peer, open_association)
+
     try:
-        milliseconds = asyncio.run(echo(peer))
+        milliseconds = asyncio.run(call())
     except FileroomError as error:
         return Check("dicom", "failed", f"{error} Is 'fileroom serve' running?")
     return Check("dicom", "ok", f"{settings.aet} at {peer.host}:{peer.port} answered a C-ECHO in {milliseconds:.1f} ms")

@@ -55,6 +55,20 @@ def chapter_for(path: str) -> str:
     return next((chapter for start, chapter in HANDBOOK.items() if path.startswith(start)), "console")
 
 
+PAGES: Final = (
+    Place("admin", "/admin/people", N_("People"), Permission.USER_MANAGE),
+    Place("admin", "/admin/nodes", N_("Nodes"), Permission.NODE_READ),
+    Place("admin", "/admin/associations", N_("Associations"), Permission.LEDGER_READ),
+    Place("admin", "/admin/audit", N_("Audit trail"), Permission.AUDIT_READ),
+)
+"""Pages inside of places, found by the search everywhere."""
+
+
+def pages_for(access: Access) -> tuple[Place, ...]:
+    """Places and the pages inside of them that somebody may enter."""
+    return (*places_for(access), *(page for page in PAGES if access.allows(page.permission)))
+
+
 def places_for(access: Access) -> tuple[Place, ...]:
     """Those that somebody may enter, each by the first of its pages that is open to them."""
     first: dict[str, Place] = {}

@@ -21,7 +21,7 @@ from fileroom.web.answers import Answer
 from fileroom.web.audited import note_query
 from fileroom.web.console.break_glass_page import hidden_behind_glass
 from fileroom.web.console.page import is_part, page, view_of
-from fileroom.web.console.places import Place, places_for
+from fileroom.web.console.places import Place, pages_for
 from fileroom.web.endpoint import Handler
 
 TEXT_CHARS_MAX: Final = 200
@@ -65,7 +65,7 @@ async def _search(archive: Archive, request: Request, text: str) -> Everywhere:
         node for node in known if sought in node.name.lower() or sought in node.aet.lower() or sought in node.host
     ]
     reader = view_of(request).reader
-    named = [place for place in places_for(access) if sought in reader.gettext(place.title).lower()]
+    named = [place for place in pages_for(access) if sought in reader.gettext(place.title).lower()]
     return Everywhere(studies, of_text[:FOUND_OF_EACH_KIND], named)
 
 
