@@ -14,7 +14,7 @@ from urllib.parse import quote, urlencode
 from starlette.requests import Request
 
 from fileroom.admin.ledger_advice import Advice, See, advise
-from fileroom.admin.ledger_rows import Direction, OperationRow, Outcome
+from fileroom.admin.ledger_rows import Direction, Mark, OperationRow, Outcome
 from fileroom.admin.ledger_search import AssociationEntry, LedgerFilter, Place
 from fileroom.admin.moments import read_moment
 from fileroom.admin.nodes import list_nodes
@@ -240,10 +240,19 @@ def _shown(entry: AssociationEntry, own_aet: str, reader: Reader, nodes: Mapping
     return ShownAssociation(
         entry=entry,
         peer=_peer(entry),
-        outcome=reader.gettext(OUTCOMES[entry.outcome]),
+        outcome=reader.gettext(_outcome(entry)),
         purpose=reader.gettext(PURPOSES[entry.purpose]) if entry.purpose in PURPOSES else entry.purpose,
         advice=[_shown_advice(advice, reader, nodes.get(_peer(entry), "")) for advice in advise(entry, own_aet)],
     )
+
+
+def _outcome(entry: AssociationEntry) -> str:
+    """How it ended; a good end on which something failed is not called good."""
+    if entry.outcome is not Outcome.RELEASED or entry.mark is Mark.GOOD:
+        return OUTCOMES[entry.outcome]
+    if entry.contexts_proposed and not entry.contexts_accepted:
+        return N_("ended; nothing was agreed on")
+    return N_("ended; not all was done") if entry.mark is Mark.FAILED else N_("ended, with warnings")
 
 
 def _shown_advice(advice: Advice, reader: Reader, node: str) -> ShownAdvice:
