@@ -1,4 +1,4 @@
-"""Nodes go out as JSON and CSV and come back the same; a file is taken whole or not at all, and what is wrong is told by line."""
+"""Nodes go out as JSON and CSV and come back the same; a file is taken whole or not at all; errors name the line."""
 
 from __future__ import annotations
 

@@ -142,7 +142,9 @@ async def test_the_schedule_asks_each_enabled_node_when_its_time_has_come(archiv
     assert await echo_due(archive) == 1
     assert await echo_due(archive) == 0
     nodes = [await get_node(archive.pool, name) for name in "abc"]
-    asked = {name: sum(tick.asked for tick in one.ticks) for name, one in (await echo_histories(archive, nodes)).items()}
+    asked = {
+        name: sum(tick.asked for tick in one.ticks) for name, one in (await echo_histories(archive, nodes)).items()
+    }
     assert asked == {"a": 1, "b": 0, "c": 0}
 
 

@@ -1,4 +1,4 @@
-"""What the fields of a node do to associations: roles, addresses, transfer syntaxes, character sets, limits, changes meanwhile."""
+"""What a node's fields do to associations: roles, addresses, transfer syntaxes, character sets, limits, changes meanwhile."""
 
 from __future__ import annotations
 
