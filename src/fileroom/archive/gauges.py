@@ -57,11 +57,15 @@ class AuditForwarding:
 
 @dataclass(frozen=True, slots=True)
 class Storage:
-    """Bytes. `free` and `total` are None where the store has no end; `total` is that of the file system."""
+    """Bytes. `indexes` are a part of `database`.
+
+    `free` and `total` are None where the store has no end; `total` is that of the file system.
+    """
 
     objects: int
     aside: int
     database: int
+    indexes: int
     free: int | None
     total: int | None
     reserve: int
@@ -140,14 +144,15 @@ async def read_storage(archive: Archive) -> Storage:
         async with archive.pool.connection() as connection:
             cursor = await connection.execute(
                 b"""SELECT coalesce((SELECT sum(file_bytes) FROM conflict), 0)::bigint,
-                           pg_database_size(current_database())"""
+                           pg_database_size(current_database()),
+                           (SELECT coalesce(sum(pg_relation_size(indexrelid)), 0) FROM pg_index)::bigint"""
             )
-            aside, database = await cursor.fetchone() or (0, 0)
+            aside, database, indexes = await cursor.fetchone() or (0, 0, 0)
         objects = await stored_bytes(archive.pool)
     except psycopg.Error as error:
         raise DatabaseError(f"The database could not tell sizes: {type(error).__name__}. Try again.") from error
     free, total = await _disk(archive)
-    return Storage(objects, aside, database, free, total, archive.settings.storage_reserve_mib * MIB)
+    return Storage(objects, aside, database, indexes, free, total, archive.settings.storage_reserve_mib * MIB)
 
 
 async def read_node_states(archive: Archive) -> list[NodeState]:
@@ -192,7 +197,7 @@ _STATEMENT: Final = (  # texts of ours
     + "".join(f"{_count(rows)} AS exception_{name}, " for name, rows in _EXCEPTIONS.items())
     + f"""(SELECT count(DISTINCT study) FROM series WHERE NOT documented
                AND changed_at > now() - make_interval(secs => %(stable_s)s)) AS arriving,
-          {_count("SELECT FROM held_caller")} AS held_callers,
+          {_count("SELECT FROM held_caller WHERE ignored_at IS NULL")} AS held_callers,
           {_count("SELECT FROM session WHERE expires_at > %(now)s AND last_seen_at > %(idle_since)s")} AS sessions,
           (SELECT received_at FROM instance ORDER BY id DESC LIMIT 1) AS last_received_at"""  # noqa: S608
 ).encode()

@@ -37,7 +37,9 @@ class Measured:
             nonlocal status, sent_bytes, is_stream
             if message["type"] == "http.response.start":
                 status = message["status"]
-                is_stream = any(name == b"content-type" and value == _EVENTS for name, value in message["headers"])
+                is_stream = any(
+                    name == b"content-type" and value.startswith(_EVENTS) for name, value in message["headers"]
+                )
             else:
                 sent_bytes += len(message.get("body", b""))
             await send(message)

@@ -139,7 +139,7 @@ def test_small_parts_stand_together() -> None:
 
 
 async def test_the_parts_of_the_storage_fill_its_bar(archive: Archive) -> None:
-    storage = Storage(objects=100, aside=5, database=20, free=300, total=1000, reserve=50)
+    storage = Storage(objects=100, aside=5, database=20, indexes=8, free=300, total=1000, reserve=50)
     parts = storage_parts(storage, archive)
     assert [part.kind for part in parts] == ["objects", "aside", "database", "other", "free", "reserve"]
     assert sum(part.size for part in parts) == 1000
