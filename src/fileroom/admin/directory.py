@@ -12,6 +12,7 @@ import re
 import time
 import uuid
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -66,6 +67,8 @@ class Directory:
     def __init__(self) -> None:
         self._down_until: dict[str, float] = {}
         self._free = asyncio.Semaphore(DIRECTORY_LOGINS_MAX)
+        # Not those of everybody: a directory that does not answer must not hold up images, nor other logins.
+        self._threads = ThreadPoolExecutor(DIRECTORY_LOGINS_MAX, "directory")
 
     async def find_person(self, settings: Settings, login: str, password: str | None) -> ProvidedPerson | None:
         """The person of this login and password; None: there is none. `password` None looks somebody up.
@@ -83,7 +86,8 @@ class Directory:
         try:
             for server in self._in_order(settings):
                 try:
-                    found = await asyncio.to_thread(_ask, _Asked(settings, server, login, password))
+                    asked = _Asked(settings, server, login, password)
+                    found = await asyncio.get_running_loop().run_in_executor(self._threads, _ask, asked)
                 except PeerRefusedError as error:
                     self._down_until[str(server)] = time.monotonic() + DIRECTORY_DOWN_S
                     _log.error("directory_down", server=str(server), reason=str(error))

@@ -54,40 +54,39 @@ class OpenIdProvider:
     async def addresses(self, settings: Settings) -> ProviderAddresses:
         """Raises ProviderDownError."""
         async with self._busy:
-            now = time.monotonic()
             if self._issuer != settings.oidc_issuer:
                 self._issuer, self._addresses, self._keys = settings.oidc_issuer, None, {}
                 self._failed_at = self._keys_at = float("-inf")
-            if self._addresses is None or now - self._addresses_at > OPENID_CACHE_S:
-                if now - self._failed_at < OPENID_RETRY_S:
-                    raise provider_down(settings)
-                try:
-                    if not _is_safe(settings.oidc_issuer):
-                        raise _set_up_wrongly(settings.oidc_issuer, "FILEROOM_OIDC_ISSUER is no address with https://")
-                    url = settings.oidc_issuer.rstrip("/") + "/.well-known/openid-configuration"
-                    self._addresses = _addresses_of(await self._get(settings, url), settings.oidc_issuer)
-                except ProviderDownError:
-                    self._failed_at = now
-                    raise
-                self._addresses_at = now
+            if self._addresses is None or time.monotonic() - self._addresses_at > OPENID_CACHE_S:
+                if not _is_safe(settings.oidc_issuer):
+                    raise _set_up_wrongly(settings.oidc_issuer, "FILEROOM_OIDC_ISSUER is no address with https://")
+                url = settings.oidc_issuer.rstrip("/") + "/.well-known/openid-configuration"
+                self._addresses = _addresses_of(await self._get(settings, url), settings.oidc_issuer)
+                self._addresses_at = time.monotonic()
             return self._addresses
 
     async def keys(self, settings: Settings, *, anew: bool = False) -> Mapping[str, Any]:
         """The provider's public keys as a JWK set; `anew`: one was missing. Raises ProviderDownError."""
         addresses = await self.addresses(settings)
         async with self._busy:
-            now = time.monotonic()
-            age = now - self._keys_at
+            age = time.monotonic() - self._keys_at
             if not self._keys or age > (OPENID_RETRY_S if anew else OPENID_CACHE_S):
                 self._keys = await self._get(settings, addresses.keys)
-                self._keys_at = now
+                self._keys_at = time.monotonic()
             return self._keys
 
     async def _get(self, settings: Settings, url: str) -> Mapping[str, Any]:
-        answer = await ask_provider(settings, url)
-        if answer.status != 200 or not answer.body:
-            _log.error("openid_provider_down", url=url, reason=f"it answers {answer.status} without a JSON object")
+        """Once for all who wait: a moment after it was down, nobody waits for it again."""
+        if time.monotonic() - self._failed_at < OPENID_RETRY_S:
             raise provider_down(settings)
+        try:
+            answer = await ask_provider(settings, url)
+            if answer.status != 200 or not answer.body:
+                _log.error("openid_provider_down", url=url, reason=f"it answers {answer.status} without a JSON object")
+                raise provider_down(settings)
+        except ProviderDownError:
+            self._failed_at = time.monotonic()
+            raise
         return answer.body
 
 

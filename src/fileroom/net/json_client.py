@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -45,6 +46,7 @@ async def ask_json(asked: JsonRequest) -> JsonAnswer:
     auth = httpx.BasicAuth(*asked.login) if asked.login else None
     try:
         async with (
+            asyncio.timeout(asked.timeout_s),  # all of it: httpx counts from byte to byte
             httpx.AsyncClient(verify=context, timeout=asked.timeout_s, follow_redirects=False) as client,
             client.stream(
                 "POST" if asked.form is not None else "GET", asked.url, data=asked.form, headers=headers, auth=auth
@@ -56,7 +58,7 @@ async def ask_json(asked: JsonRequest) -> JsonAnswer:
                 if len(body) > asked.bytes_max:
                     raise PeerRefusedError(f"{asked.url} answers with more than {asked.bytes_max} bytes.")
             return JsonAnswer(answer.status_code, _object_of(body))
-    except httpx.TimeoutException as error:
+    except (TimeoutError, httpx.TimeoutException) as error:
         raise PeerTimeoutError(f"{asked.url} did not answer within {asked.timeout_s:g} s.") from error
     except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
         raise PeerRefusedError(f"{asked.url}: {error or type(error).__name__}") from error
