@@ -447,15 +447,20 @@ async def _last_changes(connection: AsyncConnection[Any]) -> dict[str, Version]:
     """For each setting the version that changed it last, without its changes."""
     async with connection.cursor(row_factory=tuple_row) as cursor:
         await cursor.execute(_LAST_CHANGES)
-        return {str(row[0]): Version(*row[1:], ()) for row in await cursor.fetchall()}
+        rows = await cursor.fetchall()
+    return {str(name): _version(how, ()) for name, *how in rows}
 
 
 async def _versions(connection: AsyncConnection[Any], statement: bytes, values: Sequence[object]) -> list[Version]:
     async with connection.cursor(row_factory=tuple_row) as cursor:
         await cursor.execute(statement, values)
-        return [
-            Version(*row[:-1], tuple(change_from_json(change) for change in row[-1])) for row in await cursor.fetchall()
-        ]
+        rows = await cursor.fetchall()
+    return [_version(how, tuple(map(change_from_json, changes))) for *how, changes in rows]
+
+
+def _version(how: Sequence[Any], changes: tuple[Change, ...]) -> Version:
+    number, made_at, actor, address, comment = how
+    return Version(number, made_at, actor, address, comment, changes)
 
 
 async def _require_version(connection: AsyncConnection[Any], number: int) -> None:

@@ -53,7 +53,8 @@ def _node_of(name: str, value: Any) -> Node:
         if isinstance(given, list) and not all(isinstance(entry, str) for entry in given):
             raise InvalidRequestError(f"{one} is a list of texts")
     merged: dict[str, Any] = {**fields, **value, _NAME: name}
-    return Node(**{one: tuple(merged[one]) if one in LISTS else merged[one] for one in FIELDS})
+    values: dict[str, Any] = {one: tuple(merged[one]) if one in LISTS else merged[one] for one in FIELDS}
+    return Node(**values)
 
 
 _KINDS: Final[dict[type, str]] = {

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final, Self
+from typing import Any, Final
 
 from pydantic import ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
@@ -45,9 +45,9 @@ class LiveSettings(Settings):
     """Settings whose values are exchanged as a whole. `model_fields_set` are those that are set from outside."""
 
     @classmethod
-    def of(cls, given: Settings) -> Self:
+    def of(cls, given: Settings) -> LiveSettings:
         """With the values of `given`, to begin with."""
-        live = cls.model_construct()
+        live: LiveSettings = cls.model_construct()
         live.exchange(given)
         return live
 

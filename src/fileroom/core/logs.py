@@ -14,6 +14,9 @@ import structlog
 LOG_LEVELS: Final = {"DEBUG": logging.DEBUG, "INFO": logging.INFO, "WARNING": logging.WARNING, "ERROR": logging.ERROR}
 
 
+_METHODS: Final = {name.lower(): number for name, number in LOG_LEVELS.items()} | {"warn": logging.WARNING}
+"""A logger's methods that may be below the level; the others (`exception`, `critical`) never are."""
+
 _level = logging.INFO
 
 
@@ -48,6 +51,6 @@ def configure_logs(level: str, process: str) -> None:
 
 def _drop_below_level(_logger: object, method: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
     """A logger is made once and kept: the level is looked at for each line, so that it can change."""
-    if structlog.stdlib.NAME_TO_LEVEL[method] < _level:
+    if _METHODS.get(method, logging.CRITICAL) < _level:
         raise structlog.DropEvent
     return event

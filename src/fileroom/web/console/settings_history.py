@@ -33,6 +33,7 @@ def history_handlers(
         return await _show(archive, configuration, request, **shown)
 
     async def go_back(did: Did) -> Answer:
+        require(Permission.SETTINGS_MANAGE)
         intent = Intent(did.form.get("comment"), whole_number(did.form, "expected"))
         try:
             applied = await services.roll_back(configuration, whole_number(did.form, "number"), intent)

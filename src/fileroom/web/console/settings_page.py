@@ -120,6 +120,7 @@ async def _show(
 
 async def _review(archive: Archive, configuration: Configuration, did: Did) -> Answer:
     """What would change, for a second look."""
+    require(Permission.SETTINGS_MANAGE)
     touched = _touched(did.form)
     try:
         applied = await services.change_settings(
@@ -135,6 +136,7 @@ async def _review(archive: Archive, configuration: Configuration, did: Did) -> A
 
 
 async def _apply(archive: Archive, configuration: Configuration, did: Did) -> Answer:
+    require(Permission.SETTINGS_MANAGE)
     touched = _touched(did.form)
     try:
         applied = await services.change_settings(
