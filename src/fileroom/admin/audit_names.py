@@ -41,7 +41,7 @@ async def names_for(pool: Pool, records: Iterable[AuditRecord]) -> Names:
                 b"SELECT login, full_name FROM account WHERE login = ANY(%s) AND full_name <> ''",
                 (sorted(logins)[:NAMES_MAX],),
             )
-            people = dict(await cursor.fetchall())
+            people: dict[str, str] = dict(await cursor.fetchall())
             await cursor.execute(
                 b"""SELECT study_instance_uid, array_to_string(modalities, ' '), coalesce(study_description, '')
                     FROM study WHERE study_instance_uid = ANY(%s)""",

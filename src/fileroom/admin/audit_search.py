@@ -32,7 +32,7 @@ PAGE_ROWS_MAX: Final = 1000
 class AuditQuery:
     """What is looked for; what is empty does not matter. `since` is included, `until` is not; both are aware.
 
-    `patient` is a Patient ID, `user` a login, token or `AET@address`, or an AE title alone; `event` a code of EventID,
+    `patient` is a Patient ID, `user` a login, full name, token, `AET@address` or AE title; `event` a code of EventID,
     `event_type` one of EventTypeCode, `action` an EventActionCode. In words: `admin.audit_filter`.
     """
 
@@ -98,9 +98,9 @@ async def search(pool: Pool, query: AuditQuery, *, purpose: str = "") -> AuditPa
     require(Permission.AUDIT_READ)
     if not 1 <= query.limit <= PAGE_ROWS_MAX:
         raise InvalidRequestError(f"A page has 1 to {PAGE_ROWS_MAX} events, not {query.limit}.")
-    statement, parameters = _statement(query)
     try:
         async with pool.connection() as connection, connection.transaction():
+            statement, parameters = _statement(query, await _logins_of(connection, query.user))
             if not query.cursor:
                 await record(
                     connection, audit_log_used(f"{purpose}: {_question(query)}" if purpose else _question(query))
@@ -154,7 +154,15 @@ def record_of(row: dict[str, Any]) -> AuditRecord:
 _COLUMNS: Final = tuple(field.name for field in fields(AuditRecord))
 
 
-def _statement(query: AuditQuery) -> tuple[bytes, list[Any]]:
+async def _logins_of(connection: AsyncConnection[Any], name: str) -> list[str]:
+    """What was asked for as a person, and the logins of whoever has it for a full name."""
+    if not name:
+        return []
+    cursor = await connection.execute(b"SELECT login FROM account WHERE lower(full_name) = lower(%s) LIMIT 50", (name,))
+    return [name, *(login for (login,) in await cursor.fetchall())]
+
+
+def _statement(query: AuditQuery, logins: list[str]) -> tuple[bytes, list[Any]]:
     conditions: list[tuple[bytes, tuple[Any, ...]]] = []
     if query.patient:
         conditions.append((b"patient_ids @> ARRAY[%s]", (query.patient,)))
@@ -163,7 +171,7 @@ def _statement(query: AuditQuery) -> tuple[bytes, list[Any]]:
     if query.user:
         # An AE title stands for itself at every address: '@' sorts right before 'A'.
         conditions.append(
-            (b"(actor = %s OR (actor >= %s AND actor < %s))", (query.user, query.user + "@", query.user + "A"))
+            (b"(actor = ANY(%s) OR (actor >= %s AND actor < %s))", (logins, query.user + "@", query.user + "A"))
         )
     if query.since:
         conditions.append((b"occurred_at >= %s", (query.since,)))

@@ -74,6 +74,15 @@ async def test_every_word_narrows(archive: Archive) -> None:
     assert {one.event for one in await asked(archive, event="110112")} == {"110112"}
 
 
+async def test_a_person_is_found_by_their_full_name_too(archive: Archive) -> None:
+    async with archive.pool.connection() as connection:
+        await connection.execute(
+            "INSERT INTO account (login, full_name, role, created_at) VALUES ('otto', 'Otto Öhm', 'auditor', now())"
+        )
+    await record_alone(archive.pool, events.logged_in("otto", "10.9.9.9"), events.logged_in("ada", "10.9.9.9"))
+    assert {one.actor for one in await asked(archive, user="otto öhm")} == {"otto"}
+
+
 async def test_every_kind_finds_something_among_all_events(archive: Archive) -> None:
     await record_alone(archive.pool, *every_kind(), events.settings_changed("aet", "A to B"))
     for name in KINDS:

@@ -51,5 +51,6 @@ async function refresh() {
 if (live) {
   const events = new EventSource("/events/associations");
   events.addEventListener("associations", refresh);
+  events.addEventListener("open", refresh); // what happened before we listened
   addEventListener("pagehide", () => events.close());
 }
