@@ -101,18 +101,20 @@ async def test_who_answers_byte_by_byte_for_ever_is_given_up() -> None:
     over = asyncio.Event()
 
     async def drip(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
         writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 500\r\n\r\n")
-        while not over.is_set():
+        gone = asyncio.ensure_future(reader.read(1))
+        while not (await asyncio.wait([gone], timeout=0.05))[0]:
             writer.write(b" ")
-            await asyncio.wait([asyncio.ensure_future(over.wait())], timeout=0.05)
         writer.close()
+        over.set()
 
     server = await asyncio.start_server(drip, "127.0.0.1", 0)
     try:
         with pytest.raises(PeerTimeoutError):
             await _ask(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/", timeout_s=0.3)
+        await over.wait()
     finally:
-        over.set()
         server.close()
 
 
