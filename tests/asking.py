@@ -29,6 +29,8 @@ _VALUES: Final = {
     "version": "1",
     "name": "x.css",
     "resource": "nodes",
+    "use": "web",
+    "certificate": "pacs",
     "node": "CT1",
     "login": "ada",
     "role": "ct-desk",

@@ -14,8 +14,29 @@ ActorKind = Literal["person", "token", "node", "system", "nobody"]
 Direction = Literal["in", "out"]
 """Who called."""
 
+EchoProblem = Literal[
+    "",
+    "no such host",
+    "port closed",
+    "unreachable",
+    "no connection",
+    "no answer",
+    "knows us not",
+    "called otherwise",
+    "full",
+    "refused",
+    "no echo",
+    "tls",
+    "cut",
+    "not asked",
+]
+"""Why a node did not answer."""
+
 FindingKind = Literal["changed", "missing", "reordered", "unsealed", "checkpoint"]
 """What is wrong with a row."""
+
+ImportKind = Literal["add", "change", "same"]
+"""What happens to a node of a file."""
 
 NodeRole = Literal["send", "query", "retrieve", "destination", "commit"]
 """What a node may do here, or may be used for."""
@@ -56,11 +77,17 @@ Permission = Literal[
 SettingKind = Literal["start", "secret", "managed"]
 """Who may set it, and when it is read."""
 
+Source = Literal["local", "ldap", "openid"]
+"""Who vouches for an account."""
+
 StudyStatus = Literal["receiving", "complete", "exception"]
 """How far a study has come."""
 
 TlsUse = Literal["off", "on", "mutual"]
 """Whether associations with a node are encrypted."""
+
+Use = Literal["web", "dicom", "calls"]
+"""One certificate at a time is active for each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +100,12 @@ class Account(Model):
     rows: Rows
     has_password: bool
     has_second_factor: bool
+    passkeys: int
+    """How many."""
+    password_must_change: bool
+    """At the next login."""
+    source: Source
+    """Who vouches for it: Fileroom itself, the directory, the provider."""
     disabled: bool
     created_at: dt.datetime
     last_login_at: dt.datetime | None
@@ -145,6 +178,27 @@ class CarriedStudy(Model):
     patient_id: str
     study_date: str
     description: str
+
+
+@dataclass(frozen=True, slots=True)
+class Certificate(Model):
+    """One certificate, or a request that waits for its issuer's answer."""
+
+    name: str
+    subject: str
+    issuer: str
+    names: tuple[str, ...]
+    fingerprint: str
+    key_kind: str
+    not_before: dt.datetime | None
+    not_after: dt.datetime | None
+    uses: tuple[Use, ...]
+    has_key: bool
+    """False: the key lies on another machine."""
+    is_request: bool
+    is_self_signed: bool
+    created_at: dt.datetime
+    created_by: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,13 +302,37 @@ class Document(Model):
 
 
 @dataclass(frozen=True, slots=True)
-class EchoResult(Model):
+class Echo(Model):
     """What came of a C-ECHO."""
 
+    asked_at: dt.datetime
     answered: bool
-    milliseconds: float | None
+    latency_ms: float | None
+    problem: EchoProblem
     why: str
-    """Why there was no answer."""
+    """Why there was no answer, and what to do."""
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class EchoHistory(Model):
+    """How a node answered during the last day, the oldest half hour first."""
+
+    node: str
+    last: Echo | None
+    answered_at: dt.datetime | None
+    """When it last answered."""
+    ticks: tuple[EchoTick, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class EchoTick(Model):
+    """Half an hour: how often it was asked, how many of that failed, and the slowest answer."""
+
+    began_at: dt.datetime
+    asked: int
+    failed: int
+    slowest_ms: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -275,6 +353,8 @@ class Event(Model):
     """Code of EventID (PS3.15 A.5)."""
     event_type: str
     title: str
+    sentence: str
+    """The event in plain words."""
     what: str
     """The sentence that goes with it, or the keys of a query."""
     action: str
@@ -287,6 +367,17 @@ class Event(Model):
     study_instance_uids: tuple[str, ...]
     message: dict[str, Any]
     """The whole audit message."""
+
+
+@dataclass(frozen=True, slots=True)
+class Expiry(Model):
+    """When a certificate ends."""
+
+    name: str
+    uses: tuple[Use, ...]
+    is_trusted: bool
+    not_after: dt.datetime
+    days_left: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -308,6 +399,15 @@ class Finding(Model):
     event_id: int
     occurred_at: dt.datetime | None
     detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Forecast(Model):
+    """When the store is full, if it goes on as lately; null where too little is known, or that is far."""
+
+    days: float
+    bytes_per_day: float | None
+    full_at: dt.datetime | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -337,6 +437,14 @@ class HeldCaller(Model):
 
 
 @dataclass(frozen=True, slots=True)
+class ImportResult(Model):
+    """What was done, or with `dry_run` would be."""
+
+    dry_run: bool
+    changes: tuple[PlannedChange, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Instance(Model):
     """An instance of a series."""
 
@@ -362,6 +470,13 @@ class Me(Model):
     expires_at: dt.datetime | None
     form_token: str | None
     """For the header X-Form-Token of changes in a session of the console."""
+
+
+@dataclass(frozen=True, slots=True)
+class Names(Model):
+    """The names that they got."""
+
+    names: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -413,6 +528,13 @@ class NodeDifference(Model):
 
 
 @dataclass(frozen=True, slots=True)
+class NodeFile(Model):
+    """All nodes as a file."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class NodeVersion(Model):
     """One version of a node: who made it, and what it changed; nothing of the first."""
 
@@ -459,6 +581,33 @@ class Part(Model):
 
 
 @dataclass(frozen=True, slots=True)
+class PemText(Model):
+    """Certificates or a request, as PEM."""
+
+    pem: str
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedChange(Model):
+    """What becomes of one node of the file."""
+
+    line: int
+    kind: ImportKind
+    name: str
+    before: str
+    """The name of the node that is changed."""
+    changes: tuple[NodeDifference, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Point(Model):
+    """A step of time: what happened in it, and how it stood; null where nothing is known of it."""
+
+    at: dt.datetime
+    values: dict[str, float] | None
+
+
+@dataclass(frozen=True, slots=True)
 class Profile(Model):
     """What a person has chosen; empty: as the browser or the installation has it."""
 
@@ -469,6 +618,18 @@ class Profile(Model):
     columns: tuple[str, ...]
     layout: str
     hanging_protocol: str
+
+
+@dataclass(frozen=True, slots=True)
+class Queues(Model):
+    """What waits: background work by kind, what a person must look at, and callers."""
+
+    queues: dict[str, int]
+    exceptions: dict[str, int]
+    arriving_studies: int
+    held_callers: int
+    sessions: int
+    last_received_at: dt.datetime | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -568,6 +729,21 @@ class Settings(Model):
 
 
 @dataclass(frozen=True, slots=True)
+class Storage(Model):
+    """Bytes; null where the store has no end."""
+
+    objects: int
+    aside: int
+    database: int
+    free: int | None
+    total: int | None
+    reserve: int
+    usable: int | None
+    """Free without the reserve."""
+    forecast: Forecast
+
+
+@dataclass(frozen=True, slots=True)
 class Study(Model):
     """A study: its attributes as they stand in DICOM, and how far it has come."""
 
@@ -659,6 +835,22 @@ class Troubles(Model):
 
     refusals: tuple[Refusal, ...]
     conflicts: tuple[Conflict, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Trusted(Model):
+    """A certificate that others are checked by."""
+
+    name: str
+    subject: str
+    issuer: str
+    fingerprint: str
+    not_before: dt.datetime
+    not_after: dt.datetime
+    has_crl: bool
+    crl_next_update: dt.datetime | None
+    created_at: dt.datetime
+    created_by: str
 
 
 @dataclass(frozen=True, slots=True)

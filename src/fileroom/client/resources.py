@@ -12,6 +12,7 @@ from fileroom.client.models import (
     Applied,
     AskedAttribute,
     Association,
+    Certificate,
     Checkpoint,
     Corrected,
     Correction,
@@ -20,30 +21,40 @@ from fileroom.client.models import (
     Differences,
     Direction,
     Document,
-    EchoResult,
+    Echo,
+    EchoHistory,
     Event,
+    Expiry,
     Filter,
     Glass,
     HeldCaller,
+    ImportResult,
     Instance,
     Me,
+    Names,
     NewSecret,
     Node,
+    NodeFile,
     NodeRole,
     NodeVersion,
     Outcome,
+    PemText,
     Permission,
+    Point,
     Profile,
+    Queues,
     Role,
     Rows,
     Series,
     Session,
     Settings,
+    Storage,
     Study,
     System,
     TlsUse,
     Token,
     Troubles,
+    Trusted,
     VerifyResult,
     Version,
     WholeAssociation,
@@ -500,9 +511,30 @@ class NodesResource:
             "tuple[NodeVersion, ...]", self._connection.items("GET", f"/nodes/{segment(node)}/versions", NodeVersion)
         )
 
-    def echo(self, node: str) -> EchoResult:
-        """Ask a node whether it is there (C-ECHO). Needs `node.read`."""
-        return cast("EchoResult", self._connection.call("POST", f"/nodes/{segment(node)}/echo", EchoResult))
+    def echo(self, node: str) -> Echo:
+        """Ask a node whether it is there (C-ECHO), and keep the result. Needs `node.read`."""
+        return cast("Echo", self._connection.call("POST", f"/nodes/{segment(node)}/echo", Echo))
+
+    def echoes(self) -> tuple[EchoHistory, ...]:
+        """How the nodes answered during the last day. Needs `node.read`."""
+        return cast("tuple[EchoHistory, ...]", self._connection.items("GET", "/node-echoes", EchoHistory))
+
+    def export_file(self, *, form: Literal["json", "csv"] | None = None) -> NodeFile:
+        """All nodes as a file, to be kept or imported elsewhere. Needs `node.read`.
+
+        - `form`: Kind of file.
+        """
+        return cast("NodeFile", self._connection.call("GET", "/node-file", NodeFile, query={"form": form}))
+
+    def import_file(self, *, text: str, dry_run: bool | None = None) -> ImportResult:
+        """Add and change nodes by a file, all or nothing. Needs `node.manage`.
+
+        - `dry_run`: Only tell what it would change.
+        """
+        return cast(
+            "ImportResult",
+            self._connection.call("POST", "/node-file", ImportResult, body={"text": text, "dry_run": dry_run}),
+        )
 
     def held(self, *, ignored: bool | None = None) -> tuple[HeldCaller, ...]:
         """Callers that were turned away, or those of them that are ignored. Needs `node.read`."""
@@ -717,9 +749,26 @@ class AccountsResource:
         """End all sessions of an account, and tell how many there were. Needs `user.manage`."""
         return cast("Count", self._connection.call("DELETE", f"/accounts/{segment(login)}/sessions", Count))
 
-    def set_password(self, login: str, *, password: str) -> None:
-        """Give an account a new password; its sessions end and it need not wait any longer. Needs `user.manage`."""
-        self._connection.call("PUT", f"/accounts/{segment(login)}/password", body={"password": password})
+    def set_password(self, login: str, *, password: str, must_change: bool | None = None) -> None:
+        """Give an account a new password; its sessions end and it need not wait any longer. Needs `user.manage`.
+
+        - `must_change`: At the next login; null: unless it is one's own.
+        """
+        self._connection.call(
+            "PUT", f"/accounts/{segment(login)}/password", body={"password": password, "must_change": must_change}
+        )
+
+    def reset_password(self, login: str) -> NewSecret:
+        """Give an account a random password, told this once, which must be changed at the next login. Needs
+        `user.manage`."""
+        return cast("NewSecret", self._connection.call("POST", f"/accounts/{segment(login)}/password/reset", NewSecret))
+
+    def rename(self, login: str, *, new_login: str) -> Account:
+        """Give an account another login, so that somebody else can have the old one. Needs `user.manage`."""
+        return cast(
+            "Account",
+            self._connection.call("PUT", f"/accounts/{segment(login)}/login", Account, body={"new_login": new_login}),
+        )
 
 
 class RolesResource:
@@ -927,8 +976,120 @@ class SettingsResource:
         )
 
 
+class CertificatesResource:
+    """Certificates for TLS: our own, and those that others are checked by."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def all(self) -> tuple[Certificate, ...]:
+        """Our own certificates, by name. Needs `settings.read`."""
+        return cast("tuple[Certificate, ...]", self._connection.items("GET", "/certificates", Certificate))
+
+    def add(self, *, name: str, certificates: str, key: str | None = None, password: str | None = None) -> Certificate:
+        """Keep a certificate with its key, or the answer to a request of ours. Needs `settings.manage`.
+
+        - `key`: The private key, as PEM.
+        - `password`: Of the key.
+        """
+        return cast(
+            "Certificate",
+            self._connection.call(
+                "POST",
+                "/certificates",
+                Certificate,
+                body={"name": name, "certificates": certificates, "key": key, "password": password},
+            ),
+        )
+
+    def make_self_signed(
+        self,
+        *,
+        name: str,
+        names: Sequence[str],
+        organization: str | None = None,
+        key_kind: Literal["rsa", "ec"] | None = None,
+        days: int | None = None,
+    ) -> Certificate:
+        """Make key and certificate. Needs `settings.manage`."""
+        return cast(
+            "Certificate",
+            self._connection.call(
+                "POST",
+                "/certificates/self-signed",
+                Certificate,
+                body={"name": name, "names": names, "organization": organization, "key_kind": key_kind, "days": days},
+            ),
+        )
+
+    def request(
+        self,
+        *,
+        name: str,
+        names: Sequence[str],
+        organization: str | None = None,
+        key_kind: Literal["rsa", "ec"] | None = None,
+    ) -> PemText:
+        """Make a key and a request for an issuer; the key stays on the server. Needs `settings.manage`."""
+        return cast(
+            "PemText",
+            self._connection.call(
+                "POST",
+                "/certificates/requests",
+                PemText,
+                body={"name": name, "names": names, "organization": organization, "key_kind": key_kind},
+            ),
+        )
+
+    def expiries(self) -> tuple[Expiry, ...]:
+        """When certificates end. Needs `system.read`."""
+        return cast("tuple[Expiry, ...]", self._connection.items("GET", "/certificates/expiries", Expiry))
+
+    def activate(self, use: str, *, name: str) -> None:
+        """Show a certificate to everybody who connects from now on. Needs `settings.manage`."""
+        self._connection.call("PUT", f"/certificates/active/{segment(use)}", body={"name": name})
+
+    def deactivate(self, use: str) -> None:
+        """Show none for this use any more. Needs `settings.manage`."""
+        self._connection.call("DELETE", f"/certificates/active/{segment(use)}")
+
+    def pem(self, certificate: str) -> PemText:
+        """The chain of a certificate, or a request. Needs `settings.read`."""
+        return cast("PemText", self._connection.call("GET", f"/certificates/own/{segment(certificate)}", PemText))
+
+    def remove(self, certificate: str) -> None:
+        """Remove certificate and key for good; not while it is active. Needs `settings.manage`."""
+        self._connection.call("DELETE", f"/certificates/own/{segment(certificate)}")
+
+    def trusted(self) -> tuple[Trusted, ...]:
+        """Certificates that others are checked by. Needs `settings.read`."""
+        return cast("tuple[Trusted, ...]", self._connection.items("GET", "/certificates/trusted", Trusted))
+
+    def trust(self, *, name: str, certificates: str) -> Names:
+        """Trust certificates. Needs `settings.manage`."""
+        return cast(
+            "Names",
+            self._connection.call(
+                "POST", "/certificates/trusted", Names, body={"name": name, "certificates": certificates}
+            ),
+        )
+
+    def distrust(self, certificate: str) -> None:
+        """Trust a certificate no longer; associations that are open go on. Needs `settings.manage`."""
+        self._connection.call("DELETE", f"/certificates/trusted/{segment(certificate)}")
+
+    def set_revoked(self, certificate: str, *, crl: str | None) -> Count:
+        """Take over an issuer's list of revoked certificates, and tell how many it names. Needs `settings.manage`."""
+        return cast(
+            "Count",
+            self._connection.call(
+                "PUT", f"/certificates/trusted/{segment(certificate)}/revoked", Count, body={"crl": crl}
+            ),
+        )
+
+
 class SystemResource:
-    """The system: readiness, totals, troubles."""
+    """The system: readiness, totals, queues, storage, figures, troubles."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
@@ -936,6 +1097,21 @@ class SystemResource:
     def get(self) -> System:
         """Whether database, storage and DICOM port are ready, and what the archive holds. Needs `system.read`."""
         return cast("System", self._connection.call("GET", "/system", System))
+
+    def queues(self) -> Queues:
+        """What waits to be done, and what a person must look at. Needs `system.read`."""
+        return cast("Queues", self._connection.call("GET", "/system/queues", Queues))
+
+    def storage(self) -> Storage:
+        """How full the store is, and when it will be. Needs `system.read`."""
+        return cast("Storage", self._connection.call("GET", "/system/storage", Storage))
+
+    def figures(self, *, span: Literal["1h", "24h", "7d", "90d"] | None = None) -> tuple[Point, ...]:
+        """What came, went and failed, step by step, as the dashboard draws it. Needs `system.read`.
+
+        - `span`: How far back.
+        """
+        return cast("tuple[Point, ...]", self._connection.items("GET", "/system/figures", Point, query={"span": span}))
 
     def troubles(self) -> Troubles:
         """Objects that were refused, and objects kept aside. Needs `system.read`."""
@@ -959,4 +1135,5 @@ class Resources:
         self.tokens = TokensResource(connection)
         self.break_glass = BreakGlassResource(connection)
         self.settings = SettingsResource(connection)
+        self.certificates = CertificatesResource(connection)
         self.system = SystemResource(connection)

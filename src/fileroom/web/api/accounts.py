@@ -9,14 +9,38 @@ from pydantic import Field
 
 from fileroom.admin import accounts, lockout, sessions, totp
 from fileroom.admin.accounts import Account, AccountChange, NewAccount
+from fileroom.admin.provided_people import Source
 from fileroom.admin.row_scopes import row_scope_to_json
 from fileroom.core.access import Permission, require
 from fileroom.core.limits import LOGIN_CHARS_MAX
 from fileroom.web.api.me import Sessions
-from fileroom.web.api.models import Asked, Count, Flag, Moment, Name, NameInPath, Rows, Secret, ShortText, Shown
+from fileroom.web.api.models import (
+    Asked,
+    Count,
+    Flag,
+    Moment,
+    Name,
+    NameInPath,
+    NewSecret,
+    Rows,
+    Secret,
+    ShortText,
+    Shown,
+)
 from fileroom.web.api.operations import Api
 from fileroom.web.api.paging import Cursor, Limit, Page, cut, next_address
 from fileroom.web.api.versions import IfMatch, require_unchanged, tag
+
+Login = Annotated[
+    str,
+    Field(
+        strict=True,
+        min_length=1,
+        max_length=LOGIN_CHARS_MAX,
+        pattern=r"^[a-z0-9][a-z0-9._@+-]*$",
+        examples=["mueller"],
+    ),
+]
 
 
 class ShownAccount(Shown):
@@ -28,6 +52,9 @@ class ShownAccount(Shown):
     rows: Rows
     has_password: bool
     has_second_factor: bool
+    passkeys: Annotated[int, Field(description="How many.")]
+    password_must_change: Annotated[bool, Field(description="At the next login.")]
+    source: Annotated[Source, Field(description="Who vouches for it: Fileroom itself, the directory, the provider.")]
     disabled: bool
     created_at: Moment
     last_login_at: Moment | None
@@ -40,16 +67,7 @@ class AccountPage(Page[ShownAccount]):
 class AskedAccount(Asked):
     """A new person."""
 
-    login: Annotated[
-        str,
-        Field(
-            strict=True,
-            min_length=1,
-            max_length=LOGIN_CHARS_MAX,
-            pattern=r"^[a-z0-9][a-z0-9._@+-]*$",
-            examples=["mueller"],
-        ),
-    ]
+    login: Login
     role: Annotated[Name, Field(examples=["radiologist"])]
     full_name: Annotated[ShortText, Field(max_length=100, examples=["Anna Müller"])] = ""
     password: Annotated[Secret | None, Field(description="Null: nobody can log in by password.")] = None
@@ -69,6 +87,13 @@ class NewPassword(Asked):
     """A password, by the rules of the installation."""
 
     password: Secret
+    must_change: Annotated[Flag | None, Field(description="At the next login; null: unless it is one's own.")] = None
+
+
+class NewLogin(Asked):
+    """Another login; what the account has done stays under the old one."""
+
+    new_login: Login
 
 
 def add_accounts(api: Api) -> None:
@@ -132,7 +157,17 @@ def add_accounts(api: Api) -> None:
     @resource.put_quietly("/accounts/{login}/password", "set_password", Permission.USER_MANAGE)
     async def set_password(login: NameInPath, asked: NewPassword) -> None:
         """Give an account a new password; its sessions end and it need not wait any longer."""
-        await accounts.set_password(people, login, asked.password)
+        await accounts.set_password(people, login, asked.password, must_change=asked.must_change)
+
+    @resource.post("/accounts/{login}/password/reset", "reset_password", Permission.USER_MANAGE)
+    async def reset_password(login: NameInPath) -> NewSecret:
+        """Give an account a random password, told this once, which must be changed at the next login."""
+        return NewSecret(secret=await accounts.reset_password(people, login))
+
+    @resource.put("/accounts/{login}/login", "rename", Permission.USER_MANAGE)
+    async def rename(login: NameInPath, asked: NewLogin) -> ShownAccount:
+        """Give an account another login, so that somebody else can have the old one."""
+        return _shown(await accounts.rename_account(people, login, asked.new_login))
 
     async def _found(login: str) -> ShownAccount:
         require(Permission.USER_MANAGE)
@@ -146,7 +181,10 @@ def _shown(account: Account) -> ShownAccount:
         role=account.role,
         rows=Rows(**row_scope_to_json(account.rows)),
         has_password=account.has_password,
-        has_second_factor=account.has_totp,
+        has_second_factor=account.has_second_factor,
+        passkeys=account.passkeys,
+        password_must_change=account.password_must_change,
+        source=account.source,
         disabled=account.disabled,
         created_at=account.created_at,
         last_login_at=account.last_login_at,

@@ -11,6 +11,7 @@ from fileroom.admin import audit_search
 from fileroom.admin.audit_chain import ChainEnd
 from fileroom.admin.audit_message import to_json
 from fileroom.admin.audit_search import AuditQuery, AuditRecord
+from fileroom.admin.audit_sentences import sentence_of
 from fileroom.admin.audit_verify import FindingKind, verify_trail
 from fileroom.core.access import Permission
 from fileroom.web.api.models import INTEGRAL, NUMBER_MAX, Asked, AskedMoment, AskedUid, Moment, Shown
@@ -28,6 +29,7 @@ class ShownEvent(Shown):
     event: Annotated[str, Field(description="Code of EventID (PS3.15 A.5).")]
     event_type: str
     title: str
+    sentence: Annotated[str, Field(description="The event in plain words.")]
     what: Annotated[str, Field(description="The sentence that goes with it, or the keys of a query.")]
     action: str
     outcome: Annotated[int, Field(description="0: success.")]
@@ -139,6 +141,7 @@ def _shown(record: AuditRecord) -> ShownEvent:
     same = ("id", "occurred_at", "event", "event_type", "title", "what", "action", "outcome")
     return ShownEvent(
         **{name: getattr(record, name) for name in (*same, "actor_kind", "actor", "address")},
+        sentence=str(sentence_of(record)),
         patient_ids=list(record.patient_ids),
         study_instance_uids=list(record.study_uids),
         message=to_json(record.message),

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
-from fastapi import Request, Response
+from fastapi import Query, Request, Response
 from pydantic import Field
 
 from fileroom.admin import callers, nodes
@@ -26,12 +26,13 @@ from fileroom.admin.node_fields import (
     NodeRole,
     TlsUse,
 )
-from fileroom.archive.peer import Peer, echo
-from fileroom.archive.recorded_calls import recorded
+from fileroom.admin.node_files import FILE_BYTES_MAX, nodes_to_csv, nodes_to_json
+from fileroom.admin.node_import import ImportKind, PlannedChange, import_nodes, plan_import
+from fileroom.archive import node_echo
+from fileroom.archive.node_echo import EchoHistory, EchoProblem, EchoResult
 from fileroom.core.access import Permission
-from fileroom.core.errors import PeerError
 from fileroom.core.identifiers import UID_CHARS_MAX
-from fileroom.web.api.models import INTEGRAL, Asked, Flag, Name, NameInPath, ShortText, Shown, Text, given
+from fileroom.web.api.models import INTEGRAL, Asked, Flag, Moment, Name, NameInPath, ShortText, Shown, Text, given
 from fileroom.web.api.operations import Api
 from fileroom.web.api.paging import Cursor, Limit, Page, cut, next_address
 from fileroom.web.api.versions import IfMatch, require_unchanged, tag
@@ -226,12 +227,69 @@ class IgnoredCaller(Asked):
     ignored: Flag = True
 
 
-class EchoResult(Shown):
+class ShownEcho(Shown):
     """What came of a C-ECHO."""
 
+    asked_at: Moment
     answered: bool
-    milliseconds: float | None
-    why: Annotated[str, Field(description="Why there was no answer.")]
+    latency_ms: float | None
+    problem: EchoProblem
+    why: Annotated[str, Field(description="Why there was no answer, and what to do.")]
+    detail: str
+
+
+class ShownEchoTick(Shown):
+    """Half an hour: how often it was asked, how many of that failed, and the slowest answer."""
+
+    began_at: Moment
+    asked: int
+    failed: int
+    slowest_ms: float | None
+
+
+class ShownEchoHistory(Shown):
+    """How a node answered during the last day, the oldest half hour first."""
+
+    node: str
+    last: ShownEcho | None
+    answered_at: Annotated[Moment | None, Field(description="When it last answered.")]
+    ticks: list[ShownEchoTick]
+
+
+class EchoHistories(Shown):
+    """All nodes, by name."""
+
+    items: list[ShownEchoHistory]
+
+
+class NodeFile(Shown):
+    """All nodes as a file."""
+
+    text: str
+
+
+class NodesToImport(Asked):
+    """A file, JSON or CSV with a line of titles. Fields that it does not have stay; no node is removed."""
+
+    text: Annotated[str, Field(strict=True, min_length=1, max_length=FILE_BYTES_MAX, pattern=r"^[^\x00]*$")]
+    dry_run: Annotated[Flag, Field(description="Only tell what it would change.")] = False
+
+
+class ShownPlannedChange(Shown):
+    """What becomes of one node of the file."""
+
+    line: int
+    kind: ImportKind
+    name: str
+    before: Annotated[str, Field(description="The name of the node that is changed.")]
+    changes: list[NodeDifference]
+
+
+class ImportResult(Shown):
+    """What was done, or with `dry_run` would be."""
+
+    dry_run: bool
+    changes: list[ShownPlannedChange]
 
 
 def add_nodes(api: Api) -> None:
@@ -279,15 +337,32 @@ def add_nodes(api: Api) -> None:
         )
 
     @resource.post("/nodes/{node}/echo", "echo", Permission.NODE_READ)
-    async def echo_node(node: NameInPath) -> EchoResult:
-        """Ask a node whether it is there (C-ECHO)."""
-        found = await nodes.get_node(archive.pool, node)
-        peer = Peer(found.host, found.port, found.aet, found.own_aet or archive.settings.aet)
-        try:
-            milliseconds = await echo(peer, recorded(archive.ledger))
-        except PeerError as error:
-            return EchoResult(answered=False, milliseconds=None, why=str(error))
-        return EchoResult(answered=True, milliseconds=round(milliseconds, 3), why="")
+    async def echo(node: NameInPath) -> ShownEcho:
+        """Ask a node whether it is there (C-ECHO), and keep the result."""
+        result = await node_echo.echo_node(archive, node)
+        return _echo(await nodes.get_node(archive.pool, node), result, archive.settings.aet)
+
+    @resource.get("/node-echoes", "echoes", Permission.NODE_READ)
+    async def echoes() -> EchoHistories:
+        """How the nodes answered during the last day."""
+        known = await nodes.list_nodes(archive.pool)
+        found = await node_echo.echo_histories(archive, known)
+        return EchoHistories(items=[_echo_history(node, found[node.name], archive.settings.aet) for node in known])
+
+    @resource.get("/node-file", "export_file", Permission.NODE_READ)
+    async def export_file(
+        form: Annotated[Literal["json", "csv"], Query(description="Kind of file.")] = "json",
+    ) -> NodeFile:
+        """All nodes as a file, to be kept or imported elsewhere."""
+        known = await nodes.list_nodes(archive.pool)
+        return NodeFile(text=nodes_to_csv(known) if form == "csv" else nodes_to_json(known))
+
+    @resource.post("/node-file", "import_file", Permission.NODE_MANAGE)
+    async def import_file(asked: NodesToImport) -> ImportResult:
+        """Add and change nodes by a file, all or nothing."""
+        work = plan_import if asked.dry_run else import_nodes
+        planned = await work(archive.pool, asked.text)
+        return ImportResult(dry_run=asked.dry_run, changes=[_planned(one) for one in planned])
 
     @resource.get("/held-callers", "held", Permission.NODE_READ)
     async def held(ignored: bool = False) -> HeldCallers:
@@ -305,6 +380,36 @@ def add_nodes(api: Api) -> None:
     async def ignore(asked: IgnoredCaller) -> None:
         """List a held caller no more, or again."""
         await callers.ignore_caller(archive.pool, asked.aet, asked.host, ignored=asked.ignored)
+
+
+def _echo(node: Node, result: EchoResult, own_aet: str) -> ShownEcho:
+    return ShownEcho(
+        asked_at=result.asked_at,
+        answered=result.is_answered,
+        latency_ms=result.latency_ms,
+        problem=result.problem,
+        why=node_echo.explain(node, result, own_aet),
+        detail=result.detail,
+    )
+
+
+def _echo_history(node: Node, history: EchoHistory, own_aet: str) -> ShownEchoHistory:
+    return ShownEchoHistory(
+        node=node.name,
+        last=None if history.last is None else _echo(node, history.last, own_aet),
+        answered_at=history.answered_at,
+        ticks=[ShownEchoTick.model_validate(tick) for tick in history.ticks],
+    )
+
+
+def _planned(change: PlannedChange) -> ShownPlannedChange:
+    return ShownPlannedChange(
+        line=change.line,
+        kind=change.kind,
+        name=change.node.name,
+        before=change.before,
+        changes=[NodeDifference.model_validate(one) for one in change.changes],
+    )
 
 
 def _fields(values: dict[str, Any]) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from fileroom.web.api.accounts import add_accounts
 from fileroom.web.api.associations import add_associations
 from fileroom.web.api.audit import add_audit
 from fileroom.web.api.break_glass import add_break_glass
+from fileroom.web.api.certificates import add_certificates
 from fileroom.web.api.corrections import add_corrections
 from fileroom.web.api.filters import add_filters
 from fileroom.web.api.me import add_me
@@ -33,5 +34,6 @@ RESOURCES: Final[tuple[Callable[[Api], None], ...]] = (
     add_tokens,
     add_break_glass,
     add_settings,
+    add_certificates,
     add_system,
 )
