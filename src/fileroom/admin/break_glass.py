@@ -152,7 +152,7 @@ async def seen_meanwhile(people: People, glasses: Sequence[BrokenGlass]) -> dict
             rows = await cursor.fetchall()
             uids = sorted({uid for row in rows for uid in row[3]})
             cursor = await connection.execute(
-                b"""SELECT study_instance_uid, concat_ws(' ', array_to_string(modalities, ' '), study_description)
+                b"""SELECT study_instance_uid, coalesce(nullif(study_description, ''), array_to_string(modalities, ' '))
                     FROM study WHERE study_instance_uid = ANY(%s)""",
                 (uids,),
             )

@@ -169,7 +169,7 @@ async def _revoke_token(did: Did) -> Answer:
 
 def _qr_code(text: str) -> Markup:
     """A drawing within the page: nothing is fetched, and the secret is in no address."""
-    drawing = segno.make(text, error="m", micro=False).svg_inline(scale=4, border=4, dark="#000", light="#fff")
+    drawing = segno.make(text, error="m", micro=False).svg_inline(border=4, dark="#000", light="#fff", omitsize=True)
     return Markup(drawing)  # noqa: S704 - made here, of lines alone
 
 
