@@ -158,7 +158,10 @@ async def _logins_of(connection: AsyncConnection[Any], name: str) -> list[str]:
     """What was asked for as a person, and the logins of whoever has it for a full name."""
     if not name:
         return []
-    cursor = await connection.execute(b"SELECT login FROM account WHERE lower(full_name) = lower(%s) LIMIT 50", (name,))
+    # As written, too: the database's locale may know the case of ASCII letters only.
+    cursor = await connection.execute(
+        b"SELECT login FROM account WHERE full_name = %s OR lower(full_name) = lower(%s) LIMIT 50", (name, name)
+    )
     return [name, *(login for (login,) in await cursor.fetchall())]
 
 
