@@ -344,6 +344,7 @@ PARTS: Final[dict[str, str]] = {
     "admin.configuration_changes": "values",
     "admin.configuration_file": "values",
     "admin.configuration_nodes": "by the services of nodes, which ask",
+    "admin.configuration_rows": "rows for `admin.configuration`, which asks",
     "admin.configuration_sections": "each section by the services of its own, which ask",
     "admin.configuration_watch": "every process takes the settings that hold",
     "admin.directory": _BEFORE_LOGIN,

@@ -9,14 +9,12 @@ with what it changed, and can apply on top of it.
 from __future__ import annotations
 
 import dataclasses
-import datetime as dt
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 import psycopg
 from psycopg import AsyncConnection
-from psycopg.rows import tuple_row
 from psycopg.types.json import Json
 
 from fileroom.admin.audit import record
@@ -25,7 +23,6 @@ from fileroom.admin.configuration_changes import (
     SETTINGS,
     Change,
     Document,
-    change_from_json,
     differences,
     fingerprint,
     taken_back,
@@ -33,9 +30,18 @@ from fileroom.admin.configuration_changes import (
     with_changes,
 )
 from fileroom.admin.configuration_file import MASK
+from fileroom.admin.configuration_rows import (
+    VERSIONS_BEFORE,
+    VERSIONS_BETWEEN,
+    Version,
+    read_last_changes,
+    read_latest,
+    read_versions,
+    require_version,
+)
 from fileroom.admin.configuration_sections import ENTRIES_MAX, Configuration, ConfigurationSection
 from fileroom.core.access import Permission, require
-from fileroom.core.errors import ConflictError, InvalidRequestError, NotAllowedError, NotFoundError, told
+from fileroom.core.errors import ConflictError, InvalidRequestError, NotAllowedError, told
 from fileroom.core.live_settings import Problem, check_values, settings_table
 from fileroom.core.setting_marks import SettingEntry, SettingKind, Value
 from fileroom.core.settings import Settings
@@ -72,18 +78,6 @@ class Applied:
     number: int
     changes: tuple[Change, ...]
     dry_run: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Version:
-    """One version and how it came about."""
-
-    number: int
-    made_at: dt.datetime
-    actor: str
-    address: str
-    comment: str
-    changes: tuple[Change, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,8 +128,8 @@ async def read_settings(configuration: Configuration) -> tuple[int, list[Setting
     require(Permission.SETTINGS_READ)
     settings = configuration.people.settings
     async with configuration.people.pool.connection() as connection:
-        number, stored = await _latest(connection)
-        changed_by = await _last_changes(connection)
+        number, stored = await read_latest(connection)
+        changed_by = await read_last_changes(connection)
     good, problems = check_values(stored)
     refused = {problem.name: problem.reason for problem in problems}
     states = [
@@ -157,7 +151,7 @@ async def read_document(configuration: Configuration) -> tuple[int, dict[str, di
     require(Permission.SETTINGS_READ)
     document: dict[str, dict[str, Any]] = {}
     async with configuration.people.pool.connection() as connection:
-        number, document[SETTINGS] = await _latest(connection)
+        number, document[SETTINGS] = await read_latest(connection)
     for section in configuration.sections:
         try:
             document[section.name] = dict(await section.read(configuration.people))
@@ -172,7 +166,7 @@ async def list_versions(
     """Versions, the newest first; `before` is the number that the former page ended with."""
     require(Permission.SETTINGS_READ)
     async with configuration.people.pool.connection() as connection:
-        return await _versions(connection, _VERSIONS_BEFORE, (before, before, max(1, min(limit, VERSIONS_PER_PAGE))))
+        return await read_versions(connection, VERSIONS_BEFORE, (before, before, max(1, min(limit, VERSIONS_PER_PAGE))))
 
 
 async def compare_versions(configuration: Configuration, first: int, second: int) -> list[Change]:
@@ -180,9 +174,9 @@ async def compare_versions(configuration: Configuration, first: int, second: int
     require(Permission.SETTINGS_READ)
     low, high = min(first, second), max(first, second)
     async with configuration.people.pool.connection() as connection:
-        await _require_version(connection, low)
-        await _require_version(connection, high)
-        versions = await _versions(connection, _VERSIONS_BETWEEN, (low, high))
+        await require_version(connection, low)
+        await require_version(connection, high)
+        versions = await read_versions(connection, VERSIONS_BETWEEN, (low, high))
     found = together(change for version in versions for change in version.changes)
     if first > second:
         found = [dataclasses.replace(change, old=change.new, new=change.old) for change in found]
@@ -202,7 +196,7 @@ async def change_settings(
     require(Permission.SETTINGS_MANAGE)
 
     async def wanted(connection: AsyncConnection[Any]) -> Document:
-        _, stored = await _latest(connection)
+        _, stored = await read_latest(connection)
         unknown = [
             Problem(name, None, "there is no such setting")
             for name, value in values.items()
@@ -234,13 +228,13 @@ async def roll_back(configuration: Configuration, number: int, intent: Intent | 
     intent = intent or Intent()
 
     async def wanted(connection: AsyncConnection[Any]) -> Document:
-        await _require_version(connection, number)
-        versions = await _versions(connection, _VERSIONS_BETWEEN, (number, None))
+        await require_version(connection, number)
+        versions = await read_versions(connection, VERSIONS_BETWEEN, (number, None))
         before = taken_back(change for version in versions for change in version.changes)
         document: dict[str, dict[str, Any]] = {}
         for name, entries in before.items():
             section = _section(configuration, name)
-            now = (await _latest(connection))[1] if section is None else await section.read(configuration.people)
+            now = (await read_latest(connection))[1] if section is None else await section.read(configuration.people)
             document[name] = with_changes(now, entries.items())
         return document
 
@@ -255,7 +249,7 @@ async def _apply(configuration: Configuration, wanted: Wanted, intent: Intent) -
     async with people.pool.connection() as connection, connection.transaction():
         # Readers go on; a second writer waits, and then sees this version.
         await connection.execute(b"LOCK TABLE configuration_version IN SHARE ROW EXCLUSIVE MODE")
-        number, stored = await _latest(connection)
+        number, stored = await read_latest(connection)
         joined = dataclasses.replace(configuration, people=dataclasses.replace(people, pool=JoinedPool(connection)))
         document = await wanted(connection)
         changes = await _changes(joined, document, stored, intent.seen)
@@ -406,68 +400,15 @@ def _order(change: Change) -> int:
 
 async def _refuse_conflict(connection: AsyncConnection[Any], expected: int, yours: Sequence[Change]) -> None:
     """Raises VersionConflictError, ConflictError for a version that there never was."""
-    latest, _ = await _latest(connection)
+    latest, _ = await read_latest(connection)
     if expected > latest:
         raise ConflictError(
             f"Nothing was changed. You have seen version {expected}, and the newest here is {latest}: the file may be from "
             f"another archive. Look at what it would change, and apply it on top of version {latest}."
         )
-    versions = await _versions(connection, _VERSIONS_BETWEEN, (expected, None))
+    versions = await read_versions(connection, VERSIONS_BETWEEN, (expected, None))
     theirs = together(change for version in versions for change in version.changes)
     raise VersionConflictError(expected, versions[-1], theirs, yours)
-
-
-# --- rows ---
-
-_VERSIONS_BEFORE: Final = b"""
-SELECT number, made_at, actor, address, comment, changes FROM configuration_version
-WHERE %s::bigint IS NULL OR number < %s ORDER BY number DESC LIMIT %s"""
-
-_VERSIONS_BETWEEN: Final = b"""
-SELECT number, made_at, actor, address, comment, changes FROM configuration_version
-WHERE number > %s AND number <= coalesce(%s, 9223372036854775807) ORDER BY number"""
-
-_LAST_CHANGES: Final = b"""
-SELECT DISTINCT ON (c ->> 'name') c ->> 'name', number, made_at, actor, address, comment
-FROM configuration_version, jsonb_array_elements(changes) c
-WHERE c ->> 'section' = 'settings' ORDER BY c ->> 'name', number DESC"""
-
-
-async def _latest(connection: AsyncConnection[Any]) -> tuple[int, dict[str, Any]]:
-    """The number of the version that holds, and its settings."""
-    async with connection.cursor(row_factory=tuple_row) as cursor:
-        await cursor.execute(
-            b"SELECT number, document -> 'settings' FROM configuration_version ORDER BY number DESC LIMIT 1"
-        )
-        row = await cursor.fetchone()
-    return (int(row[0]), dict(row[1] or {})) if row else (0, {})
-
-
-async def _last_changes(connection: AsyncConnection[Any]) -> dict[str, Version]:
-    """For each setting the version that changed it last, without its changes."""
-    async with connection.cursor(row_factory=tuple_row) as cursor:
-        await cursor.execute(_LAST_CHANGES)
-        rows = await cursor.fetchall()
-    return {str(name): _version(how, ()) for name, *how in rows}
-
-
-async def _versions(connection: AsyncConnection[Any], statement: bytes, values: Sequence[object]) -> list[Version]:
-    async with connection.cursor(row_factory=tuple_row) as cursor:
-        await cursor.execute(statement, values)
-        rows = await cursor.fetchall()
-    return [_version(how, tuple(map(change_from_json, changes))) for *how, changes in rows]
-
-
-def _version(how: Sequence[Any], changes: tuple[Change, ...]) -> Version:
-    number, made_at, actor, address, comment = how
-    return Version(number, made_at, actor, address, comment, changes)
-
-
-async def _require_version(connection: AsyncConnection[Any], number: int) -> None:
-    """Raises NotFoundError. Version 0 is the one in which nothing is set."""
-    latest, _ = await _latest(connection)
-    if not 0 <= number <= latest:
-        raise NotFoundError(f"There is no version {number}; the newest is {latest}. See 'fileroom config history'.")
 
 
 def _value_now(entry: SettingEntry, settings: Settings, managed: Mapping[str, Value]) -> Value:

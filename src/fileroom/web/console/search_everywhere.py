@@ -1,4 +1,4 @@
-"""`/search`: one field for patients, accession numbers, UIDs, nodes and places."""
+"""`/search`: one field for patients, accession numbers, UIDs, nodes, settings and places."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ from fileroom.archive.study_list import ListedStudy, list_studies
 from fileroom.core.access import Permission, current_access
 from fileroom.core.errors import InvalidRequestError
 from fileroom.core.identifiers import UID
+from fileroom.core.live_settings import settings_table
+from fileroom.core.setting_marks import SettingEntry
 from fileroom.dicom.dictionary import tag_of, vr_of
 from fileroom.dicom.matching import parse_matching
 from fileroom.dicom.query import Key, SingleValue
@@ -36,11 +38,12 @@ class Everywhere:
     studies: Sequence[ListedStudy] = ()
     nodes: Sequence[nodes.Node] = ()
     places: Sequence[Place] = ()
+    settings: Sequence[SettingEntry] = ()
 
     @property
     def is_empty(self) -> bool:
         """Nothing at all."""
-        return not (self.studies or self.nodes or self.places)
+        return not (self.studies or self.nodes or self.places or self.settings)
 
 
 def search_handler(archive: Archive) -> Handler:
@@ -66,7 +69,9 @@ async def _search(archive: Archive, request: Request, text: str) -> Everywhere:
     ]
     reader = view_of(request).reader
     named = [place for place in pages_for(access) if sought in reader.gettext(place.title).lower()]
-    return Everywhere(studies, of_text[:FOUND_OF_EACH_KIND], named)
+    entries = settings_table().values() if access.allows(Permission.SETTINGS_READ) else ()
+    told = [entry for entry in entries if sought in f"{entry.name} {reader.gettext(entry.description)}".lower()]
+    return Everywhere(studies, of_text[:FOUND_OF_EACH_KIND], named, told[:FOUND_OF_EACH_KIND])
 
 
 async def _studies(archive: Archive, request: Request, text: str) -> list[ListedStudy]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from html import unescape
 
@@ -13,6 +14,7 @@ from fileroom.admin.configuration_sections import SECTIONS, Configuration
 from fileroom.admin.people import People
 from fileroom.archive.services import Archive
 from fileroom.core.access import SYSTEM, Access, ActorKind, Permission, acting_as
+from fileroom.db.pool import Pool
 from fileroom.web.app import create_router
 
 ADA = Access(ActorKind.PERSON, "ada", frozenset(Permission))
@@ -186,6 +188,23 @@ async def test_settings_are_found_by_words_in_the_readers_language(ada: httpx.As
     page = await ada.get("/admin/settings?q=prüfprotokoll", headers={"accept-language": "de"})
     assert "audit_syslog_url" in re.findall(r'class="setting[^"]*" id="(\w+)"', page.text)
     assert "No setting fits." in (await ada.get("/admin/settings?q=<b>nothing")).text
+
+
+async def test_settings_are_found_from_everywhere(ada: httpx.AsyncClient, archive: Archive) -> None:
+    for words, language in (("ledger_da", "en"), ("Assoziationsbuch", "de")):
+        found = await ada.get("/search", params={"q": words}, headers={"accept-language": language})
+        assert 'href="/admin/settings#ledger_days"' in found.text
+    bob = client_of(archive, Access(ActorKind.PERSON, "bob", frozenset({Permission.STUDY_SEARCH})))
+    assert "/admin/settings#" not in (await bob.get("/search?q=ledger_da")).text
+
+
+async def test_without_a_database_the_page_says_so(archive: Archive) -> None:
+    pool = Pool("postgresql://127.0.0.1:1/nowhere", timeout=0.2, min_size=1, max_size=1, open=False)
+    await pool.open()
+    answer = await client_of(dataclasses.replace(archive, pool=pool), ADA).get("/admin/settings")
+    await pool.close()
+    assert answer.status_code == 503
+    assert "database does not answer" in answer.text
 
 
 async def test_history_comparison_and_the_way_back(ada: httpx.AsyncClient, configuration: Configuration) -> None:
