@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
@@ -17,6 +18,10 @@ from fileroom.core.errors import FileroomError
 if TYPE_CHECKING:
     from fileroom.archive.services import Archive
     from fileroom.core.settings import Settings
+
+
+_TLS_HANDSHAKE: Final = b"\x16"
+"""First byte of the record that holds a server's hello (RFC 8446 5.1)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +55,8 @@ def _checks(settings: Settings) -> Iterator[Check]:
     except FileroomError as error:
         yield Check("database", "failed", str(error))
     yield _dicom(settings)
+    if settings.dicom_tls_port:
+        yield _dicom_tls(settings)
     yield _web(settings)
 
 
@@ -86,6 +93,26 @@ def _dicom(settings: Settings) -> Check:
     except FileroomError as error:
         return Check("dicom", "failed", f"{error} Is 'fileroom serve' running?")
     return Check("dicom", "ok", f"{settings.aet} at {peer.host}:{peer.port} answered a C-ECHO in {milliseconds:.1f} ms")
+
+
+def _dicom_tls(settings: Settings) -> Check:
+    """Whether the port answers the first message of a handshake. It goes no further: we are nobody whom it must know."""
+    import ssl
+
+    where = f"{settings.host}:{settings.dicom_tls_port}"
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    hello = ssl.create_default_context().wrap_bio(incoming, outgoing, server_hostname="localhost")
+    with contextlib.suppress(ssl.SSLWantReadError):
+        hello.do_handshake()
+    try:
+        with socket.create_connection((settings.host, settings.dicom_tls_port), timeout=5) as connection:
+            connection.sendall(outgoing.read())
+            answer = connection.recv(1)
+    except OSError as error:
+        return Check("dicom tls", "failed", f"{where}: {error.strerror or error}. Is 'fileroom serve' running?")
+    if answer != _TLS_HANDSHAKE:
+        return Check("dicom tls", "failed", f"{where} does not answer in TLS. Is a certificate active for dicom?")
+    return Check("dicom tls", "ok", f"{where} speaks TLS, client certificates: {settings.dicom_tls_clients}")
 
 
 def _web(settings: Settings) -> Check:

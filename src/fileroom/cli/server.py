@@ -37,11 +37,18 @@ def _show_address(settings: Settings, first: FirstAccount | None) -> None:
     from rich.console import Console
     from rich.panel import Panel
 
-    web = f"http://{settings.web_host}:{settings.http_port}"
+    from fileroom.web.address import listens_on_loopback_only
+
+    # Beyond loopback plain HTTP is led to HTTPS, unless the settings have it otherwise.
+    is_plain = settings.web_plain_http == "everywhere" or (
+        settings.web_plain_http == "loopback" and listens_on_loopback_only(settings.web_host)
+    )
+    web = f"{'http' if is_plain else 'https'}://{settings.web_host}:{settings.http_port}"
+    secure = f", over TLS at port {settings.dicom_tls_port}" if settings.dicom_tls_port else ""
     text = (
         f"Web       [bold]{web}/[/bold]\n"
         f"DICOMweb  {web}/dicom-web\n"
-        f"DICOM     AE title [bold]{settings.aet}[/bold] at {settings.host}:{settings.dicom_port}\n"
+        f"DICOM     AE title [bold]{settings.aet}[/bold] at {settings.host}:{settings.dicom_port}{secure}\n"
         f"Log in    {_how_to_log_in(settings, first)}\n"
         f"Data      {settings.data.resolve()}\n\n"
         f"Send images: [bold]storescu -aec {settings.aet} {settings.host} {settings.dicom_port} FILE...[/bold]   "

@@ -11,7 +11,7 @@ from starlette.requests import Request
 
 from fileroom.admin import certificates as own
 from fileroom.admin import trusted_certificates as trusted
-from fileroom.admin.certificate_expiry import ExpiryLevel, level_of, pressing_expiries
+from fileroom.admin.certificate_expiry import level_of, pressing_expiries
 from fileroom.admin.certificate_uses import Use
 from fileroom.admin.certificates import SELF_SIGNED_DAYS, Certificates, CertificateWish
 from fileroom.archive.services import Archive
@@ -111,7 +111,6 @@ async def _show(
         certificates=await own.list_certificates(certificates),
         trusted=await trusted.list_trusted(certificates),
         pressing=await pressing_expiries(archive.pool, archive.settings, now) if may_see_system else [],
-        expired=ExpiryLevel.EXPIRED,
         level=level,
         days_left=lambda moment: int((moment - now).total_seconds() // 86_400),
         uses=list(Use),

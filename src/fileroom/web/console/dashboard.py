@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from starlette.requests import Request
 
+from fileroom.admin.certificate_expiry import pressing_expiries
 from fileroom.admin.node_fields import Node
 from fileroom.admin.nodes import list_nodes
 from fileroom.archive import figures, gauges, overview
@@ -106,6 +107,7 @@ def system_handler(archive: Archive) -> Handler:
             "association_path": f"{ASSOCIATIONS_PATH}/",
             "processes": await _processes(archive),
             "nodes": await _nodes(archive, view.reader),
+            "pressing": await pressing_expiries(archive.pool, archive.settings, archive.now()),
         }
         return await page(archive, request, "system.html", place="system", **values)
 

@@ -103,6 +103,8 @@ async def test_what_ends_soon_is_told(client: httpx.AsyncClient) -> None:
     assert "expires in" not in (await client.get(PAGE)).text  # it is shown nowhere
     await send(client, "/activate", name="soon", use="dicom")
     assert "soon expires in 3 days" in (await client.get(PAGE)).text
+    german = await client.get("/system", headers={"accept-language": "de"})
+    assert "soon läuft in 3 Tagen ab" in german.text
 
 
 async def test_the_forms_of_others_do_nothing(client: httpx.AsyncClient) -> None:
