@@ -125,6 +125,7 @@ SERVICES: Final[dict[str, Permission | str]] = {
     "admin.audit_checks.note_check": _AUDIT,
     "admin.audit_checks.trail_state": _AUDIT,
     "admin.audit_names.names_for": _AUDIT,
+    "admin.audit_names.studies_of_patient_id": _AUDIT,
     "admin.audit_search.read_event": _AUDIT,
     "admin.audit_search.search": _AUDIT,
     "admin.audit_verify.verify_trail": _AUDIT,

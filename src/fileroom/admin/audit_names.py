@@ -53,6 +53,20 @@ async def names_for(pool: Pool, records: Iterable[AuditRecord]) -> Names:
     return Names(people, studies)
 
 
+async def studies_of_patient_id(pool: Pool, patient_id: str) -> tuple[str, ...]:
+    """The UIDs of a patient's studies, for who may read the trail and no studies. Raises NotAllowedError, DatabaseError."""
+    require(Permission.AUDIT_READ)
+    try:
+        async with pool.connection() as connection, connection.cursor(row_factory=tuple_row) as cursor:
+            await cursor.execute(
+                b"SELECT study_instance_uid FROM study WHERE patient_id = %s ORDER BY id DESC LIMIT %s",
+                (patient_id, NAMES_MAX),
+            )
+            return tuple(str(uid) for (uid,) in await cursor.fetchall())
+    except psycopg.Error as error:
+        raise DatabaseError(f"The names could not be read: {type(error).__name__}. Try again later.") from error
+
+
 def _label(modalities: str, description: str) -> str:
     """`CT chest`, also where the description says `CT chest` itself."""
     if description.casefold().startswith(modalities.casefold()):

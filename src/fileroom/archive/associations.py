@@ -11,6 +11,7 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Final
 
+from fileroom.admin.audit_names import studies_of_patient_id
 from fileroom.admin.ledger_search import (
     STUDIES_MAX,
     AssociationEntry,
@@ -23,7 +24,7 @@ from fileroom.admin.ledger_search import (
 from fileroom.admin.nodes import find_node
 from fileroom.archive.query import search
 from fileroom.archive.services import Archive
-from fileroom.core.access import Permission, require
+from fileroom.core.access import Permission, current_access, require
 from fileroom.core.errors import NotAllowedError, NotFoundError, told
 from fileroom.dicom.matching import parse_matching
 from fileroom.dicom.query import AnyOf, InformationModel, Key, Level, Query, SingleValue
@@ -90,7 +91,10 @@ async def associations_caused_by(archive: Archive, entry: AssociationEntry, limi
 
 
 async def _studies_of(archive: Archive, patient: str) -> tuple[str, ...]:
-    """The studies of a patient by ID, else by name."""
+    """The studies of a patient by ID, else by name; for an auditor, who sees no studies, by the whole ID only."""
+    access = current_access()
+    if not access.allows(Permission.STUDY_SEARCH) and access.allows(Permission.AUDIT_READ):
+        return await studies_of_patient_id(archive.pool, patient)
     for tag, vr in ((_PATIENT_ID, "LO"), (_PATIENT_NAME, "PN")):
         matching = parse_matching(vr, patient)
         if matching is None:

@@ -183,6 +183,9 @@ async def _one(archive: Archive, request: Request) -> Answer:
     values: dict[str, Any] = {
         "one": _shown(entry, own_aet, reader, nodes),
         "studies": studies,
+        "carried_uids": list(
+            dict.fromkeys(row.study_instance_uid for row in entry.operations if row.study_instance_uid)
+        ),
         "caused": [_shown(child, own_aet, reader, nodes) for child in caused],
         "results": {code: reader.gettext(text) for code, text in RESULTS.items()},
         "uid_name": uid_name,

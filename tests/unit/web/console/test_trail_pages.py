@@ -269,6 +269,27 @@ async def test_the_live_part_has_those_that_are_open(client: httpx.AsyncClient, 
     assert "data-association" not in (await client.get("/admin/associations", headers=PART)).text
 
 
+async def test_an_auditor_finds_a_patients_associations_without_seeing_studies(archive: Archive) -> None:
+    await store_file(archive, make_file(PatientID="4711", PatientName="DOE^JANE"))
+    ledger = Ledger(archive.pool, archive.now)
+    journal = called(ledger)
+    journal.object_ended(ObjectNote(archive.now(), CT, "1.2.9", "1.2", 4096, 0, "1.2.3.1", "1.2.3.1.1"))
+    journal.ended(AssociationEnd(EndKind.RELEASED, "released"))
+    called(ledger, "OTHER").ended(AssociationEnd(EndKind.RELEASED, "released"))
+    await ledger.flush()
+    async with client_of(archive, Permission.LEDGER_READ, Permission.AUDIT_READ) as client:
+        html = (await client.get("/admin/associations?patient=4711")).text
+        assert f'data-association="{journal.row.id}"' in html
+        assert "OTHER" not in html
+        one = (await client.get(f"/admin/associations/{journal.row.id}")).text
+        assert 'href="/admin/audit?study=1.2.3.1"' in one
+        assert "DOE" not in one
+    async with client_of(archive, Permission.LEDGER_READ) as client:
+        answer = await client.get("/admin/associations?patient=4711")
+        assert answer.status_code == 403
+        assert "study.search" in answer.text
+
+
 async def test_permissions(archive: Archive) -> None:
     async with client_of(archive, Permission.STUDY_SEARCH) as client:
         for address in ("/admin/audit", "/admin/audit/export", "/admin/audit/check", "/admin/audit/events/1"):
