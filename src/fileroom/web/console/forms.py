@@ -44,8 +44,8 @@ async def read_form(request: Request, bytes_max: int = FORM_BYTES_MAX) -> Form:
     body = b""
     async for piece in request.stream():
         body += piece
-        if len(body) > FORM_BYTES_MAX:
-            raise TooLargeError(told("The form is longer than {count} bytes.", count=FORM_BYTES_MAX))
+        if len(body) > bytes_max:
+            raise TooLargeError(told("The form is longer than {count} bytes.", count=bytes_max))
     try:
         return Form(parse_qsl(body.decode("ascii"), keep_blank_values=True, max_num_fields=FORM_FIELDS_MAX))
     except ValueError as error:

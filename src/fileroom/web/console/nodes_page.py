@@ -8,7 +8,7 @@ from __future__ import annotations
 import datetime as dt
 from http import HTTPStatus
 from typing import Any, Final
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
 from starlette.requests import Request
 
@@ -29,6 +29,9 @@ from fileroom.web.endpoint import Handler
 NODES_PATH: Final = "/admin/nodes"
 IMPORT_FORM_BYTES_MAX: Final = 3 * node_files.FILE_BYTES_MAX
 """A file in a form is URL-encoded: up to three bytes for one."""
+NODES_SHOWN_MAX: Final = 100
+"""Nodes of one page, each with its strip: 30 KiB compressed. Of more, one searches."""
+_QUERY_CHARS_MAX: Final = 100
 _EXPORTS: Final = {
     "json": ("application/json", node_files.nodes_to_json),
     "csv": ("text/csv; charset=utf-8", node_files.nodes_to_csv),
@@ -196,10 +199,19 @@ class NodePages:
 
     async def _list(self, request: Request, *, error: RequestError | None = None, **shown: Any) -> Answer:
         found = await nodes.list_nodes(self._archive.pool)
+        asked = request.query_params.get("q", "").strip()[:_QUERY_CHARS_MAX]
+        matching = [node for node in found if asked.casefold() in _searched(node)]
+        offset = _offset(request.query_params.get("from", ""))
+        shown_nodes = matching[offset : offset + NODES_SHOWN_MAX]
         values: dict[str, Any] = {
             **self._common(),
-            "nodes": found,
-            "histories": await node_echo.echo_histories(self._archive, found),
+            "nodes": shown_nodes,
+            "total": len(matching),
+            "asked": asked,
+            "shown_max": NODES_SHOWN_MAX,
+            "previous": max(offset - NODES_SHOWN_MAX, 0) if offset else None,
+            "following": offset + NODES_SHOWN_MAX if len(matching) > offset + NODES_SHOWN_MAX else None,
+            "histories": await node_echo.echo_histories(self._archive, shown_nodes),
             "held": await callers.list_held_callers(self._archive.pool),
             "ignored": await callers.list_held_callers(self._archive.pool, ignored=True),
             "known_titles": {node.aet: node.name for node in found},
@@ -258,8 +270,16 @@ async def _form(request: Request, bytes_max: int | None = None) -> Form:
     return form
 
 
+def _searched(node: Node) -> str:
+    return " ".join((node.name, node.aet, node.host, node.description, node.location)).casefold()
+
+
+def _offset(text: str) -> int:
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= 6 else 0
+
+
 def _back(name: str = "") -> Answer:
-    mark = f"#{urlencode({'node': name}).replace('=', '-', 1)}" if name else ""
+    mark = f"#node-{quote(name, safe='/')}" if name else ""  # as the template names the row
     return Answer(HTTPStatus.SEE_OTHER, {"location": NODES_PATH + mark, "cache-control": NO_STORE})
 
 
