@@ -36,7 +36,7 @@ class Group(enum.StrEnum):
 
     PEOPLE = "People and sessions"
     SIGN_IN = "Login by a directory or provider"
-    DICOM = "Receiving"
+    DICOM = "Receiving images"
     STORAGE = "Storage"
     VIEWER = "Viewer"
     TRACES = "Audit trail and ledger"
