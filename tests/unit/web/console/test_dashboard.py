@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
+import re
 import xml.etree.ElementTree as ET
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from fileroom.core.settings import Settings
 from fileroom.net.association_handler import PeerAddress
 from fileroom.tasks.meter_files import begin_folder, meters_folder
 from fileroom.web.app import create_router
+from fileroom.web.console import assets
 from fileroom.web.console.dashboard import bars, storage_parts
 from fileroom.web.console.dashboard_charts import CHARTS, TABLE_ROWS, as_json, draw, table
 from stored_objects import make_file, store_file
@@ -147,6 +149,26 @@ async def test_the_parts_of_the_storage_fill_its_bar(archive: Archive) -> None:
     assert storage_parts(dataclasses.replace(storage, free=None, total=None), archive) == []
     full = storage_parts(dataclasses.replace(storage, free=10), archive)
     assert [part.size for part in full if part.kind == "reserve"] == [10]
+
+
+async def test_the_page_does_without_what_was_not_fetched(
+    client: httpx.AsyncClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for folder, has_charts in ((tmp_path / "none", False), (tmp_path, True)):
+        (tmp_path / "uplot.js").write_text("var uPlot")
+        (tmp_path / "uplot.css").write_text(".uplot {}")
+        monkeypatch.setattr(assets, "CHARTS_FOLDER", folder)
+        assets._assets.cache_clear()
+        assets._version.cache_clear()
+        answer = await client.get("/system")
+        assert answer.status_code == 200
+        assert ("uplot.js" in answer.text) is has_charts
+    script = re.search(r'src="(/static/[^"]+/uplot.js)"', answer.text)
+    assert script is not None
+    assert (await client.get(script[1])).text == "var uPlot"
+    monkeypatch.undo()
+    assets._assets.cache_clear()
+    assets._version.cache_clear()
 
 
 async def test_pictures_are_well_formed(client: httpx.AsyncClient) -> None:
