@@ -256,8 +256,9 @@ def _entry(row: dict[str, Any]) -> AssociationEntry:
 
 _COLUMNS: Final = (
     "id, began_at, ended_at, change, direction, purpose, parent, calling_aet, called_aet, peer_host, peer_port, tls, "
-    "peer_certificate, implementation_class_uid, implementation_version, pdu_bytes_max, contexts_proposed, contexts_accepted, outcome, "
-    "cause, detail, reject_result, reject_source, reject_reason, abort_source, abort_reason, bytes_in, bytes_out, "
+    "peer_certificate, implementation_class_uid, implementation_version, pdu_bytes_max, contexts_proposed, "
+    "contexts_accepted, outcome, cause, detail, "
+    "reject_result, reject_source, reject_reason, abort_source, abort_reason, bytes_in, bytes_out, "
     "requests, objects, warnings, failures, unrecorded"
 )
 _OPERATION_COLUMNS: Final = (
