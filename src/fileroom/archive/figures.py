@@ -9,7 +9,7 @@ from __future__ import annotations
 import datetime as dt
 import enum
 import socket
-from dataclasses import asdict, astuple, dataclass, fields
+from dataclasses import asdict, astuple, dataclass, fields, replace
 from pathlib import Path
 from typing import Final
 
@@ -99,8 +99,8 @@ class Forecast:
     full_at: dt.datetime | None = None
 
 
-def counted(meters: Meters, cpu_s: float = 0.0) -> Counted:
-    """The sums that charts are made of."""
+def counted(meters: Meters) -> Counted:
+    """The sums that charts are made of. Processor time is not among them: it is each process's own."""
     errors = sum(sum(numbers[:-1]) for labels, numbers in meters.requests.values.items() if labels[-1].startswith("5"))
     return Counted(
         total(meters.received),
@@ -111,7 +111,6 @@ def counted(meters: Meters, cpu_s: float = 0.0) -> Counted:
         total(meters.associations),
         total(meters.requests),
         errors,
-        cpu_s,
     )
 
 
@@ -124,8 +123,10 @@ async def keep_figures(archive: Archive) -> int:
     folder = meters_folder(archive.settings.data)
     workers = read_workers(folder)
     processes = list_processes(archive, workers)
-    now = counted(sum_of_workers(workers, archive.meters), sum(p.cpu_s or 0.0 for p in processes))
-    difference = now.since(_read_baseline(folder / _BASELINE))
+    sums = counted(sum_of_workers(workers, archive.meters))
+    now = _Baseline(sums, {f"{one.name} {one.pid}": one.cpu_s for one in processes if one.cpu_s is not None})
+    before = _read_baseline(folder / _BASELINE)
+    difference = replace(sums.since(before.counted), cpu_s=now.cpu_since(before))
     gauges, storage = await read_gauges(archive), await read_storage(archive)
     stood = {
         "queued": gauges.queued,
@@ -215,14 +216,28 @@ def _floor(moment: dt.datetime, seconds: int) -> dt.datetime:
     return dt.datetime.fromtimestamp(moment.timestamp() // seconds * seconds, dt.UTC)
 
 
-def _read_baseline(path: Path) -> Counted:
+@dataclass(frozen=True, slots=True)
+class _Baseline:
+    """What was written last: the sums, and the processor time (s) of each process, by name and number."""
+
+    counted: Counted
+    cpu_s: dict[str, float]
+
+    def cpu_since(self, before: _Baseline) -> float:
+        """What the processes have used since. One that died takes its time along; all that a new one has used is new."""
+        return sum(max(0.0, now - before.cpu_s.get(process, 0.0)) for process, now in self.cpu_s.items())
+
+
+def _read_baseline(path: Path) -> _Baseline:
     try:
-        return Counted(**{name: float(value) for name, value in orjson.loads(path.read_bytes()).items()})
-    except (OSError, ValueError, TypeError, AttributeError):
-        return Counted()
+        content = orjson.loads(path.read_bytes())
+        sums, times = ({str(k): float(v) for k, v in content[part].items()} for part in ("counted", "cpu_s"))
+        return _Baseline(Counted(**sums), times)
+    except (OSError, ValueError, TypeError, AttributeError, KeyError):
+        return _Baseline(Counted(), {})
 
 
-def _write_baseline(path: Path, now: Counted) -> None:
+def _write_baseline(path: Path, now: _Baseline) -> None:
     if path.parent.is_dir():
         part = path.with_suffix(".part")
         part.write_bytes(orjson.dumps(asdict(now)))

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from fileroom.archive import figures
 from fileroom.archive.figures import (
     Counted,
     Span,
@@ -18,6 +19,7 @@ from fileroom.archive.figures import (
     read_figures,
     straight_line,
 )
+from fileroom.archive.processes import ProcessState
 from fileroom.archive.services import Archive
 from fileroom.core.settings import Settings
 from fileroom.tasks.meter_files import begin_folder, meters_folder
@@ -100,6 +102,27 @@ async def test_old_minutes_and_older_hours_are_forgotten(watched: Archive, clock
 def test_a_count_that_began_anew_is_not_subtracted() -> None:
     assert Counted(objects_in=3).since(Counted(objects_in=10)) == Counted(objects_in=3)
     assert Counted(objects_in=13).since(Counted(objects_in=10)) == Counted(objects_in=3)
+
+
+async def test_a_process_that_dies_takes_nothing_back(watched: Archive, monkeypatch: pytest.MonkeyPatch) -> None:
+    def running(**cpu_s: float) -> None:
+        states = [ProcessState(name, len(name), True, cpu_s=used) for name, used in cpu_s.items()]
+        monkeypatch.setattr(figures, "list_processes", lambda *_: states)
+
+    noon = NOON.replace(second=0)
+    running(web=1000.0, task=2000.0)
+    await keep_figures(watched)
+    running(web=1001.0, task_again=0.5)  # the task worker was killed, another took its place
+    await keep_figures(watched)
+    assert (await counted_since(watched, noon)).cpu_s == pytest.approx(3000 + 1 + 0.5)
+
+
+@pytest.mark.parametrize("content", [b"", b"[]", b'{"counted": {"nothing": 1}, "cpu_s": {}}', b'{"counted": 3}'])
+async def test_a_baseline_that_is_none_counts_from_nought(watched: Archive, content: bytes) -> None:
+    (meters_folder(watched.settings.data) / "baseline.json").write_bytes(content)
+    await store_file(watched, make_file())
+    await keep_figures(watched)
+    assert (await counted_since(watched, NOON.replace(second=0))).objects_in == 1
 
 
 @pytest.mark.parametrize(
