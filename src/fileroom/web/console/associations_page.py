@@ -76,6 +76,7 @@ _SEE: Final = {
     See.REFUSALS: ("/system", N_("To what was refused")),
     See.CONFLICTS: ("/system", N_("To what is kept aside")),
     See.CAUSED: ("#caused", N_("To the associations that it caused")),
+    See.CERTIFICATES: ("/admin/certificates", N_("To the certificates")),
 }
 
 

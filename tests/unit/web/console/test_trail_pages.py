@@ -18,6 +18,7 @@ from fileroom.admin.audit_checks import run_asked_check
 from fileroom.admin.audit_message import StudyReference
 from fileroom.admin.audit_search import AuditQuery, search
 from fileroom.admin.ledger import Ledger
+from fileroom.admin.ledger_advice import See
 from fileroom.admin.ledger_journal import Journal, ObjectNote
 from fileroom.admin.ledger_rows import Direction
 from fileroom.archive.services import Archive
@@ -31,6 +32,7 @@ from fileroom.ul.items import (
 )
 from fileroom.ul.pdu import AssociateAC, AssociateRQ
 from fileroom.web.app import create_router
+from fileroom.web.console.associations_page import _SEE
 from stored_objects import CT, make_file, store_file
 
 PART = {"x-fileroom-part": "1"}
@@ -236,6 +238,10 @@ async def test_one_association_tells_what_was_agreed_done_and_what_to_do(
     assert (await client.get("/admin/nodes/node?name=CT%20%2F%201")).status_code == 200
     assert (await client.get("/admin/associations/999999")).status_code == 404
     assert (await client.get("/admin/associations/x")).status_code == 404
+
+
+def test_every_place_that_advice_names_has_its_link() -> None:
+    assert set(See) == set(_SEE)
 
 
 async def test_operations_are_listed_with_their_outcome(client: httpx.AsyncClient, archive: Archive) -> None:
