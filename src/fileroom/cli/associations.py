@@ -141,6 +141,8 @@ def _print_whole(entry: AssociationEntry, studies: list[CarriedStudy], own_aet: 
     typer.echo(
         f"  peer {entry.peer_host}:{entry.peer_port} {entry.implementation_version} {entry.implementation_class_uid}"
     )
+    if entry.peer_certificate:
+        typer.echo(f"  certificate {entry.peer_certificate}")
     typer.echo(
         f"  {entry.bytes_in} bytes in, {entry.bytes_out} bytes out, {entry.objects} objects, {entry.failures} failures"
     )
