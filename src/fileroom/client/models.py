@@ -437,6 +437,20 @@ class HeldCaller(Model):
 
 
 @dataclass(frozen=True, slots=True)
+class HistoryEntry(Model):
+    """One thing that happened to a study."""
+
+    at: dt.datetime
+    kind: Literal["arrival", "correction", "revocation", "association", "event"]
+    """Where it is known from: the index, corrections, the ledger, the audit trail."""
+    what: str
+    association: int | None
+    """Its number in the ledger."""
+    event: int | None
+    """Its number in the audit trail."""
+
+
+@dataclass(frozen=True, slots=True)
 class ImportResult(Model):
     """What was done, or with `dry_run` would be."""
 
@@ -667,6 +681,38 @@ class Rows(Model):
     referring_physicians: tuple[str, ...] = ()
     patient_ids: tuple[str, ...] = ()
     own_uploads: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class SendFailure(Model):
+    """An object that was not taken, or taken with a warning, and why."""
+
+    study_instance_uid: str
+    sop_instance_uid: str
+    state: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Sending(Model):
+    """One order; the counts are of its objects."""
+
+    id: int
+    node_name: str
+    node_aet: str
+    actor: str
+    state: Literal["waiting", "running", "done", "cancelled"]
+    cause: str
+    """Why it does not go on, if it does not."""
+    studies: int
+    objects: int
+    sent: int
+    warned: int
+    failed: int
+    waiting: int
+    requested_at: dt.datetime
+    started_at: dt.datetime | None
+    finished_at: dt.datetime | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -909,3 +955,12 @@ class WholeAssociation(Model):
     contexts: tuple[Context, ...]
     operations: tuple[Operation, ...]
     studies: tuple[CarriedStudy, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class WholeSending(Model):
+    """An order with its studies, and the objects that did not go through."""
+
+    order: Sending
+    study_instance_uids: tuple[str, ...]
+    failures: tuple[SendFailure, ...]

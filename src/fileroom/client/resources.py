@@ -28,6 +28,7 @@ from fileroom.client.models import (
     Filter,
     Glass,
     HeldCaller,
+    HistoryEntry,
     ImportResult,
     Instance,
     Me,
@@ -45,6 +46,7 @@ from fileroom.client.models import (
     Queues,
     Role,
     Rows,
+    Sending,
     Series,
     Session,
     Settings,
@@ -58,6 +60,7 @@ from fileroom.client.models import (
     VerifyResult,
     Version,
     WholeAssociation,
+    WholeSending,
 )
 
 
@@ -238,6 +241,11 @@ class StudiesResource:
             "tuple[Study, ...]", self._connection.items("GET", f"/studies/{segment(study)}/patient-studies", Study)
         )
 
+    def history(self, study: str, *, limit: int | None = None) -> Iterator[HistoryEntry]:
+        """What happened to a study, the latest first: who sent, viewed, exported or changed it, as far as one may
+        know. Needs `study.search`."""
+        return self._connection.pages(f"/studies/{segment(study)}/history", HistoryEntry, limit=limit, query={})
+
     def series(self, study: str, *, limit: int | None = None) -> Iterator[Series]:
         """The series of a study. Needs `study.search`."""
         return self._connection.pages(f"/studies/{segment(study)}/series", Series, limit=limit, query={})
@@ -323,6 +331,40 @@ class CorrectionsResource:
     def revoke(self, correction_id: int) -> None:
         """Take a correction back: what was received shows again. Needs `study.correct`."""
         self._connection.call("DELETE", f"/corrections/{segment(correction_id)}")
+
+
+class SendingsResource:
+    """Studies sent to nodes. One sees one's own orders, or with `ledger.read` all."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def all(self, *, limit: int | None = None) -> Iterator[Sending]:
+        """Orders to send, the latest first. Needs `study.export`."""
+        return self._connection.pages("/sendings", Sending, limit=limit, query={})
+
+    def add(self, *, node: str, studies: Sequence[str]) -> WholeSending:
+        """Order that studies be sent to a node; the task worker begins at once. Needs `study.export`.
+
+        - `node`: A node's name.
+        - `studies`: Study Instance UIDs.
+        """
+        return cast(
+            "WholeSending",
+            self._connection.call("POST", "/sendings", WholeSending, body={"node": node, "studies": studies}),
+        )
+
+    def get(self, number: int) -> WholeSending:
+        """One order, with what did not go through and why. Needs `study.export`."""
+        return cast("WholeSending", self._connection.call("GET", f"/sendings/{segment(number)}", WholeSending))
+
+    def cancel(self, number: int) -> WholeSending:
+        """End an order early; what was sent stays there. Needs `study.export`."""
+        return cast("WholeSending", self._connection.call("POST", f"/sendings/{segment(number)}/cancel", WholeSending))
+
+    def retry(self, number: int) -> WholeSending:
+        """Send again what failed, or what was not sent any more. Needs `study.export`."""
+        return cast("WholeSending", self._connection.call("POST", f"/sendings/{segment(number)}/retry", WholeSending))
 
 
 class FiltersResource:
@@ -1126,6 +1168,7 @@ class Resources:
         self.me = MeResource(connection)
         self.studies = StudiesResource(connection)
         self.corrections = CorrectionsResource(connection)
+        self.sendings = SendingsResource(connection)
         self.filters = FiltersResource(connection)
         self.nodes = NodesResource(connection)
         self.associations = AssociationsResource(connection)

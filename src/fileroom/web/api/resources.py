@@ -16,6 +16,7 @@ from fileroom.web.api.me import add_me
 from fileroom.web.api.nodes import add_nodes
 from fileroom.web.api.operations import Api
 from fileroom.web.api.roles import add_roles
+from fileroom.web.api.sendings import add_sendings
 from fileroom.web.api.settings import add_settings
 from fileroom.web.api.studies import add_studies
 from fileroom.web.api.system import add_system
@@ -25,6 +26,7 @@ RESOURCES: Final[tuple[Callable[[Api], None], ...]] = (
     add_me,
     add_studies,
     add_corrections,
+    add_sendings,
     add_filters,
     add_nodes,
     add_associations,

@@ -9,8 +9,11 @@ from typing import Annotated, Final, Literal
 from fastapi import Query, Request
 from pydantic import Field
 
-from fileroom.archive import delete, query, study_contents, study_list
+from fileroom.admin.audit_names import Names
+from fileroom.admin.audit_sentences import sentence_of
+from fileroom.archive import delete, query, study_contents, study_history, study_list
 from fileroom.archive.study_contents import ListedSeries
+from fileroom.archive.study_history import HistoryPlace, Source
 from fileroom.archive.study_list import ListedStudy, StudyStatus
 from fileroom.core.access import Permission, current_access
 from fileroom.core.errors import InvalidRequestError, NotFoundError
@@ -114,6 +117,23 @@ class InstancePage(Page[ShownInstance]):
     """Instances by their numbers."""
 
 
+class HistoryEntry(Shown):
+    """One thing that happened to a study."""
+
+    at: Moment
+    kind: Annotated[
+        Literal["arrival", "correction", "revocation", "association", "event"],
+        Field(description="Where it is known from: the index, corrections, the ledger, the audit trail."),
+    ]
+    what: str
+    association: Annotated[int | None, Field(description="Its number in the ledger.")]
+    event: Annotated[int | None, Field(description="Its number in the audit trail.")]
+
+
+class HistoryPage(Page[HistoryEntry]):
+    """What happened, the latest first; what one may not know is left out."""
+
+
 class Deleted(Shown):
     """How many of each are gone."""
 
@@ -122,6 +142,9 @@ class Deleted(Shown):
     instances: int
 
 
+HistoryCursor = Annotated[
+    str, Query(max_length=60, pattern=r"^[0-9T.-]*$", description="Where a page ended; `next` has it.")
+]
 Reason = Annotated[
     str,
     Query(
@@ -217,6 +240,15 @@ def add_studies(api: Api) -> None:
             note_view(archive, request, one.study_uid, "study")
         return StudyPage(items=[shown_study(one) for one in found])
 
+    @studies.get("/studies/{study}/history", "history", Permission.STUDY_SEARCH)
+    async def history(request: Request, study: Uid, limit: Limit = 100, cursor: HistoryCursor = "") -> HistoryPage:
+        """What happened to a study, the latest first: who sent, viewed, exported or changed it, as far as one may know."""
+        before = HistoryPlace.parse(cursor) if cursor else None
+        found = await study_history.study_history(archive, study, before=before, limit=limit)
+        items = [_history_entry(entry, found.names) for entry in found.entries]
+        behind = str(found.next_place) if found.next_place else ""
+        return HistoryPage(items=items, next=next_address(request, behind))
+
     @studies.get("/studies/{study}/series", "series", Permission.STUDY_SEARCH)
     async def list_series(request: Request, study: Uid, limit: Limit = 100, cursor: Cursor = "") -> SeriesPage:
         """The series of a study."""
@@ -268,6 +300,30 @@ def add_studies(api: Api) -> None:
     async def delete_instance(study: Uid, series: Uid, instance: Uid, reason: Reason) -> Deleted:
         """Delete an instance, and series and study if it was their last."""
         return _deleted(await delete.delete_instance(archive, study, series, instance, actor=_actor(), reason=reason))
+
+
+def _history_entry(entry: study_history.HistoryEntry, names: Names) -> HistoryEntry:
+    what, association = "", None
+    if entry.study is not None:
+        what = f"The first object came from {entry.study.state.sender or 'this server'}"
+    elif entry.correction is not None:
+        one = entry.correction
+        is_made = entry.place.source is Source.CORRECTION
+        what = f"{'Corrected' if is_made else 'Correction revoked'} by {one.actor if is_made else one.revoked_by}: {one.reason}"
+    elif entry.carried is not None:
+        carried = entry.carried
+        way = "sent to" if carried.by_us else "came from"
+        what = f"{carried.objects} objects {way} {carried.peer} at {carried.host}, {carried.failures} failed"
+        association = carried.association
+    elif entry.event is not None:
+        what = str(sentence_of(entry.event, names))
+    return HistoryEntry(
+        at=entry.place.at,
+        kind=entry.place.source.name.lower(),
+        what=what,
+        association=association,
+        event=entry.event.id if entry.event else None,
+    )
 
 
 def shown_study(study: ListedStudy) -> ShownStudy:

@@ -157,6 +157,8 @@ async def test_studies_come_in_pages_and_are_deleted_with_a_reason(
     assert len({one["study_instance_uid"] for one in found}) == 3
     study = found[0]["study_instance_uid"]
     assert (await administrator.get(f"/studies/{study}/series")).json()["items"][0]["instances"] == 1
+    told = (await administrator.get(f"/studies/{study}/history")).json()["items"]
+    assert [one["kind"] for one in told] == ["arrival"]
     assert (await administrator.delete(f"/studies/{study}")).status_code == 400
     deleted = await administrator.delete(f"/studies/{study}", params={"reason": "wrong archive"})
     assert deleted.json() == {"studies": 1, "series": 1, "instances": 1}
@@ -179,6 +181,7 @@ async def test_a_hidden_study_is_told_from_no_other(archive: Archive, app: httpx
         ("GET", "/patient-studies"),
         ("GET", "/series"),
         ("GET", "/corrections"),
+        ("GET", "/history"),
         ("DELETE", "?reason=test"),
     ):
         hidden = await app.request(method, f"/studies/{uid}{path}")
@@ -218,6 +221,33 @@ async def test_settings_are_tried_changed_compared_and_taken_back(administrator:
     assert [one["number"] for one in history] == [2, 1]
     changes = (await administrator.get("/settings/differences?first=0&second=2")).json()["changes"]
     assert changes == []
+
+
+async def test_studies_are_sent_by_orders(archive: Archive, administrator: httpx.AsyncClient) -> None:
+    await store_in_the_name_of_the_system(archive, 1)
+    asked = {"node": "CT1", "studies": ["1.2.3.1.1"]}
+    assert (await administrator.post("/sendings", json=asked)).status_code == 404
+    assert (await administrator.post("/nodes", json=NODE)).status_code == 201
+    made = (await administrator.post("/sendings", json=asked)).json()
+    assert (made["order"]["state"], made["order"]["objects"]) == ("waiting", 1)
+    number = made["order"]["id"]
+    assert [one["id"] for one in (await administrator.get("/sendings")).json()["items"]] == [number]
+    assert (await administrator.post(f"/sendings/{number}/cancel")).json()["order"]["state"] == "cancelled"
+    assert (await administrator.post(f"/sendings/{number}/retry")).json()["order"]["state"] == "waiting"
+
+
+async def test_a_correction_is_laid_over_and_taken_back(archive: Archive, administrator: httpx.AsyncClient) -> None:
+    await store_in_the_name_of_the_system(archive, 1)
+    wanted = {"attributes": [{"attribute": "StudyDescription", "values": ["Knee"]}], "reason": "typed wrongly"}
+    made = await administrator.post("/studies/1.2.3.1.1/corrections", json=wanted)
+    assert made.status_code == 201
+    assert (await administrator.get("/studies/1.2.3.1.1")).json()["study_description"] == "Knee"
+    (shown,) = (await administrator.get("/studies/1.2.3.1.1/corrections")).json()["items"]
+    assert (shown["attribute"], shown["values"], shown["actor"]) == ("StudyDescription", ["Knee"], "script")
+    assert (await administrator.delete(f"/corrections/{shown['id']}")).status_code == 204
+    assert (await administrator.get("/studies/1.2.3.1.1")).json()["study_description"] != "Knee"
+    identity = {"attributes": [{"attribute": "StudyInstanceUID", "values": ["1.2"]}], "reason": "no"}
+    assert (await administrator.post("/studies/1.2.3.1.1/corrections", json=identity)).status_code == 422
 
 
 async def store_in_the_name_of_the_system(archive: Archive, number: int) -> None:
