@@ -216,7 +216,7 @@ async def test_a_new_password_of_ones_own_spares_the_session_it_was_made_in(peop
 
 async def test_a_profile_is_kept(people: People) -> None:
     account = await add(people, "mueller")
-    profile = Profile("de", "Europe/Berlin", "dark", "compact", ("PatientName", "StudyDate"), "2x2")
+    profile = Profile("de", "Europe/Berlin", "dark", "compact", ("PatientName", "StudyDate"), "images", "mpr")
     with acting_as(await access_of(people, account)):
         await change_own_profile(people, profile)
         assert (await find_own_account(people)).profile == profile
@@ -233,7 +233,8 @@ async def test_a_profile_is_kept(people: People) -> None:
         Profile(time_zone="../../etc/passwd"),
         Profile(theme="pink"),
         Profile(columns=("x" * 65,)),
-        Profile(layout="a\0b"),
+        Profile(layout="2x2"),
+        Profile(hanging_protocol="a\0b"),
     ],
 )
 async def test_a_profile_that_makes_no_sense_is_refused(people: People, profile: Profile) -> None:

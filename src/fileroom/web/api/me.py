@@ -41,7 +41,7 @@ class AskedProfile(Asked):
     theme: Literal["", "dark", "light"] = ""
     density: Literal["", "compact", "normal", "roomy"] = ""
     columns: Annotated[list[Annotated[ShortText, Field(max_length=64)]], Field(max_length=60, default_factory=list)]
-    layout: Annotated[ShortText, Field(max_length=64)] = ""
+    layout: Literal["", "images", "series", "panels"] = ""
     hanging_protocol: Annotated[ShortText, Field(max_length=64)] = ""
 
 
