@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from fileroom.cli.output import print_json, settings_or_exit
-from fileroom.cli.recording import recording
+from fileroom.cli.recording import recording, stored_tls
 from fileroom.core.errors import InvalidRequestError
 
 if TYPE_CHECKING:
@@ -21,6 +21,10 @@ if TYPE_CHECKING:
 
 Host = Annotated[str, typer.Argument(help="Address of the peer.")]
 Port = Annotated[int, typer.Argument(help="DICOM port of the peer.")]
+Tls = Annotated[
+    bool,
+    typer.Option("--tls", help="Call over TLS, checked by the certificates that the running Fileroom trusts."),
+]
 CalledAet = Annotated[str, typer.Option("--aec", help="AE title of the peer.")]
 CallingAet = Annotated[str, typer.Option("--aet", help="AE title to call as; our own by default.")]
 LevelOption = Annotated[str, typer.Option("--level", help="PATIENT, STUDY, SERIES or IMAGE.")]
@@ -37,18 +41,18 @@ def add_commands(app: typer.Typer) -> None:
     app.command("get")(get_command)
 
 
-def echo_command(host: Host, port: Port, aec: CalledAet = "ANY-SCP", aet: CallingAet = "") -> None:
+def echo_command(host: Host, port: Port, aec: CalledAet = "ANY-SCP", aet: CallingAet = "", tls: Tls = False) -> None:
     """Ask a peer whether it is there (C-ECHO). Example: `fileroom echo 127.0.0.1 11112 --aec FILEROOM`"""
-    echo_peer(host, port, aec, _own_aet(aet))
+    echo_peer(host, port, aec, _own_aet(aet), tls=tls)
 
 
-def echo_peer(host: str, port: int, aet: str, own_aet: str) -> None:
+def echo_peer(host: str, port: int, aet: str, own_aet: str, *, tls: bool = False) -> None:
     """Echo and print how long it took."""
     from fileroom.archive.peer import Peer, echo
 
     async def work() -> float:
         async with recording() as open_association:
-            return await echo(Peer(host, port, aet, own_aet), open_association)
+            return await echo(Peer(host, port, aet, own_aet, await stored_tls(tls)), open_association)
 
     milliseconds = asyncio.run(work())
     typer.echo(f"{aet} at {host}:{port} answered in {milliseconds:.1f} ms.")
@@ -60,6 +64,7 @@ def send_command(
     paths: Annotated[list[Path], typer.Argument(help="DICOM files or folders.", exists=True)],
     aec: CalledAet = "ANY-SCP",
     aet: CallingAet = "",
+    tls: Tls = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Send files as they are (C-STORE). Exits with 1 if the peer did not keep them all.
@@ -73,7 +78,7 @@ def send_command(
 
     async def work() -> list[Sent]:
         async with recording() as open_association:
-            peer = Peer(host, port, aec, _own_aet(aet))
+            peer = Peer(host, port, aec, _own_aet(aet), await stored_tls(tls))
             return [sent async for sent in send(peer, files, open_association)]
 
     results = asyncio.run(work())
@@ -101,6 +106,7 @@ def find_command(
     level: LevelOption = "STUDY",
     aec: CalledAet = "ANY-SCP",
     aet: CallingAet = "",
+    tls: Tls = False,
     patient_root: PatientRoot = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print DICOM JSON.")] = False,
 ) -> None:
@@ -115,7 +121,7 @@ def find_command(
 
     async def work() -> list[Dataset]:
         async with recording() as open_association:
-            peer = Peer(host, port, aec, _own_aet(aet))
+            peer = Peer(host, port, aec, _own_aet(aet), await stored_tls(tls))
             return [match async for match in find(peer, _model(patient_root), identifier, open_association)]
 
     matches = asyncio.run(work())
@@ -136,6 +142,7 @@ def move_command(
     level: LevelOption = "STUDY",
     aec: CalledAet = "ANY-SCP",
     aet: CallingAet = "",
+    tls: Tls = False,
     patient_root: PatientRoot = False,
 ) -> None:
     """Have a peer send objects to another (C-MOVE).
@@ -149,7 +156,7 @@ def move_command(
 
     async def work() -> CommandSet | None:
         last = None
-        peer = Peer(host, port, aec, _own_aet(aet))
+        peer = Peer(host, port, aec, _own_aet(aet), await stored_tls(tls))
         async with recording() as open_association:
             async for command in move(peer, _model(patient_root), identifier, destination, open_association):
                 last = command
@@ -166,6 +173,7 @@ def get_command(
     level: LevelOption = "STUDY",
     aec: CalledAet = "ANY-SCP",
     aet: CallingAet = "",
+    tls: Tls = False,
     patient_root: PatientRoot = False,
 ) -> None:
     """Fetch objects from a peer over the same association (C-GET).
@@ -190,7 +198,7 @@ def get_command(
 
     async def work() -> CommandSet | None:
         last = None
-        peer = Peer(host, port, aec, _own_aet(aet))
+        peer = Peer(host, port, aec, _own_aet(aet), await stored_tls(tls))
         async with recording() as open_association:
             async for command in get(peer, _model(patient_root), identifier, open_file, open_association):
                 last = command

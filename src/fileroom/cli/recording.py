@@ -14,6 +14,7 @@ from fileroom.cli.output import settings_or_exit
 if TYPE_CHECKING:
     from fileroom.archive.peer import Associate
     from fileroom.core.settings import Settings
+    from fileroom.net.tls import ClientTls
 
 
 @contextlib.asynccontextmanager
@@ -42,6 +43,19 @@ async def recording() -> AsyncIterator[Associate]:
             yield recorded(ledger)
         finally:
             await ledger.stop()
+
+
+async def stored_tls(wanted: bool) -> ClientTls | None:
+    """What a call over TLS needs, from the stored certificates; None where it shall be without."""
+    if not wanted:
+        return None
+    from fileroom.admin.tls_in_use import client_tls_for
+    from fileroom.app.database import connected_pool
+    from fileroom.net.tls import PeerTls
+
+    settings = settings_or_exit()
+    async with connected_pool(settings) as pool:
+        return await client_tls_for(pool, settings, PeerTls())
 
 
 def _may_have_database(settings: Settings) -> bool:
