@@ -94,6 +94,6 @@ async def test_node_changes(archive: Archive) -> None:
         with pytest.raises(NotFoundError):
             await remove_node(archive.pool, "CT1")
     assert [(one.event_type, one.what) for one in await events(archive)] == [
-        ("110128", "Added: CT1 at 10.1.2.3:104"),
-        ("110128", "Removed"),
+        ("110128", "Added: name: CT1; aet: CT1; host: 10.1.2.3; port: 104"),
+        ("110128", "Removed. It was name: CT1; aet: CT1; host: 10.1.2.3; port: 104"),
     ]
