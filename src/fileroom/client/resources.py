@@ -86,7 +86,7 @@ class MeResource:
         theme: Literal["", "dark", "light"] | None = None,
         density: Literal["", "compact", "normal", "roomy"] | None = None,
         columns: Sequence[str] | None = None,
-        layout: str | None = None,
+        layout: Literal["", "images", "series", "panels"] | None = None,
         hanging_protocol: str | None = None,
         if_match: str | None = None,
     ) -> Profile:

@@ -42,6 +42,7 @@ HANDBOOK: Final = {
     "/admin/break-glass": "people#break-glass",
     "/break-glass": "people#break-glass",
     "/account": "people",
+    "/api/docs": "api",
     "/login": "people",
     "/system": "operating#health",
     "/studies": "console#a-study",
