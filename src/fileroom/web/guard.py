@@ -33,8 +33,7 @@ SECURITY_HEADERS: Final = (
     # Nothing here needs the devices of whoever looks.
     (
         b"permissions-policy",
-        b"camera=(), microphone=(), geolocation=(), usb=(), serial=(), hid=(), midi=(), payment=(), "
-        b"display-capture=()",
+        b"camera=(), microphone=(), geolocation=(), usb=(), serial=(), hid=(), midi=(), payment=(), display-capture=()",
     ),
     # Whatever is sent as it was stored, an HTML report for instance, must run nothing and load nothing.
     (
