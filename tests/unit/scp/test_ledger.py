@@ -23,11 +23,11 @@ from pynetdicom.sop_class import (
     Verification,
 )
 
+from fileroom.admin.callers import Admission
 from fileroom.admin.ledger import Ledger
 from fileroom.admin.ledger_advice import advise
 from fileroom.admin.ledger_rows import Cause, Direction, Mark, Outcome
 from fileroom.admin.ledger_search import AssociationEntry, LedgerFilter, read_association
-from fileroom.admin.callers import Admission
 from fileroom.admin.nodes import Node, add_node
 from fileroom.archive.associations import search_associations, show_association
 from fileroom.archive.services import Archive
