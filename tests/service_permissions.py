@@ -368,6 +368,7 @@ PARTS: Final[dict[str, str]] = {
     "admin.passwords": "values",
     "admin.passkey_challenges": "questions and answers for `passkeys` and `passkey_logins`",
     "admin.people": "what services stand on",
+    "admin.people_versions": "versions of accounts and roles, for those, which have asked",
     "admin.profiles": "values",
     "admin.provided_people": "values",
     "admin.random_secrets": "values",

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import psycopg
+from psycopg import AsyncConnection
 from psycopg.rows import dict_row
 from psycopg.types.json import Json
 
@@ -20,6 +21,7 @@ from fileroom.admin.audit import record
 from fileroom.admin.audit_events import account_changed
 from fileroom.admin.passwords import require_good_password
 from fileroom.admin.people import People
+from fileroom.admin.people_versions import EditedMeanwhileError, Fields, fields_of_rows, keep_version, read_version
 from fileroom.admin.profiles import Profile, profile_from_json, profile_to_json, stored_profile
 from fileroom.admin.provided_people import Source
 from fileroom.admin.random_secrets import new_readable_secret
@@ -36,6 +38,7 @@ _RESET_GROUPS: Final = 4
 """Of five characters: 99 bits, which no list of passwords has."""
 _COLUMNS: Final = """id, login, full_name, role, row_scope, profile, password_hash IS NOT NULL AS has_password,
     totp_secret IS NOT NULL AS has_totp, source, disabled_at, created_at, last_login_at, password_must_change,
+    version, changed_by,
     (SELECT count(*) FROM passkey WHERE account_id = account.id) AS passkeys"""
 
 
@@ -57,6 +60,9 @@ class Account:
     passkeys: int = 0
     password_must_change: bool = False
     source: Source = Source.LOCAL
+    version: int = 1
+    changed_by: str = ""
+    """Who made this version; empty for the first."""
 
     @property
     def has_second_factor(self) -> bool:
@@ -139,14 +145,19 @@ async def find_account(people: People, login: str) -> Account:
     return _account_of(row)
 
 
-async def change_account(people: People, login: str, change: AccountChange) -> Account:
+async def change_account(people: People, login: str, change: AccountChange, *, version: int | None = None) -> Account:
     """Give an account another role, other studies, another name; disable or enable it.
 
-    Raises NotFoundError, NotAllowedError, InvalidRequestError, ConflictError for the last administrator.
+    `version` is the one that the edit began with; None: whatever it is now. Raises EditedMeanwhileError, NotFoundError,
+    NotAllowedError, InvalidRequestError, ConflictError for the last administrator.
     """
     access = require(Permission.USER_MANAGE)
     current = await find_account(people, login)
     await _require_may_manage(people, access, current)
+    seen = current.version if version is None else version
+    if seen != current.version:
+        async with people.pool.connection() as connection:
+            raise await _edited_meanwhile(connection, current, seen, change)
     role = current.role if change.role is None else change.role
     rows = current.rows if change.rows is None else change.rows
     disabled = current.disabled if change.disabled is None else change.disabled
@@ -158,13 +169,23 @@ async def change_account(people: People, login: str, change: AccountChange) -> A
     moment = people.now()
     async with people.pool.connection() as connection, connection.transaction():
         # One change at a time: two administrators must not remove each other in the same moment.
-        await connection.execute(b"SELECT FROM account WHERE role = %s ORDER BY id FOR UPDATE", (ADMINISTRATOR,))
+        await connection.execute(
+            b"SELECT FROM account WHERE role = %s OR id = %s ORDER BY id FOR UPDATE", (ADMINISTRATOR, current.id)
+        )
+        now = await _read_account(connection, current.id)
+        if now.version != seen:
+            raise await _edited_meanwhile(connection, now, seen, change)
         await connection.execute(
             b"""UPDATE account SET full_name = %s, role = %s, row_scope = %s,
                     disabled_at = CASE WHEN %s THEN coalesce(disabled_at, %s) END
                 WHERE id = %s""",
             (full_name, role, Json(row_scope_to_json(rows)), disabled, moment, current.id),
         )
+        if (full_name, role, rows, disabled) != (now.full_name, now.role, now.rows, now.disabled):
+            await keep_version(connection, _subject(now), now.version, _fields(now))
+            await connection.execute(
+                b"UPDATE account SET version = version + 1, changed_by = %s WHERE id = %s", (access.name, now.id)
+            )
         if disabled:
             await connection.execute(b"DELETE FROM session WHERE account_id = %s", (current.id,))
         was_administrator = current.role == ADMINISTRATOR and not current.disabled
@@ -230,13 +251,8 @@ async def change_own_profile(people: People, profile: Profile) -> None:
 async def find_own_account(people: People) -> Account:
     """The account of whoever acts. Raises NotAllowedError where it is no person."""
     account_id = own_account_id()
-    async with people.pool.connection() as connection, connection.cursor(row_factory=dict_row) as cursor:
-        statement = f"SELECT {_COLUMNS} FROM account WHERE id = %s"  # noqa: S608 - our own columns
-        await cursor.execute(statement.encode(), (account_id,))
-        row = await cursor.fetchone()
-    if row is None:
-        raise NotFoundError(told("Your account is gone."))
-    return _account_of(row)
+    async with people.pool.connection() as connection:
+        return await _read_account(connection, account_id)
 
 
 def own_account_id() -> int:
@@ -377,6 +393,37 @@ def _must_change(access: Access, account_id: int | None, wanted: bool | None) ->
     return access.kind is not ActorKind.SYSTEM and (account_id is None or access.account_id != account_id)
 
 
+async def _read_account(connection: AsyncConnection[Any], account_id: int) -> Account:
+    async with connection.cursor(row_factory=dict_row) as cursor:
+        statement = f"SELECT {_COLUMNS} FROM account WHERE id = %s"  # noqa: S608 - our own columns
+        await cursor.execute(statement.encode(), (account_id,))
+        row = await cursor.fetchone()
+    if row is None:
+        raise NotFoundError(told("Your account is gone."))
+    return _account_of(row)
+
+
+async def _edited_meanwhile(
+    connection: AsyncConnection[Any], now: Account, seen: int, change: AccountChange
+) -> EditedMeanwhileError:
+    fields = _fields(now)
+    base = await read_version(connection, _subject(now), seen, fields)
+    asked = {"full_name": change.full_name, "role": change.role, "disabled": change.disabled}
+    mine = {name: value for name, value in asked.items() if value is not None}
+    mine |= {} if change.rows is None else fields_of_rows(change.rows)
+    return EditedMeanwhileError(now.login, now.changed_by, now.version, base=base, now=fields, mine=mine)
+
+
+def _fields(account: Account) -> Fields:
+    """What administrators edit."""
+    own: Fields = {"full_name": account.full_name, "role": account.role, "disabled": account.disabled}
+    return own | fields_of_rows(account.rows)
+
+
+def _subject(account: Account) -> str:
+    return f"account {account.id}"
+
+
 def _rows_in_words(rows: RowScope) -> str:
     return "all studies" if rows.is_everything else f"studies of {row_scope_to_json(rows)}"
 
@@ -397,4 +444,6 @@ def _account_of(row: dict[str, Any]) -> Account:
         passkeys=row["passkeys"],
         password_must_change=row["password_must_change"],
         source=Source(row["source"]),
+        version=row["version"],
+        changed_by=row["changed_by"],
     )

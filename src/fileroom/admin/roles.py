@@ -7,16 +7,25 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 import psycopg
+from psycopg import AsyncConnection
 from psycopg.rows import TupleRow
 from psycopg.types.json import Json
 
 from fileroom.admin.audit import record
 from fileroom.admin.audit_events import role_changed
 from fileroom.admin.people import People
+from fileroom.admin.people_versions import (
+    EditedMeanwhileError,
+    Fields,
+    fields_of_rows,
+    forget_versions,
+    keep_version,
+    read_version,
+)
 from fileroom.admin.row_scopes import is_within, row_scope_from_json, row_scope_to_json
 from fileroom.core.access import EVERYTHING, Access, Permission, RowScope, require
 from fileroom.core.errors import ConflictError, InvalidRequestError, NotAllowedError, NotFoundError, told
@@ -35,6 +44,9 @@ class Role:
     rows: RowScope = EVERYTHING
     description: str = ""
     built_in: bool = False
+    version: int = field(default=1, compare=False)
+    """Counts the changes; no part of what the role is."""
+    changed_by: str = field(default="", compare=False)
 
 
 def _built_in(name: str, description: str, *permissions: Permission) -> Role:
@@ -90,20 +102,50 @@ async def list_roles(people: People) -> list[Role]:
     """Built-in roles, then own ones by name."""
     require(Permission.USER_MANAGE)
     async with people.pool.connection() as connection:
-        cursor = await connection.execute(b"SELECT name, permissions, row_scope, description FROM role ORDER BY name")
+        cursor = await connection.execute(
+            b"SELECT name, permissions, row_scope, description, version, changed_by FROM role ORDER BY name"
+        )
         return [*BUILT_IN.values(), *map(_role_of, await cursor.fetchall())]
 
 
 async def add_role(people: People, role: Role) -> None:
     """Make a role. Raises InvalidRequestError, ConflictError, NotAllowedError for rights that one does not have."""
-    await _save(people, role, b"INSERT INTO role (permissions, row_scope, description, name) VALUES (%s, %s, %s, %s)")
+    new = _checked(role)
+    try:
+        async with people.pool.connection() as connection, connection.transaction():
+            await connection.execute(
+                b"INSERT INTO role (permissions, row_scope, description, name) VALUES (%s, %s, %s, %s)", _values(new)
+            )
+            await record(connection, role_changed(new.name, _in_words(new)))
+    except psycopg.errors.UniqueViolation as error:
+        raise ConflictError(told("There is a role {name} already.", name=role.name)) from error
 
 
-async def change_role(people: People, role: Role) -> None:
-    """Give a role of one's own other permissions or studies; they hold within seconds. Raises NotFoundError as well."""
+async def change_role(people: People, role: Role, *, version: int | None = None) -> None:
+    """Give a role of one's own other permissions or studies; they hold within seconds.
+
+    `version` is the one that the edit began with; None: whatever it is now. Raises EditedMeanwhileError, and as `add_role`
+    and `find_role` do.
+    """
     access = require(Permission.USER_MANAGE)
-    require_may_give(access, await find_role(people, role.name))
-    await _save(people, role, b"UPDATE role SET permissions = %s, row_scope = %s, description = %s WHERE name = %s")
+    current = await find_role(people, role.name)
+    require_may_give(access, current)
+    new = _checked(role)
+    seen = current.version if version is None else version
+    async with people.pool.connection() as connection, connection.transaction():
+        now = await _lock_role(connection, role.name)
+        subject, fields = _subject(now.name), _fields(now)
+        if now.version != seen:
+            base = await read_version(connection, subject, seen, fields)
+            raise EditedMeanwhileError(now.name, now.changed_by, now.version, base=base, now=fields, mine=_fields(new))
+        if new != now:
+            await keep_version(connection, subject, now.version, fields)
+            await connection.execute(
+                b"""UPDATE role SET permissions = %s, row_scope = %s, description = %s,
+                        version = version + 1, changed_by = %s WHERE name = %s""",
+                (*_values(new)[:-1], access.name, now.name),
+            )
+        await record(connection, role_changed(new.name, _in_words(new)))
 
 
 async def remove_role(people: People, name: str) -> None:
@@ -124,6 +166,7 @@ async def remove_role(people: People, name: str) -> None:
             raise ConflictError(
                 told("The role {name} is still given to accounts or tokens; give them another one first.", name=name)
             )
+        await forget_versions(connection, _subject(name))
         await record(connection, role_changed(name, "Removed"))
 
 
@@ -133,13 +176,12 @@ async def find_role(people: People, name: str) -> Role:
         return BUILT_IN[name]
     async with people.pool.connection() as connection:
         cursor = await connection.execute(
-            b"SELECT name, permissions, row_scope, description FROM role WHERE name = %s", (name.replace("\0", ""),)
+            b"SELECT name, permissions, row_scope, description, version, changed_by FROM role WHERE name = %s",
+            (name.replace("\0", ""),),
         )
         row = await cursor.fetchone()
     if row is None:
-        raise NotFoundError(
-            told("There is no role {name}. Built in are {names}.", name=f"{name!r:.60}", names=", ".join(BUILT_IN))
-        )
+        raise _unknown(name)
     return _role_of(row)
 
 
@@ -183,7 +225,8 @@ def stored_permissions(names: Iterable[str] | None) -> frozenset[Permission]:
     return frozenset(Permission(name) for name in names or () if name in known)
 
 
-async def _save(people: People, role: Role, statement: bytes) -> None:
+def _checked(role: Role) -> Role:
+    """A role that whoever acts may make."""
     require_may_give(require(Permission.USER_MANAGE), role)
     if role.name in BUILT_IN:
         raise ConflictError(
@@ -197,16 +240,52 @@ async def _save(people: People, role: Role, statement: bytes) -> None:
         raise InvalidRequestError(told("A role needs at least one permission."))
     if len(role.description) > TEXT_CHARS_MAX or "\0" in role.description:
         raise InvalidRequestError(told("The description of the role is too long or holds a null character."))
-    rows = Json(row_scope_to_json(row_scope_from_json(row_scope_to_json(role.rows))))
-    try:
-        async with people.pool.connection() as connection, connection.transaction():
-            values = (sorted(role.permissions), rows, role.description, role.name)
-            await connection.execute(statement, values)
-            await record(connection, role_changed(role.name, f"Now allows {', '.join(sorted(role.permissions))}"))
-    except psycopg.errors.UniqueViolation as error:
-        raise ConflictError(told("There is a role {name} already.", name=role.name)) from error
+    return replace(role, rows=row_scope_from_json(row_scope_to_json(role.rows)))
+
+
+async def _lock_role(connection: AsyncConnection[Any], name: str) -> Role:
+    """The role, which nobody else changes until the transaction ends."""
+    cursor = await connection.execute(
+        b"SELECT name, permissions, row_scope, description, version, changed_by FROM role WHERE name = %s FOR UPDATE",
+        (name,),
+    )
+    row = await cursor.fetchone()
+    if row is None:
+        raise _unknown(name)
+    return _role_of(row)
+
+
+def _values(role: Role) -> tuple[list[str], Json, str, str]:
+    return (sorted(role.permissions), Json(row_scope_to_json(role.rows)), role.description, role.name)
+
+
+def _fields(role: Role) -> Fields:
+    """What administrators edit; each permission is a field, so that two of them can be given at the same time."""
+    marks: Fields = {may.value: may in role.permissions for may in Permission}
+    return {"description": role.description} | marks | fields_of_rows(role.rows)
+
+
+def _subject(name: str) -> str:
+    return f"role {name}"
+
+
+def _in_words(role: Role) -> str:
+    return f"Now allows {', '.join(sorted(role.permissions))}"
+
+
+def _unknown(name: str) -> NotFoundError:
+    return NotFoundError(
+        told("There is no role {name}. Built in are {names}.", name=f"{name!r:.60}", names=", ".join(BUILT_IN))
+    )
 
 
 def _role_of(row: TupleRow | tuple[Any, ...]) -> Role:
-    name, permissions, rows, description = row
-    return Role(name, stored_permissions(permissions), row_scope_from_json(rows), description)
+    name, permissions, rows, description, version, changed_by = row
+    return Role(
+        name,
+        stored_permissions(permissions),
+        row_scope_from_json(rows),
+        description,
+        version=version,
+        changed_by=changed_by,
+    )

@@ -58,6 +58,7 @@ class ShownAccount(Shown):
     disabled: bool
     created_at: Moment
     last_login_at: Moment | None
+    version: Annotated[int, Field(description="Counts the changes of name, role, studies and state.")]
 
 
 class AccountPage(Page[ShownAccount]):
@@ -111,28 +112,24 @@ def add_accounts(api: Api) -> None:
     async def add_account(asked: AskedAccount, response: Response) -> ShownAccount:
         """Make an account. Nobody can give rights that they do not have."""
         new = NewAccount(asked.login, asked.role, asked.password, asked.full_name, asked.rows.scope())
-        shown = _shown(await accounts.add_account(people, new))
-        tag(response, shown)
-        return shown
+        return _tagged(await accounts.add_account(people, new), response)
 
     @resource.get("/accounts/{login}", "get", Permission.USER_MANAGE)
     async def get_account(login: NameInPath, response: Response) -> ShownAccount:
         """One account."""
-        shown = await _found(login)
-        tag(response, shown)
-        return shown
+        return _tagged(await _found(login), response)
 
     @resource.patch("/accounts/{login}", "change", Permission.USER_MANAGE)
     async def change_account(
         login: NameInPath, asked: AskedChange, response: Response, if_match: IfMatch = None
     ) -> ShownAccount:
         """Change name, role or studies; disable or enable. It holds within seconds, and disabling ends the sessions."""
-        require_unchanged(if_match, await _found(login))
+        now = await _found(login)
+        require_unchanged(if_match, _seen(now))
         rows = None if asked.rows is None else asked.rows.scope()
         change = AccountChange(asked.full_name, asked.role, rows, asked.disabled)
-        shown = _shown(await accounts.change_account(people, login, change))
-        tag(response, shown)
-        return shown
+        version = None if if_match is None else now.version
+        return _tagged(await accounts.change_account(people, login, change, version=version), response)
 
     @resource.delete("/accounts/{login}/wait", "unlock", Permission.USER_MANAGE)
     async def unlock(login: NameInPath) -> None:
@@ -169,9 +166,19 @@ def add_accounts(api: Api) -> None:
         """Give an account another login, so that somebody else can have the old one."""
         return _shown(await accounts.rename_account(people, login, asked.new_login))
 
-    async def _found(login: str) -> ShownAccount:
+    async def _found(login: str) -> Account:
         require(Permission.USER_MANAGE)
-        return _shown(await accounts.find_account(people, login))
+        return await accounts.find_account(people, login)
+
+
+def _tagged(account: Account, response: Response) -> ShownAccount:
+    tag(response, _seen(account))
+    return _shown(account)
+
+
+def _seen(account: Account) -> ShownAccount:
+    """What the tag is made of: that its person logs in is no change that an administrator must look at."""
+    return _shown(account).model_copy(update={"last_login_at": None})
 
 
 def _shown(account: Account) -> ShownAccount:
@@ -188,4 +195,5 @@ def _shown(account: Account) -> ShownAccount:
         disabled=account.disabled,
         created_at=account.created_at,
         last_login_at=account.last_login_at,
+        version=account.version,
     )

@@ -27,6 +27,7 @@ class ShownRole(Shown):
     rows: Rows
     description: str
     built_in: bool
+    version: Annotated[int, Field(description="Counts its changes.")]
 
 
 class RolePage(Page[ShownRole]):
@@ -75,8 +76,10 @@ def add_roles(api: Api) -> None:
         role: OwnRoleInPath, asked: AskedRole, response: Response, if_match: IfMatch = None
     ) -> ShownRole:
         """Give a role of one's own other permissions or studies; they hold within seconds."""
-        require_unchanged(if_match, await _found(role))
-        await roles.change_role(people, _role(role, asked))
+        now = await _found(role)
+        require_unchanged(if_match, now)
+        version = None if if_match is None else now.version
+        await roles.change_role(people, _role(role, asked), version=version)
         return await _tagged(role, response)
 
     @resource.delete("/roles/{role}", "remove", Permission.USER_MANAGE)
@@ -106,4 +109,5 @@ def _shown(role: roles.Role) -> ShownRole:
         rows=Rows(**row_scope_to_json(role.rows)),
         description=role.description,
         built_in=role.built_in,
+        version=role.version,
     )

@@ -8,6 +8,7 @@ from starlette.requests import Request
 
 from fileroom.admin import accounts, lockout, roles, sessions, tokens, totp
 from fileroom.admin.people import People
+from fileroom.admin.people_versions import EditedMeanwhileError, rows_of_fields
 from fileroom.admin.row_scopes import LISTS, row_scope_from_json, row_scope_to_json
 from fileroom.archive.services import Archive
 from fileroom.core.access import Permission, RowScope, require
@@ -15,7 +16,7 @@ from fileroom.core.errors import RequestError
 from fileroom.web.answers import Answer
 from fileroom.web.authentication import IdentityCache
 from fileroom.web.console.account import token_request
-from fileroom.web.console.form_pages import Did, FormWork, back_to, form_handler, number_of
+from fileroom.web.console.form_pages import Did, FormWork, back_to, form_handler, number_of, whole_number
 from fileroom.web.console.forms import Form
 from fileroom.web.console.page import page, view_of
 from fileroom.web.console.permission_words import PERMISSION_WORDS
@@ -68,6 +69,10 @@ async def _show(
         "new_token": None,
         "new_password": None,
         "reset_login": "",
+        "account_conflict": None,
+        "role_conflict": None,
+        "rows_of": rows_of_fields,
+        "allowed": lambda fields: [may for may in Permission if fields[may.value]],
     }
     return await page(
         archive,
@@ -92,7 +97,10 @@ async def _add_account(did: Did) -> Answer:
 async def _change_account(did: Did) -> Answer:
     form = did.form
     change = accounts.AccountChange(form.get("full_name"), form.get("role"), _row_scope(form))
-    await accounts.change_account(did.people, form.get("login"), change)
+    try:
+        await accounts.change_account(did.people, form.get("login"), change, version=whole_number(form, "version"))
+    except EditedMeanwhileError as error:
+        return await did.show(did.request, error=error, account_conflict=error)
     return back_to(PEOPLE_PATH, "changed")
 
 
@@ -143,7 +151,10 @@ async def _add_role(did: Did) -> Answer:
 
 
 async def _change_role(did: Did) -> Answer:
-    await roles.change_role(did.people, _role(did.form))
+    try:
+        await roles.change_role(did.people, _role(did.form), version=whole_number(did.form, "version"))
+    except EditedMeanwhileError as error:
+        return await did.show(did.request, error=error, role_conflict=error)
     return back_to(PEOPLE_PATH, "role")
 
 

@@ -131,6 +131,30 @@ async def test_a_node_is_added_changed_and_removed_by_version(administrator: htt
     assert (await administrator.get("/nodes/CT1")).status_code == 404
 
 
+async def test_accounts_and_roles_are_changed_by_version(administrator: httpx.AsyncClient) -> None:
+    role = {"permissions": ["study.search"], "description": "Desk"}
+    made = {
+        "/accounts/anna": await administrator.post("/accounts", json={"login": "anna", "role": "physician"}),
+        "/roles/ct-desk": await administrator.post("/roles", json={"name": "ct-desk", **role}),
+    }
+    works = {
+        "/accounts/anna": ("PATCH", {"full_name": "Anna"}, {"role": "researcher"}),
+        "/roles/ct-desk": ("PUT", {**role, "description": "CT"}, {**role, "permissions": ["study.view"]}),
+    }
+    for path, (method, theirs, mine) in works.items():
+        first = made[path].headers["etag"]
+        assert (await administrator.get(path)).headers["etag"] == first
+        changed = await administrator.request(method, path, json=theirs, headers={"if-match": first})
+        assert (changed.status_code, changed.json()["version"]) == (200, 2)
+        late = await administrator.request(method, path, json=mine, headers={"if-match": first})
+        assert late.status_code == 412
+        now = await administrator.get(path)
+        assert (now.json(), now.headers["etag"]) == (changed.json(), changed.headers["etag"])
+        again = await administrator.request(method, path, json=mine, headers={"if-match": now.headers["etag"]})
+        assert (again.status_code, again.json()["version"]) == (200, 3)
+        assert (await administrator.request(method, path, json=theirs)).status_code == 200
+
+
 async def test_lists_come_in_pages_that_follow_each_other(administrator: httpx.AsyncClient) -> None:
     for number in range(5):
         node = NODE | {"name": f"CT{number}", "aet": f"CT{number}"}

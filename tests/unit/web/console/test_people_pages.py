@@ -221,7 +221,7 @@ async def test_an_account_is_made_changed_and_disabled_on_the_page(client: httpx
     assert answer.status_code == 409
     assert "account mueller already" in answer.text
     assert OTHER_PASSWORD not in answer.text
-    changed = {"login": "mueller", "role": "physician", "full_name": "Anna M."}
+    changed = {"login": "mueller", "version": "1", "role": "physician", "full_name": "Anna M."}
     assert (await _send(client, "/admin/people/change", **changed)).status_code == 303
     made = await find_account(people, "mueller")
     assert (made.role, made.full_name, made.rows) == ("physician", "Anna M.", RowScope())
@@ -254,5 +254,70 @@ async def test_rights_that_were_taken_are_gone_at_once(client: httpx.AsyncClient
     await add(people, "other", "administrator")
     await _enter(client, "boss")
     assert (await client.get("/admin/people")).status_code == 200
-    assert (await _send(client, "/admin/people/change", login="boss", role="physician")).status_code == 303
+    assert (await _send(client, "/admin/people/change", login="boss", version="1", role="physician")).status_code == 303
     assert (await client.get("/admin/people")).status_code == 403
+
+
+async def test_the_second_to_save_an_account_sees_both_and_saves_on_top(
+    client: httpx.AsyncClient, people: People
+) -> None:
+    await add(people, "boss", "administrator")
+    await add(people, "mueller", full_name="Anna")
+    await _enter(client, "boss")
+    assert 'name="version" value="1"' in (await client.get("/admin/people")).text
+    form = {"login": "mueller", "version": "1", "role": "radiologist", "full_name": "Anna"}
+    theirs = {**form, "role": "physician", "full_name": SCRIPT, "modalities": "CT"}
+    assert (await _send(client, "/admin/people/change", **theirs)).status_code == 303
+    mine = {**form, "full_name": "Anna M.", "institutions": "North"}
+    answer = await _send(client, "/admin/people/change", **mine)
+    assert answer.status_code == 409
+    assert "mueller was changed by boss while you were editing it" in answer.text
+    assert SCRIPT not in answer.text
+    conflict = re.search(r'<section id="conflict">.*?</section>', answer.text, re.DOTALL)
+    assert conflict is not None
+    rows = [re.sub(r"<[^>]+>", " ", row).split() for row in re.findall(r"(?s)<tr>(.*?)</tr>", conflict[0])]
+    assert [" ".join(row) for row in rows[1:]] == [
+        "Name Anna &lt;script&gt;alert(1)&lt;/script&gt; Anna M.",
+        "Role radiologist physician as now",
+        "Modalities – CT as now",
+    ]
+    merged = answer.text.split('id="conflict"')[1].split("</form>")[0]
+    assert 'name="version" value="2"' in merged
+    assert 'name="full_name" value="Anna M."' in merged
+    assert '<option value="physician" selected>' in merged
+    assert '<textarea name="modalities" rows="2" spellcheck="false">CT</textarea>' in merged
+    assert '<textarea name="institutions" rows="2" spellcheck="false">North</textarea>' in merged
+    now = await find_account(people, "mueller")
+    assert (now.full_name, now.role, now.rows) == (SCRIPT, "physician", RowScope(modalities=("CT",)))
+    both = {**mine, "version": "2", "role": "physician", "modalities": "CT"}
+    assert (await _send(client, "/admin/people/change", **both)).status_code == 303
+    saved = await find_account(people, "mueller")
+    assert (saved.full_name, saved.role) == ("Anna M.", "physician")
+    assert saved.rows == RowScope(institutions=("North",), modalities=("CT",))
+    for version in ("", "x", "-1", "9" * 99):
+        assert (await _send(client, "/admin/people/change", **{**both, "version": version})).status_code == 400
+
+
+async def test_the_second_to_save_a_role_sees_both_and_saves_on_top(client: httpx.AsyncClient, people: People) -> None:
+    await add(people, "boss", "administrator")
+    await _enter(client, "boss")
+    form = {"name": "ct-desk", "description": "The desk", "permission": ["study.search", "study.view"]}
+    assert (await _send(client, "/admin/people/roles/add", **form)).status_code == 303
+    theirs = {**form, "version": "1", "permission": ["study.search"]}
+    assert (await _send(client, "/admin/people/roles/change", **theirs)).status_code == 303
+    mine = {**form, "version": "1", "permission": ["study.search", "study.view", "study.export"]}
+    token = form_token(client.cookies[PLAIN_COOKIE])
+    answer = await client.post(
+        "/admin/people/roles/change",
+        data={"form_token": token, **mine},
+        headers={"origin": BASE_URL, "accept-language": "de"},
+    )
+    assert answer.status_code == 409
+    assert "Was boss inzwischen geändert hat" in answer.text
+    conflict = answer.text.split('id="conflict"')[1].split("</form>")[0]
+    assert "<td>ja</td><td>nein</td>" in conflict
+    assert re.findall(r'name="permission" value="([\w.-]+)" checked', conflict) == ["study.search", "study.export"]
+    assert (await find_role(people, "ct-desk")).permissions == {Permission.STUDY_SEARCH}
+    both = {**mine, "version": "2", "permission": ["study.search", "study.export"]}
+    assert (await _send(client, "/admin/people/roles/change", **both)).status_code == 303
+    assert (await find_role(people, "ct-desk")).permissions == {Permission.STUDY_SEARCH, Permission.STUDY_EXPORT}

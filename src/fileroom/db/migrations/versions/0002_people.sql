@@ -6,7 +6,9 @@ CREATE TABLE role (
     name text PRIMARY KEY,
     description text NOT NULL DEFAULT '',
     permissions text[] NOT NULL,
-    row_scope jsonb NOT NULL DEFAULT '{}'
+    row_scope jsonb NOT NULL DEFAULT '{}',
+    version integer NOT NULL DEFAULT 1,     -- counts its changes
+    changed_by text NOT NULL DEFAULT ''     -- empty: nobody yet
 );
 
 CREATE TABLE account (
@@ -22,7 +24,17 @@ CREATE TABLE account (
     totp_step bigint NOT NULL DEFAULT 0,    -- the last time step whose code was taken; an older one is a replay
     disabled_at timestamptz,
     created_at timestamptz NOT NULL,
-    last_login_at timestamptz
+    last_login_at timestamptz,
+    version integer NOT NULL DEFAULT 1,     -- counts the changes that administrators make
+    changed_by text NOT NULL DEFAULT ''     -- empty: nobody yet
+);
+
+-- What an account or a role was before a change, for whoever has begun to edit that.
+CREATE TABLE people_version (
+    subject text NOT NULL,                  -- "account 12", "role ct-desk"
+    version integer NOT NULL,
+    fields jsonb NOT NULL,
+    PRIMARY KEY (subject, version)
 );
 
 CREATE TABLE recovery_code (
