@@ -22,9 +22,9 @@ _PAGE = """<!doctype html>
 <meta name="color-scheme" content="light dark"><title>{title} · Fileroom</title>
 {styles}</head>
 <body style="display:block"><main><div class="handbook">
-<nav class="contents" aria-label="Handbook"><p><strong>Fileroom</strong></p>{contents}</nav>
 <article class="text">{text}</article>
 <nav class="on-this-page" aria-label="On this page"><strong>On this page</strong><ul>{headings}</ul></nav>
+<nav class="contents" aria-label="Handbook"><p><strong>Fileroom</strong></p>{contents}</nav>
 </div></main></body></html>
 """
 

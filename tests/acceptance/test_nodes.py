@@ -73,9 +73,8 @@ class Device:
 
 def advice(room: Fileroom, aet: str, cause: str = "") -> str:
     """What the ledger says of the last call of a title that ended for such a cause."""
-    statement = (
-        "SELECT id FROM association WHERE calling_aet = %s AND cause = %s AND ended_at IS NOT NULL ORDER BY began_at DESC"
-    )
+    statement = """SELECT id FROM association WHERE calling_aet = %s AND cause = %s AND ended_at IS NOT NULL
+                   ORDER BY began_at DESC"""
     wait_until(lambda: bool(room.rows(statement, aet, cause)), 10, "the ledger", room.log_tail)
     return " ".join(fileroom(room, "associations", "show", str(room.rows(statement, aet, cause)[0][0])).split())
 

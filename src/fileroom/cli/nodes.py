@@ -212,7 +212,7 @@ def echo(name: Name) -> None:
 def export(
     csv: Annotated[bool, typer.Option("--csv", help="Print CSV instead of JSON.")] = False,
 ) -> None:
-    """Print all nodes as a file that 'node import' reads. Example: `fileroom node export --csv > nodes.csv`"""
+    """Print all nodes as a file that 'node import' reads. Example: `fileroom node export --csv`"""
     from fileroom.admin.node_files import nodes_to_csv, nodes_to_json
     from fileroom.admin.nodes import list_nodes
 

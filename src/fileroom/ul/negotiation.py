@@ -75,8 +75,9 @@ class AcceptancePolicy:
     """What an acceptor offers.
 
     `rule_of` gives the rule of an abstract syntax, None if it is not supported. `called_aets` and `calling_aets` None
-    accept every title. `permits` says whether this requestor may use an abstract syntax that is supported. `extended_answer` gives the application information to answer, None to stay silent.
-    `check_identity` None ignores user identities, which PS3.7 D.3.3.7 allows.
+    accept every title. `permits` says whether this requestor may use an abstract syntax that is supported.
+    `extended_answer` gives the application information to answer, None to stay silent. `check_identity` None
+    ignores user identities, which PS3.7 D.3.3.7 allows.
     """
 
     rule_of: Callable[[str], AbstractSyntaxRule | None]

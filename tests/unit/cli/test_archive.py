@@ -114,9 +114,8 @@ def test_rebuild_asks_first(run: Run, empty_archive: Path, monkeypatch: pytest.M
 
 def test_nodes_come_and_go(run: Run, empty_archive: Path) -> None:
     assert run("node", "add", "CT1", "--aet", "CT_ONE", "--host", "10.1.2.3", "--port", "104").code == 0
-    assert json.loads(run("node", "list", "--json").out) == [
-        {"name": "CT1", "aet": "CT_ONE", "host": "10.1.2.3", "port": 104}
-    ]
+    (listed,) = json.loads(run("node", "list", "--json").out)
+    assert listed | {"name": "CT1", "aet": "CT_ONE", "host": "10.1.2.3", "port": 104, "enabled": True} == listed
     assert "10.1.2.3" in run("node", "list").out
     twice = run("node", "add", "CT1", "--aet", "OTHER", "--host", "10.1.2.3", "--port", "104")
     assert (twice.code, "already" in twice.err) == (2, True)

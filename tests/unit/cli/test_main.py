@@ -61,6 +61,7 @@ def test_help_is_a_sentence_and_an_example_that_the_command_understands(
     assert "Example" in result.output
     monkeypatch.chdir(tmp_path)
     (tmp_path / "scans").mkdir()
+    (tmp_path / "nodes.csv").touch()
     words = example_of(COMMANDS[path])
     assert tuple(words[: len(path)]) == path
     COMMANDS[path].make_context(" ".join(path), words[len(path) :])

@@ -15,7 +15,7 @@ from fileroom.admin.certificate_expiry import level_of, pressing_expiries
 from fileroom.admin.certificate_uses import Use
 from fileroom.admin.certificates import SELF_SIGNED_DAYS, Certificates, CertificateWish
 from fileroom.archive.services import Archive
-from fileroom.core.access import Permission, current_access
+from fileroom.core.access import Permission, current_access, require
 from fileroom.core.errors import InvalidRequestError, RequestError, told
 from fileroom.web.answers import NO_STORE, Answer
 from fileroom.web.authentication import FORM_TOKEN_FIELD, require_form_token
@@ -57,6 +57,7 @@ def certificates_handlers(archive: Archive) -> dict[str, dict[str, Handler]]:
 
     def form_handler(work: _Work) -> Handler:
         async def handle(request: Request) -> Answer:
+            require(Permission.SETTINGS_MANAGE)  # before anything of the form is believed or told
             form, files = await _read(request)
             require_form_token(request, form.get(FORM_TOKEN_FIELD))
             try:

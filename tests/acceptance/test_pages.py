@@ -1,0 +1,159 @@
+"""Every page of the console in a real browser: accessible by axe-core's rules, light in weight, still while it loads.
+
+A new page is looked at here by itself: the list is made from the application's routes.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from typing import Final
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Browser, Request, StorageState
+
+from acceptance.programs.browser import CHROMIUM, chromium
+from acceptance.programs.fileroom import Fileroom
+from fileroom.demo.studies import write_demo_studies
+from route_permissions import ROUTES
+
+PAGE_BYTES_MAX: Final = 100_000
+"""What a page brings over the network without pictures of studies: the issue's 100 KB."""
+LAYOUT_SHIFT_MAX: Final = 0.01
+PASSWORD: Final = "correct horse battery staple"
+TEACHES_ITSELF: Final = ("/help", "/login", "/api/docs")
+GUIDE_CHARS_MIN: Final = 40
+QUESTIONS: Final = {"/studies/send": "?uid={study}", "/admin/nodes/node": "?name=CT1"}
+"""What some pages are asked for."""
+_GUIDE: Final = """(() => {
+  const found = document.querySelector('#help .guide')
+    ?? document.querySelector('main h1 ~ p.quiet, main .heading ~ p.quiet');
+  return found?.textContent.trim() ?? '';
+})()"""
+PARAMETERS: Final[dict[str, Callable[[Fileroom], str]]] = {
+    "study": lambda room: str(room.rows("SELECT study_instance_uid FROM study")[0][0]),
+    "name": lambda _room: "people",
+    "number": lambda _room: "1",
+    "resource": lambda _room: "nodes",
+}
+NOT_PAGES: Final = (
+    "/dicom-web",
+    "/wado",
+    "/viewer",
+    "/events/",
+    "/static/",
+    "/metrics",
+    "/healthz",
+    "/readyz",
+    "/api/v1",
+    "/api/openapi",
+    "/logo",
+    "/login/openid",  # leads to the provider and back
+)
+"""Addresses that answer programs, or pieces of pages. The viewer is not ours to change."""
+NOT_A_WHOLE_PAGE: Final = (
+    *("/studies/rows", "/studies/download", "/look", "/attributes", "/document", "/help/images", "/system/figures"),
+    *("/system/now", "/pem", "/export", "/settings/file", "/admin/audit/check"),
+)
+_WATCH: Final = """
+window.shifted = 0;
+new PerformanceObserver(list => { for (const one of list.getEntries()) window.shifted += one.value; })
+  .observe({type: 'layout-shift', buffered: true});
+"""
+
+
+def addresses() -> list[str]:
+    """Addresses of pages, as their routes say them."""
+    asked = [route.removeprefix("GET ") for route in ROUTES if route.startswith("GET ")]
+    return [
+        path for path in asked if not path.startswith(NOT_PAGES) and not any(part in path for part in NOT_A_WHOLE_PAGE)
+    ]
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """One Chromium for all."""
+    if not CHROMIUM.exists():
+        pytest.skip("needs Chromium (Debian package chromium)")
+    with chromium() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def room(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fileroom]:
+    """A Fileroom with one demo study, in which everybody logs in."""
+    folder = tmp_path_factory.mktemp("pages")
+    write_demo_studies(folder / "files", only=["ct-chest"])
+    settings = {"web_login": "always", "admin_password": PASSWORD}
+    with Fileroom(folder / "room", workers=1, web_workers=1, **settings) as running:
+        assert running.command("import", folder / "files").returncode == 0
+        node = ("CT1", "--aet", "FILEROOM", "--host", "127.0.0.1", "--port", str(running.dicom_port))
+        assert running.command("node", "add", *node).returncode == 0
+        assert running.command("node", "echo", "CT1").returncode == 0
+        yield running
+
+
+@pytest.fixture(scope="module")
+def session(browser: Browser, room: Fileroom) -> StorageState:
+    """The cookies of an administrator who has logged in."""
+    context = browser.new_context()
+    page = context.new_page()
+    page.goto(f"{room.url}/login")
+    page.fill("#username", "admin")
+    page.fill("#password", PASSWORD)
+    page.press("#password", "Enter")
+    page.wait_for_url(f"{room.url}/")
+    state = context.storage_state()
+    context.close()
+    return state
+
+
+@pytest.mark.parametrize(("theme", "width"), [("light", 1400), ("dark", 390)])
+@pytest.mark.parametrize("path", addresses())
+def test_a_page_keeps_the_rules(
+    browser: Browser, room: Fileroom, session: StorageState, path: str, theme: str, width: int
+) -> None:
+    context = browser.new_context(
+        viewport={"width": width, "height": 850},
+        color_scheme=theme,  # type: ignore[arg-type]
+        storage_state=None if path.startswith("/login") else session,
+    )
+    page = context.new_page()
+    page.add_init_script(_WATCH)
+    errors: list[str] = []
+    page.on("console", lambda said: errors.append(said.text) if said.type == "error" else None)
+    weights: list[int] = []
+    page.on("requestfinished", lambda one: weights.append(_weight(one)))
+    try:
+        address = _plain(path + QUESTIONS.get(path, ""))
+        answer = page.goto(room.url + address.format(**named_in(address, room)))
+        assert answer is not None
+        assert answer.status in (200, 303)
+        page.wait_for_timeout(300)  # what the page's script does at its start is looked at too
+        found = Axe().run(page)
+        assert found.violations_count == 0, found.generate_report()
+        assert not errors
+        assert sum(weights) < PAGE_BYTES_MAX
+        assert page.evaluate("window.shifted") < LAYOUT_SHIFT_MAX
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        assert len(page.evaluate(_GUIDE)) > GUIDE_CHARS_MIN or path.startswith(TEACHES_ITSELF), (
+            "tell what the page is for"
+        )
+    finally:
+        context.close()
+
+
+def named_in(path: str, room: Fileroom) -> dict[str, str]:
+    """Values for the parameters of an address; a new parameter needs a line here."""
+    names = re.findall(r"{(\w+)", path)
+    return {name: PARAMETERS[name](room) for name in names}
+
+
+def _plain(path: str) -> str:
+    return path.replace(":path}", "}")
+
+
+def _weight(request: Request) -> int:
+    """Bytes over the network; pictures of studies are as large as they must be."""
+    return 0 if "/rendered" in request.url or "/thumbnail" in request.url else int(request.sizes()["responseBodySize"])
