@@ -18,6 +18,7 @@ from fileroom.core.settings import Settings
 from fileroom.demo.studies import write_demo_studies
 from fileroom.web.viewer import viewer_folder
 from film_objects import film_of_kind
+from slide_objects import SLIDE_STUDY, write_slide
 
 VIDEO_ENDOSCOPIC = "1.2.840.10008.5.1.4.1.1.77.1.1.1"
 VIDEO_STUDY = "1.2.826.0.1.77"
@@ -41,6 +42,7 @@ def room(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fileroom]:
         SOPInstanceUID=f"{VIDEO_STUDY}.1.1",
     )
     (folder / "files" / "film.dcm").write_bytes(film)
+    write_slide(folder / "files" / "slide")
     with Fileroom(folder / "room", workers=1, web_workers=1) as running:
         result = running.command("import", folder / "files")
         assert result.returncode == 0, result.stderr
@@ -141,6 +143,16 @@ def test_a_film_plays(visit: ViewerPage, room: Fileroom) -> None:
     visit.open(VIDEO_STUDY)
     ready = "[...document.querySelectorAll('video')].some(one => one.readyState >= 2 && one.videoWidth === 160)"
     visit.wait_for(lambda: visit.page.evaluate(ready), "the film's first frame")
+
+
+def test_a_whole_slide_is_opened_from_its_tiles(visit: ViewerPage, room: Fileroom) -> None:
+    tiles: list[str] = []
+    visit.page.on("response", lambda one: tiles.append(one.url) if "/frames/" in one.url and one.ok else None)
+    visit.open(SLIDE_STUDY)
+    visit.wait_for(lambda: visit.page.locator("canvas").count() and len(tiles) > 2, "tiles of the slide")
+    visit.wait_for(
+        lambda: _is_varied(visit.image_area()) and visit.image_area().mean() > 100, "cells on a bright ground"
+    )
 
 
 def test_the_patients_other_studies_are_listed(visit: ViewerPage, room: Fileroom) -> None:
