@@ -69,13 +69,15 @@ function draw(figure, data) {
     stroke: resolved(`--line-${index}`),
     width: 1.5,
     dash: index ? [5, 3] : undefined,
-    points: { show: false },
+    // One moment alone makes no line.
+    points: { show: data[index + 1].filter((value) => value !== null).length < 3, size: 5 },
   });
   const series = [{}, ...data.slice(1).map((_, index) => line(index))];
   const times = (_plot, moments, _axis, _space, step) =>
     moments.map((moment) => (step >= DAY_S ? calendar : clock).format(new Date(moment * 1000)));
   const numbers = (_plot, values) => values.map((value) => edgeFormat.format(value));
-  const axes = [{ ...axis, size: 28, values: times }, { ...axis, values: numbers }];
+  const wide = (_plot, shown) => 14 + 7 * Math.max(3, ...(shown ?? []).map((text) => text?.length ?? 0));
+  const axes = [{ ...axis, size: 28, values: times }, { ...axis, values: numbers, size: wide }];
   const scales = { y: { range: (_, least, most) => [Math.min(0, least ?? 0), most > 0 ? most * 1.05 : 1] } };
   const size = { width: place.clientWidth, height: place.clientHeight };
   place.replaceChildren();
