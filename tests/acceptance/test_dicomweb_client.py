@@ -94,6 +94,7 @@ def test_curl_fetches_a_range_of_bulk_data(fileroom: Fileroom, ct_series: Series
 def test_compressed_frames_come_plain_or_as_stored(client: DICOMwebClient, tmp_path: Path) -> None:
     ds = pydicom.dcmread(str(get_testdata_file("MR_small_RLE.dcm", download=False)))
     # Another test of this server sends the original, which is one of WG-04's images.
+    ds.StudyInstanceUID, ds.SeriesInstanceUID = generate_uid(), generate_uid()
     ds.SOPInstanceUID = ds.file_meta.MediaStorageSOPInstanceUID = generate_uid()
     own = list(generate_frames(ds.PixelData, number_of_frames=1))
     client.store_instances([ds])
