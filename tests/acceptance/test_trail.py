@@ -180,6 +180,7 @@ def test_who_looked_at_this_patient(room: Fileroom, page: Page, ct_series: Serie
     files = ct_series(1)
     patient = str(dcmread(files[0]).PatientID)
     Dcmtk(room.dicom_port, room.aet, "CT7").store(files)
+    wait_until(lambda: newest(room, "CT7")[1] not in ("", "open"), LEDGER_S, "the association in the ledger")
     uid = study_uid(files[0])
     page.goto(f"/studies/{uid}")
     expect(page.locator(".time-line")).to_contain_text("1 object came from CT7")

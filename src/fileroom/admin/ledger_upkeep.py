@@ -6,6 +6,7 @@ import datetime as dt
 import os
 import re
 import socket
+from pathlib import Path
 from typing import Any, Final
 
 import structlog
@@ -19,6 +20,7 @@ WEEKS_AHEAD: Final = 2
 """Made before they are needed, so that a task worker may be away for a fortnight."""
 DEAD_AFTER_S: Final = 120.0
 """Four signs of life missed."""
+_UNKNOWN: Final = "0"
 _TABLES: Final = ("association", "association_operation")
 _WEEK: Final = re.compile(r"(?:association|association_operation)_(\d{8})")
 _log: Final = structlog.get_logger(__name__)
@@ -54,13 +56,17 @@ async def ensure_weeks(pool: Pool, moment: dt.datetime) -> None:
 def writer_name() -> str:
     """What this process calls itself: whoever else runs on this machine can see whether it lives.
 
-    Process numbers mean something in their own namespace only (pid_namespaces(7)); containers may share a host name.
+    Process numbers mean something in their own namespace only (pid_namespaces(7)); containers may share a host name. A
+    number is given again to another process, so the moment at which this one began stands beside it.
     """
-    return f"{_here()}:{os.getpid()}"
+    return f"{_here()}:{os.getpid()}:{_life_of(os.getpid())[1]}"
 
 
 async def close_interrupted(pool: Pool) -> int:
-    """End the associations whose process is dead, on this machine, or has not been seen for DEAD_AFTER_S. Returns how many."""
+    """End the associations whose process is dead, on this machine, or was not seen for DEAD_AFTER_S, or is unknown.
+
+    Returns how many.
+    """
     async with pool.connection() as connection, connection.transaction():
         await connection.execute(b"SELECT pg_advisory_xact_lock(%s)", (LEDGER_LOCK,))
         cursor = await connection.execute(
@@ -69,10 +75,10 @@ async def close_interrupted(pool: Pool) -> int:
         )
         dead = [number for number, name in await cursor.fetchall() if _is_dead(name)]
         cursor = await connection.execute(
-            b"""UPDATE association a SET outcome = 'interrupted', mark = 2, ended_at = greatest(w.seen_at, a.began_at),
-                    change = nextval('association_change')
-                FROM ledger_writer w WHERE w.id = a.writer AND a.ended_at IS NULL
-                AND (w.id = ANY(%s) OR w.seen_at < now() - make_interval(secs => %s))""",
+            b"""UPDATE association a SET outcome = 'interrupted', mark = 2, change = nextval('association_change'),
+                    ended_at = greatest(a.began_at, (SELECT seen_at FROM ledger_writer w WHERE w.id = a.writer))
+                WHERE a.ended_at IS NULL AND a.writer NOT IN (
+                    SELECT id FROM ledger_writer WHERE id <> ALL(%s) AND seen_at >= now() - make_interval(secs => %s))""",
             (dead, DEAD_AFTER_S),
         )
         return cursor.rowcount
@@ -88,16 +94,29 @@ def _here() -> str:
 
 def _is_dead(name: str) -> bool:
     """Whether a process of this machine is gone; False where that cannot be seen from here."""
-    where, _, pid = name.rpartition(":")
-    if where != _here() or not pid.isdigit():
+    where, _, number = name.rpartition(":")
+    where, _, pid = where.rpartition(":")
+    if where != _here() or not (pid.isdigit() and number.isdigit()):
         return False
     try:
         os.kill(int(pid), 0)
     except ProcessLookupError:
         return True
     except (OSError, OverflowError):
-        return False  # it is there, and somebody else's
-    return False
+        pass  # it is there, and somebody else's
+    state, began = _life_of(int(pid))
+    # A killed process whose parent has not looked yet still has its number (wait(2): a zombie).
+    return state in ("Z", "X") or (began != number and began != _UNKNOWN)
+
+
+def _life_of(pid: int) -> tuple[str, str]:
+    """State and beginning (clock ticks since the machine's) of a process by proc_pid_stat(5); unknown without /proc."""
+    try:
+        told = Path(f"/proc/{pid}/stat").read_text("ascii", "replace")
+    except OSError:
+        return "", _UNKNOWN
+    fields = told.rpartition(")")[2].split()  # the name before may hold anything
+    return fields[0], fields[19]
 
 
 async def _drop_weeks_before(pool: Pool, first_kept: dt.date) -> None:

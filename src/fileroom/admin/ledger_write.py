@@ -126,6 +126,9 @@ class LedgerWriter:
         cursor = await connection.execute(b"UPDATE ledger_writer SET seen_at = now() WHERE id = %s", (self._id,))
         if cursor.rowcount:
             return
+        # Once for each process, and flushed: a database that is killed may forget the last moments of the ledger, but not
+        # who wrote what follows.
+        await connection.execute(b"SELECT set_config('synchronous_commit', 'on', true)")
         cursor = await connection.execute(b"INSERT INTO ledger_writer (name) VALUES (%s) RETURNING id", (self._name,))
         row = await cursor.fetchone()
         self._id = int(row[0]) if row else None

@@ -109,6 +109,8 @@ class Account(Model):
     disabled: bool
     created_at: dt.datetime
     last_login_at: dt.datetime | None
+    version: int
+    """Counts the changes of name, role, studies and state."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -670,6 +672,8 @@ class Role(Model):
     rows: Rows
     description: str
     built_in: bool
+    version: int
+    """Counts its changes."""
 
 
 @dataclass(frozen=True, slots=True)

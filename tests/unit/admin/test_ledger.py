@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import os
 import subprocess
 import sys
 from typing import Any
@@ -262,10 +263,19 @@ async def test_what_a_dead_process_left_open_is_closed(ledger: Ledger, archive: 
     assert entry.ended_at is not None
 
 
-async def test_a_process_of_this_machine_that_is_gone_is_not_waited_for(archive: Archive, clock: Clock) -> None:
-    child = subprocess.Popen([sys.executable, "-c", ""])
-    child.wait()
-    name = writer_name().rpartition(":")[0] + f":{child.pid}"
+@pytest.mark.parametrize("how", ["gone", "killed and not waited for", "its number given to another process"])
+async def test_a_process_of_this_machine_that_is_dead_is_not_waited_for(
+    archive: Archive, clock: Clock, how: str
+) -> None:
+    here, number, began = writer_name().rsplit(":", 2)
+    child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    pid = int(number) if how.startswith("its number") else child.pid
+    child.kill()
+    if how == "gone":
+        child.wait()
+    else:
+        os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
+    name = f"{here}:{pid}:{int(began) - 1}"
     dead, alive = Ledger(archive.pool, clock, name), Ledger(archive.pool, clock)
     cut, going_on = call(dead), call(alive)
     await dead.flush()
@@ -273,3 +283,13 @@ async def test_a_process_of_this_machine_that_is_gone_is_not_waited_for(archive:
     assert await close_interrupted(archive.pool) == 1
     assert (await read_association(archive.pool, cut.row.id or 0)).outcome is Outcome.INTERRUPTED
     assert (await read_association(archive.pool, going_on.row.id or 0)).outcome is Outcome.OPEN
+    child.wait()
+
+
+async def test_what_nobody_known_has_written_is_closed(ledger: Ledger, archive: Archive) -> None:
+    journal = call(ledger)
+    await ledger.flush()
+    async with archive.pool.connection() as connection:
+        await connection.execute(b"DELETE FROM ledger_writer")
+    assert await close_interrupted(archive.pool) == 1
+    assert (await read_association(archive.pool, journal.row.id or 0)).outcome is Outcome.INTERRUPTED

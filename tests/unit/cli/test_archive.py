@@ -120,7 +120,7 @@ def test_nodes_come_and_go(run: Run, empty_archive: Path) -> None:
     twice = run("node", "add", "CT1", "--aet", "OTHER", "--host", "10.1.2.3", "--port", "104")
     assert (twice.code, "already" in twice.err) == (2, True)
     wrong = run("node", "add", "CT2", "--aet", "OTHER", "--host", "10.1.2.3", "--port", "70000")
-    assert (wrong.code, "Port 70000" in wrong.err) == (2, True)
+    assert (wrong.code, "70000" in wrong.err) == (2, True)
     assert run("node", "remove", "CT1").code == 0
     assert run("node", "remove", "CT1").code == 2
     assert json.loads(run("node", "list", "--json").out) == []
