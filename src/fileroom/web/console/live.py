@@ -7,6 +7,7 @@ associations, and asks for what it shows of them itself.
 
 from __future__ import annotations
 
+import abc
 import asyncio
 import contextlib
 import contextvars
@@ -36,7 +37,7 @@ STREAM_S_MAX: Final = 600.0
 _log = structlog.get_logger(__name__)
 
 
-class LiveFeed:
+class LiveFeed(abc.ABC):
     """Looks for what has changed as long as somebody listens."""
 
     def __init__(self, archive: Archive, stopping: asyncio.Event | None = None) -> None:
@@ -87,9 +88,9 @@ class LiveFeed:
                     listener.wake()
                 return
 
+    @abc.abstractmethod
     async def _changed(self) -> set[str]:
         """What has changed since the last look. Raises FileroomError."""
-        raise NotImplementedError
 
     def _forget(self) -> None:
         """Nobody listens any more."""
