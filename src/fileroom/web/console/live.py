@@ -92,7 +92,7 @@ class LiveFeed(abc.ABC):
     async def _changed(self) -> set[str]:
         """What has changed since the last look. Raises FileroomError."""
 
-    def _forget(self) -> None:
+    def _forget(self) -> None:  # noqa: B027 - not every feed remembers something
         """Nobody listens any more."""
 
 
