@@ -91,6 +91,7 @@ BUILT_IN: Final[dict[str, Role]] = {
             Permission.AUDIT_READ,
             Permission.LEDGER_READ,
             Permission.NODE_READ,
+            Permission.ROUTING_READ,
             Permission.SETTINGS_READ,
             Permission.SYSTEM_READ,
         ),

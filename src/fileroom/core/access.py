@@ -52,6 +52,12 @@ class Permission(enum.StrEnum):
     """Change the settings."""
     USER_MANAGE = "user.manage"
     """Accounts, roles, sessions and tokens of others."""
+    ROUTING_READ = "routing.read"
+    """See rules, destinations and where objects were delivered; try a rule without effect."""
+    ROUTING_MANAGE = "routing.manage"
+    """Change rules and destinations; retry, hold and redirect deliveries."""
+    IDENTITY_REVEAL = "identity.reveal"
+    """Open the vault of a de-identification project: which pseudonym is whom."""
     AUDIT_READ = "audit.read"
     """Search and check the audit trail; review who broke the glass."""
 

@@ -38,6 +38,7 @@ class Group(enum.StrEnum):
     SIGN_IN = "Login by a directory or provider"
     DICOM = "Receiving images"
     STORAGE = "Storage"
+    ROUTING = "Routing"
     VIEWER = "Viewer"
     TRACES = "Audit trail and ledger"
     NETWORK = "Network and security"

@@ -12,6 +12,7 @@ from typing import Final
 import numpy as np
 from PIL import Image
 from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Error as PlaywrightError
 
 CHROMIUM: Final = Path("/usr/bin/chromium")
 ARGUMENTS: Final = ("--no-sandbox", "--use-angle=swiftshader", "--enable-unsafe-swiftshader", "--ignore-gpu-blocklist")
@@ -74,8 +75,15 @@ class ViewerPage:
             self.page.wait_for_timeout(50)
 
     def image_area(self) -> np.ndarray:
-        """What the window shows where the image is: RGB."""
-        return picture_of(self.page.screenshot())
+        """What the window shows where the image is: RGB. Black where Chromium, drawing a film without a graphics card, has
+        no picture to give at this moment: whoever waits for something in it asks again."""
+        try:
+            return picture_of(self.page.screenshot())
+        except PlaywrightError as error:
+            if "Unable to capture screenshot" not in error.message:
+                raise
+            left, upper, right, lower = IMAGE_AREA
+            return np.zeros((lower - upper, right - left, 3), np.uint8)
 
     def close(self) -> None:
         """Leave the profile."""

@@ -23,5 +23,8 @@ PERMISSION_WORDS: Final = {
     Permission.SETTINGS_READ: N_("see the settings"),
     Permission.SETTINGS_MANAGE: N_("change the settings"),
     Permission.USER_MANAGE: N_("accounts, roles, sessions and tokens of others"),
+    Permission.ROUTING_READ: N_("see rules, destinations and deliveries"),
+    Permission.ROUTING_MANAGE: N_("change rules and destinations; retry, hold and redirect deliveries"),
+    Permission.IDENTITY_REVEAL: N_("open the vault of a de-identification project"),
     Permission.AUDIT_READ: N_("search the audit trail; review who broke the glass"),
 }

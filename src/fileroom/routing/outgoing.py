@@ -1,0 +1,95 @@
+"""An object as it leaves for a destination: as it was received, or as it was made for that destination on the way."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from pydicom.dataset import Dataset
+
+from fileroom.archive.retrieve import OpenedObject, StoredInstance, open_object, read_header
+from fileroom.archive.services import Archive
+from fileroom.core.access import Permission
+
+
+class OutgoingObject(Protocol):
+    """What a destination's session is given. UIDs and transfer syntax are those with which it leaves."""
+
+    @property
+    def delivery_id(self) -> int:
+        """The row of the delivery ledger that stands for it."""
+
+    @property
+    def study_instance_uid(self) -> str: ...
+
+    @property
+    def series_instance_uid(self) -> str: ...
+
+    @property
+    def sop_instance_uid(self) -> str: ...
+
+    @property
+    def sop_class_uid(self) -> str: ...
+
+    @property
+    def transfer_syntax_uid(self) -> str:
+        """In which it is had without any work."""
+
+    @property
+    def file_bytes(self) -> int:
+        """About as large as it is."""
+
+    async def open(self, transfer_syntax: str | None = None, *, part10: bool) -> OpenedObject:
+        """Its bytes: a file, or the bare data set. Raises as `archive.retrieve.open_object` does."""
+
+    async def header(self) -> Dataset:
+        """Its attributes without pixel data, for names of files and for notices."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredOutgoing:
+    """An object that leaves as it is stored, corrections laid over."""
+
+    archive: Archive
+    delivery_id: int
+    instance: StoredInstance
+
+    @property
+    def study_instance_uid(self) -> str:
+        """As stored."""
+        return self.instance.study_instance_uid
+
+    @property
+    def series_instance_uid(self) -> str:
+        """As stored."""
+        return self.instance.series_instance_uid
+
+    @property
+    def sop_instance_uid(self) -> str:
+        """As stored."""
+        return self.instance.sop_instance_uid
+
+    @property
+    def sop_class_uid(self) -> str:
+        """As stored."""
+        return self.instance.sop_class_uid
+
+    @property
+    def transfer_syntax_uid(self) -> str:
+        """As stored."""
+        return self.instance.transfer_syntax_uid
+
+    @property
+    def file_bytes(self) -> int:
+        """As stored."""
+        return self.instance.file_bytes
+
+    async def open(self, transfer_syntax: str | None = None, *, part10: bool) -> OpenedObject:
+        """Pixels untouched unless another transfer syntax is asked for."""
+        return await open_object(
+            self.archive, self.instance, transfer_syntax, part10=part10, permission=Permission.STUDY_EXPORT
+        )
+
+    async def header(self) -> Dataset:
+        """Corrections laid over."""
+        return await read_header(self.archive, self.instance, permission=Permission.STUDY_EXPORT)
