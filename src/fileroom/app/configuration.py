@@ -9,5 +9,11 @@ from typing import Final
 
 from fileroom.admin.configuration_nodes import NODES
 from fileroom.admin.configuration_sections import SECTIONS, ConfigurationSection
+from fileroom.routing.destinations import DESTINATIONS
+from fileroom.routing.entries import configuration_section
 
-CONFIGURATION_SECTIONS: Final[tuple[ConfigurationSection, ...]] = (*SECTIONS, NODES)
+CONFIGURATION_SECTIONS: Final[tuple[ConfigurationSection, ...]] = (
+    *SECTIONS,
+    NODES,
+    configuration_section(DESTINATIONS),
+)
