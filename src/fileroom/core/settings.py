@@ -233,6 +233,12 @@ class Settings(BaseSettings):
         description="Seconds without a new instance after which a series counts as complete.",
         json_schema_extra=managed(Group.DICOM, "seconds"),
     )
+    routing_folders: str = Field(
+        "",
+        description="Folders, by commas, below which destinations may write files. Empty: below outbox in the data folder "
+        "alone (docs/routing.md).",
+        json_schema_extra=managed(Group.ROUTING, affects="The next delivery, too.", security=True),
+    )
     viewer_folder: str = Field(
         "", description="Folder of the viewer's files. Empty: where 'make up' puts them, in the virtual environment."
     )

@@ -18,11 +18,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import EntryPoint, entry_points
 from types import MappingProxyType
-from typing import Any, Final, cast
+from typing import Any, Final, Protocol, cast, runtime_checkable
 
 import structlog
 
 from fileroom.core.errors import FileroomError, InvalidRequestError, told
+from fileroom.core.settings import Settings
 from fileroom.routing.destination_kind import Confirmation, DestinationKind
 
 ENTRY_POINT_GROUP: Final = "fileroom.destinations"
@@ -42,6 +43,14 @@ _BUILT_IN: Final[Mapping[str, tuple[str, str]]] = MappingProxyType(
     }
 )
 """In the order in which people choose. By name, as a pool opens the kinds of its members: it imports this module."""
+
+
+@runtime_checkable
+class KindWithLimits(Protocol):
+    """A kind whose targets the settings limit, such as the folders that may be written to."""
+
+    def require_allowed(self, settings: Settings, target: Mapping[str, Any]) -> None:
+        """Raises InvalidRequestError where the settings do not allow a checked target."""
 
 
 @dataclass(frozen=True, slots=True)

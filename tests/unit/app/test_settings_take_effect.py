@@ -41,6 +41,7 @@ from fileroom.core.errors import ConfigurationError, FileroomError
 from fileroom.core.live_settings import managed_settings
 from fileroom.core.settings import Settings
 from fileroom.net.syslog import SyslogServer
+from fileroom.routing.folder_destination import allowed_root
 from fileroom.scp import offer
 from fileroom.web.answers import Answer
 from fileroom.web.endpoint import Handler
@@ -270,6 +271,13 @@ def seen_by_provider(name: str) -> Callable[[Running], Awaitable[object]]:
     return observe
 
 
+async def may_write_below_usr(running: Running) -> object:
+    try:
+        return allowed_root(running.archive.settings, "/usr/share") is not None
+    except ConfigurationError:
+        return False
+
+
 def in_script(text: str) -> Callable[[Running], Awaitable[object]]:
     return functools.partial(says, text=text)
 
@@ -291,6 +299,7 @@ EFFECTS = {
     "accept_unknown_sop_classes": Effect(False, takes_unknown_classes, (True, True), (False, False)),
     "called_aet_check": Effect(False, called_titles, frozenset({"FILEROOM"}), None),
     "storage_reserve_mib": Effect(2**40, has_room, True, False),
+    "routing_folders": Effect("/usr", may_write_below_usr, False, True),
     "series_stable_s": Effect(1e-9, is_arriving, True, False),
     "viewer_name": Effect("North", viewer_title, (False, False), (True, True)),
     "viewer_logo": Effect("{folder}/logo.png", has_logo, False, True),
