@@ -11,9 +11,15 @@ from fileroom.admin.configuration_nodes import NODES
 from fileroom.admin.configuration_sections import SECTIONS, ConfigurationSection
 from fileroom.routing.destinations import DESTINATIONS
 from fileroom.routing.entries import configuration_section
+from fileroom.routing.rules import rules_section
+from fileroom.routing.schedules import SCHEDULES
+from fileroom.routing.sources import SOURCES
 
 CONFIGURATION_SECTIONS: Final[tuple[ConfigurationSection, ...]] = (
     *SECTIONS,
     NODES,
+    configuration_section(SCHEDULES),
     configuration_section(DESTINATIONS),
+    rules_section(),
+    configuration_section(SOURCES),
 )

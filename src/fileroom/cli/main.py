@@ -21,6 +21,7 @@ from fileroom.cli import (
     network,
     nodes,
     people,
+    schedules,
     server,
 )
 from fileroom.core.access import SYSTEM, set_process_access
@@ -40,6 +41,7 @@ app.add_typer(associations.app, name="associations")
 app.add_typer(audit.app, name="audit")
 app.add_typer(certificates.app, name="certificate")
 app.add_typer(configuration.app, name="config")
+app.add_typer(schedules.app, name="schedule")
 app.add_typer(people.user_app, name="user")
 app.add_typer(people.token_app, name="token")
 for _module in (server, archive, network, doctor):

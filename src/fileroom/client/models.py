@@ -70,6 +70,10 @@ Permission = Literal[
     "settings.read",
     "settings.manage",
     "user.manage",
+    "routing.read",
+    "routing.manage",
+    "identity.reveal",
+    "edge.link",
     "audit.read",
 ]
 """One thing that a role may allow."""
@@ -685,6 +689,24 @@ class Rows(Model):
     referring_physicians: tuple[str, ...] = ()
     patient_ids: tuple[str, ...] = ()
     own_uploads: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule(Model):
+    """A schedule, and how it stands now."""
+
+    name: str
+    windows: tuple[dict[str, str], ...]
+    holidays: str
+    dates: tuple[str, ...]
+    zone: str
+    enabled: bool
+    version: int
+    changed_by: str
+    open: bool
+    """Whether it is open now; one that is not enabled always is."""
+    changes_at: dt.datetime | None
+    """When it opens or closes next."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,6 +46,7 @@ from fileroom.client.models import (
     Queues,
     Role,
     Rows,
+    Schedule,
     Sending,
     Series,
     Session,
@@ -598,6 +599,51 @@ class NodesResource:
     def ignore(self, *, aet: str, host: str, ignored: bool | None = None) -> None:
         """List a held caller no more, or again. Needs `node.manage`."""
         self._connection.call("PUT", "/held-callers/ignored", body={"aet": aet, "host": host, "ignored": ignored})
+
+
+class SchedulesResource:
+    """When destinations are sent to, and when alerts keep quiet."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def all(self) -> tuple[Schedule, ...]:
+        """All schedules, by name. Needs `routing.read`."""
+        return cast("tuple[Schedule, ...]", self._connection.items("GET", "/schedules", Schedule))
+
+    def get(self, name: str) -> Schedule:
+        """One schedule. Needs `routing.read`."""
+        return cast("Schedule", self._connection.call("GET", f"/schedules/{segment(name)}", Schedule))
+
+    def save(
+        self,
+        name: str,
+        *,
+        windows: Sequence[Mapping[str, str]] | None = None,
+        holidays: str | None = None,
+        dates: Sequence[str] | None = None,
+        zone: str | None = None,
+        enabled: bool | None = None,
+    ) -> Schedule:
+        """Add a schedule, or replace it. Needs `routing.manage`.
+
+        - `windows`: Open hours: `days` (mon-fri, sat,sun, holiday, daily), `from` and `to` as times of day. An
+          end that is not later than the beginning is on the next day.
+        - `holidays`: Country, or a part of one.
+        """
+        return cast(
+            "Schedule",
+            self._connection.call(
+                "PUT",
+                f"/schedules/{segment(name)}",
+                Schedule,
+                body={"windows": windows, "holidays": holidays, "dates": dates, "zone": zone, "enabled": enabled},
+            ),
+        )
+
+    def remove(self, name: str) -> None:
+        """Remove a schedule that nothing keeps to. Needs `routing.manage`."""
+        self._connection.call("DELETE", f"/schedules/{segment(name)}")
 
 
 class AssociationsResource:
@@ -1171,6 +1217,7 @@ class Resources:
         self.sendings = SendingsResource(connection)
         self.filters = FiltersResource(connection)
         self.nodes = NodesResource(connection)
+        self.schedules = SchedulesResource(connection)
         self.associations = AssociationsResource(connection)
         self.audit = AuditResource(connection)
         self.accounts = AccountsResource(connection)

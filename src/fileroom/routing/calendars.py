@@ -92,7 +92,7 @@ def schedule_from_fields(fields: Mapping[str, Any]) -> Schedule:
 def schedule_to_fields(schedule: Schedule) -> dict[str, Any]:
     """The normal form of the fields that make this schedule."""
     windows = [
-        {"days": days_in_words(one.days), "from": _clock(one.starts_min), "to": _clock(one.ends_min)}
+        {"days": days_in_words(one.days), "from": _clock(one.starts_min), "to": _clock(one.ends_min or _MINUTES)}
         for one in schedule.windows
     ]
     fields: dict[str, Any] = {"windows": windows, "zone": schedule.zone}
