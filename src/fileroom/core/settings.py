@@ -239,6 +239,18 @@ class Settings(BaseSettings):
         "alone (docs/routing.md).",
         json_schema_extra=managed(Group.ROUTING, affects="The next delivery, too.", security=True),
     )
+    routing_zone: str = Field(
+        "",
+        pattern=r"^[A-Za-z0-9_+/-]{0,64}$",
+        description="Time zone of what rules say about time, such as Europe/Berlin. Empty: the server's own.",
+        json_schema_extra=managed(Group.ROUTING, affects="Objects that arrive from now on."),
+    )
+    routing_holidays: str = Field(
+        "",
+        pattern=r"^([A-Z]{2}(-[A-Z0-9]{1,3})?)?$",
+        description="Whose public holidays now.holiday means in rules, for example DE-BY. Empty: there are none.",
+        json_schema_extra=managed(Group.ROUTING),
+    )
     viewer_folder: str = Field(
         "", description="Folder of the viewer's files. Empty: where 'make up' puts them, in the virtual environment."
     )

@@ -384,6 +384,16 @@ def _function_around(tokens: tuple[Token, ...], place: int) -> str:
 def _check_kinds(tokens: tuple[Token, ...], references: list[_Reference]) -> None:
     """What CEL would let pass, and would never be true: a number against a text, a list against one value."""
     for one in references:
+        if one.operand.type in (Type.NUMBER, Type.FLAG) and _function_around(tokens, one.first) in ("like", "same"):
+            raise ExpressionError(
+                told(
+                    "{name} is a {kind}, and has no text to look into.",
+                    name=one.operand.text,
+                    kind=one.operand.type.value,
+                ),
+                tokens[one.first].start,
+                len(one.operand.text),
+            )
         beside = _beside(tokens, one)
         if beside is None:
             continue

@@ -17,16 +17,14 @@ from fileroom.core.errors import InvalidRequestError, told
 from fileroom.routing.conditions import Condition, compile_condition
 from fileroom.routing.entries import NAME_CHARS_MAX, Entry, Section
 from fileroom.routing.expression import ExpressionError
+from fileroom.routing.urgency import bonus_s, checked_urgency
 
 PRIORITY_MAX: Final = 100_000
 DESTINATIONS_MAX: Final = 50
 """Of one rule."""
 ACTIONS_MAX: Final = 20
-BONUS_S_MAX: Final = 7 * 86400
 DESCRIPTION_CHARS_MAX: Final = 2000
 ON: Final = ("instance", "series", "study")
-URGENCIES: Final = {"stat": 12 * 3600, "routine": 0, "bulk": -4 * 3600}
-"""Seconds by which an object stands before (after) what arrives with it: so that bulk never starves."""
 ACTIONS: Final = ("send", "notify", "hold", "drop")
 _DEFAULTS: Final[dict[str, Any]] = {
     "when": "",
@@ -80,7 +78,6 @@ def rule_of(entry: Entry) -> Rule:
         *([{"do": "hold"}] if fields["hold"] else []),
         {"do": "send", "to": fields["to"]},
     ]
-    urgency = fields["urgency"]
     return Rule(
         entry.id,
         entry.name,
@@ -89,7 +86,7 @@ def rule_of(entry: Entry) -> Rule:
         tuple((one["do"], tuple(one.get("to", ()))) for one in actions),
         fields["priority"],
         fields["stop"],
-        URGENCIES[urgency] if isinstance(urgency, str) else urgency,
+        bonus_s(fields["urgency"]),
         fields["treatment"],
     )
 
@@ -108,7 +105,7 @@ def check_rule(_name: str, fields: Mapping[str, Any]) -> dict[str, Any]:
         "to": _names("to", given["to"]),
         "priority": _number("priority", given["priority"], 0, PRIORITY_MAX),
         "stop": _flag("stop", given["stop"]),
-        "urgency": _urgency(given["urgency"]),
+        "urgency": checked_urgency(given["urgency"]),
         "treatment": _text("treatment", given["treatment"], NAME_CHARS_MAX),
         "hold": _flag("hold", given["hold"]),
         "actions": _actions(given["actions"]),
@@ -181,16 +178,6 @@ def _text(field: str, value: Any, chars_max: int) -> str:
     if not isinstance(value, str) or len(value) > chars_max or "\0" in value:
         raise InvalidRequestError(told("{field} is a text of at most {most} characters.", field=field, most=chars_max))
     return value.strip()
-
-
-def _urgency(value: Any) -> str | int:
-    if isinstance(value, str) and value in URGENCIES:
-        return value
-    if isinstance(value, int) and not isinstance(value, bool) and abs(value) <= BONUS_S_MAX:
-        return value
-    raise InvalidRequestError(
-        told("urgency is stat, routine, bulk or a number of seconds up to {most}.", most=BONUS_S_MAX)
-    )
 
 
 def _actions(value: Any) -> list[dict[str, Any]]:

@@ -2,7 +2,7 @@
 
     rules = RuleSet(await read_entries(pool, RULES), await read_entries(pool, DESTINATIONS), nodes=..., alarm=...)
     examination = Examination(claim, SCANNED_TAGS | rules.tags)          # rules.tags: what the scan must read for them
-    for planned in rules.plan(header, claim, now): ...                   # when an object arrives; `now` is aware, local
+    for planned in rules.plan(header, claim, now): ...                   # when an object arrives; `now` is aware
     if rules.has_late: rules.plan_study(header, claim, now, study, order, on="study")    # per object, when complete
 
 `plan` answers for rules that can be answered at once; those of `on` series and study give deliveries with `until`. Rules that
@@ -22,6 +22,7 @@ from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
 from ipaddress import ip_address, ip_network
 from typing import Any, Final
+from zoneinfo import ZoneInfo
 
 import structlog
 
@@ -73,12 +74,14 @@ class RuleSet:
         *,
         nodes: Sequence[Node] = (),
         holidays: str = "",
+        zone: str = "",
         alarm: Alarm = log_alarm,
     ) -> None:
-        """`holidays`: whose holidays `now.holiday` means, such as DE-BY. Rules that are wrong are left out, with an alarm."""
+        """`holidays` and `zone` are the settings routing_holidays and routing_zone. Wrong rules are left out, with an alarm."""
         self._alarm = alarm
         self._alarmed: dict[str, float] = {}
         self._holidays = holidays
+        self._zone = zone_named(zone)
         self._nodes = tuple(node for node in nodes if node.enabled)
         self._node_names: dict[tuple[str | None, str], str] = {}
         self._destinations = {entry.name: entry for entry in destinations}
@@ -167,7 +170,8 @@ class RuleSet:
             if len(self._node_names) >= ANSWERS_KEPT_MAX:
                 self._node_names.clear()
             node = self._node_names[key] = node_of(claim, self._nodes)
-        return Facts(header, claim, node, now or dt.datetime.now().astimezone(), holidays=self._holidays)
+        moment = (now or dt.datetime.now(dt.UTC)).astimezone(self._zone)
+        return Facts(header, claim, node, moment, holidays=self._holidays)
 
     def _matched(self, groups: tuple[_Group, ...], facts: Facts) -> list[int]:
         header = facts.header
@@ -275,6 +279,14 @@ def _delivery(rule: Rule, destination_id: int, *, held: bool) -> PlannedDelivery
     until = "" if rule.condition.is_late else rule.until
     state, cause = ("held", _HELD.format(name=rule.name)) if held else ("waiting", "")
     return PlannedDelivery(destination_id, rule.id, until, rule.bonus_s, state, cause)
+
+
+def zone_named(name: str) -> dt.tzinfo | None:
+    """A time zone; None (the server's own) without a name, and where there is none of that name."""
+    try:
+        return ZoneInfo(name) if name else None
+    except (ValueError, OSError, KeyError):
+        return None
 
 
 def node_of(claim: Claim, nodes: Iterable[Node]) -> str:
