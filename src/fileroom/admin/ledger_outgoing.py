@@ -12,7 +12,7 @@ from fileroom.admin.ledger_rows import Direction, safe_text
 from fileroom.core.errors import PeerError
 from fileroom.core.identifiers import AETitle
 from fileroom.net.association_client import ClientAssociation, ProposedContext, connect
-from fileroom.net.association_handler import PeerAddress
+from fileroom.net.association_handler import PeerAddress, RequestHandler
 from fileroom.net.connection import Timeouts
 from fileroom.net.tls import ClientTls
 
@@ -30,8 +30,10 @@ async def connect_recorded(
     contexts: Sequence[ProposedContext],
     tls: ClientTls | None = None,
     timeouts: Timeouts | None = None,
+    handler: RequestHandler | None = None,
 ) -> AsyncIterator[tuple[ClientAssociation, Journal]]:
-    """Open an association; yields it and its journal. `parent` is the association whose request caused it.
+    """Open an association; yields it and its journal. `parent` is the association whose request caused it,
+    `handler` answers what the peer asks on it.
 
     Its requests and their answers are noted, but C-STOREs: who sends objects knows more of them.
 
@@ -48,6 +50,7 @@ async def connect_recorded(
             contexts=contexts,
             tls=tls,
             timeouts=timeouts,
+            handler=handler,
             on_end=journal.ended,
         ) as association:
             journal.row.peer_certificate = safe_text(str(association.port.peer.certificate or ""))

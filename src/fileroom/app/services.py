@@ -28,6 +28,8 @@ from fileroom.db.pool import open_pool
 from fileroom.db.schema import migrate
 from fileroom.index.conditions import moment_function_sql
 from fileroom.index.write import IndexWriter, store_function_sql
+from fileroom.routing.delivery_rows import delivery_functions_sql
+from fileroom.routing.planner import Planner
 from fileroom.storage.cloud import CloudStore
 from fileroom.storage.local import LocalStore
 from fileroom.storage.store import ObjectStore
@@ -41,7 +43,7 @@ _log = structlog.get_logger(__name__)
 
 def repeatables() -> list[str]:
     """The database functions that belong to this code."""
-    return [store_function_sql(), moment_function_sql()]
+    return [store_function_sql(), moment_function_sql(), delivery_functions_sql()]
 
 
 def migrate_database(settings: Settings) -> None:
@@ -79,8 +81,10 @@ async def open_archive(given: Settings, *, keep_log_level: bool = False) -> Asyn
     audit = AuditBuffer()
     audit.start(pool)
     watch = ConfigurationWatch(url, given, settings, _listeners(store, keep_log_level=keep_log_level))
+    planner = Planner(pool, settings, system_now)
     try:
         await watch.start()
+        await planner.start()
         archive = Archive(
             store,
             writer,
@@ -90,6 +94,7 @@ async def open_archive(given: Settings, *, keep_log_level: bool = False) -> Asyn
             ledger=ledger,
             audit=audit,
             meters=meters,
+            arrivals=planner,
             sections=CONFIGURATION_SECTIONS,
         )
         try:
@@ -100,6 +105,7 @@ async def open_archive(given: Settings, *, keep_log_level: bool = False) -> Asyn
         async with kept_in_file(meters, meters_folder(settings.data)):
             yield archive
     finally:
+        await planner.stop()
         await watch.stop()
         await writer.stop()
         await ledger.stop()

@@ -87,6 +87,7 @@ class Supervisor:
             for number in (signal.SIGTERM, signal.SIGINT):
                 signal.signal(number, self._ask_to_stop)
             self._add("fileroom.app.task_worker", (), 1)
+            self._add("fileroom.app.delivery_worker", (), settings.delivery_workers)
             secure = self._listen_for_tls(stack)
             self._add("fileroom.app.association_worker", (dicom.fileno(), *secure), settings.association_workers)
             self._add("fileroom.app.web_worker", (http.fileno(),), settings.web_processes)

@@ -12,6 +12,7 @@ from typing import Final, NamedTuple, Protocol
 
 from fileroom.archive.examine import Claim
 from fileroom.dicom.header_scan import ScannedHeader
+from fileroom.index.attributes import SCANNED_TAGS
 
 
 class PlannedDelivery(NamedTuple):
@@ -32,7 +33,7 @@ class ArrivalRules(Protocol):
 
     @property
     def tags(self) -> frozenset[int]:
-        """Attributes that the rules look at, to be scanned beside those of the index."""
+        """Attributes to be scanned: those of the index, and those that the rules look at."""
 
     def plan(self, header: ScannedHeader, claim: Claim, /) -> Sequence[PlannedDelivery]:
         """Where the object shall go: nowhere, most of the time. Must not fail and takes microseconds."""
@@ -43,8 +44,8 @@ class NoRules:
 
     @property
     def tags(self) -> frozenset[int]:
-        """None."""
-        return frozenset()
+        """Those of the index."""
+        return SCANNED_TAGS
 
     def plan(self, _header: ScannedHeader, _claim: Claim) -> Sequence[PlannedDelivery]:
         """Nothing."""

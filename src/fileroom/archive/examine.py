@@ -65,9 +65,10 @@ class Examined:
 class Examination:
     """Takes the data set piece by piece; `conclude` tells what it is or why it cannot be kept."""
 
-    def __init__(self, claim: Claim) -> None:
-        """Raises InvalidObjectError when already the claim cannot be kept."""
+    def __init__(self, claim: Claim, wanted: frozenset[int] = SCANNED_TAGS) -> None:
+        """`wanted` are the tags of the header. Raises InvalidObjectError when already the claim cannot be kept."""
         self._claim = claim
+        self._wanted = wanted
         require_uid("SOP Class UID", claim.sop_class_uid)
         require_uid("SOP Instance UID", claim.sop_instance_uid)
         self._digest = hashlib.sha256()
@@ -112,7 +113,7 @@ class Examination:
     def _scan(self, *, complete: bool) -> None:
         try:
             self._header = scan_header(
-                bytes(self._head), self._claim.transfer_syntax_uid, SCANNED_TAGS, complete=complete
+                bytes(self._head), self._claim.transfer_syntax_uid, self._wanted, complete=complete
             )
             if self._claim.assumed_charset and SPECIFIC_CHARACTER_SET not in self._header.values:
                 self._header = replace(

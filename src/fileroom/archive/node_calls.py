@@ -20,6 +20,7 @@ from fileroom.core.errors import ConfigurationError, PeerRefusedError
 from fileroom.core.identifiers import AETitle
 from fileroom.core.limits import ARTIM_TIMEOUT_S
 from fileroom.net.association_client import ClientAssociation, ProposedContext
+from fileroom.net.association_handler import RequestHandler
 from fileroom.net.connection import Timeouts
 from fileroom.net.tls import ClientTls, PeerTls
 
@@ -32,8 +33,10 @@ async def connect_node(
     purpose: str,
     contexts: Sequence[ProposedContext],
     parent: Journal | None = None,
+    handler: RequestHandler | None = None,
 ) -> AsyncIterator[tuple[ClientAssociation, Journal]]:
-    """An association with a node, and its journal. `parent` is the one whose request caused it.
+    """An association with a node, and its journal. `parent` is the one whose request caused it, `handler` answers what
+    the node asks on it.
 
     Raises as `net.association_client.connect` does, DatabaseError.
     """
@@ -48,6 +51,7 @@ async def connect_node(
         contexts=contexts,
         tls=await node_tls(archive, node),
         timeouts=timeouts_of(node),
+        handler=handler,
     ) as opened:
         yield opened
 

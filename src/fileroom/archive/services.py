@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from fileroom.admin.audit_buffer import AuditBuffer
 from fileroom.admin.configuration_sections import SECTIONS, ConfigurationSection
 from fileroom.admin.ledger import Ledger
+from fileroom.archive.arrivals import NO_RULES, ArrivalRules
 from fileroom.archive.frame_tables import FrameTables
 from fileroom.core.clock import Now, system_now
 from fileroom.core.meters import Meters
@@ -36,5 +37,7 @@ class Archive:
     """Takes the events of the audit trail that have no transaction of their own."""
     meters: Meters = field(default_factory=Meters)
     """Counts what this process does, for those who watch."""
+    arrivals: ArrivalRules = NO_RULES
+    """Says where an object shall go that arrives."""
     sections: Sequence[ConfigurationSection] = SECTIONS
     """What versions and files of the configuration hold beside the settings."""

@@ -105,7 +105,7 @@ class IncomingObject:
         self._archive = archive
         self._claim = claim
         self._brought_by = brought_by
-        self._examination = Examination(claim)
+        self._examination = Examination(claim, archive.arrivals.tags)
         meta = build_file_meta(
             claim.sop_class_uid,
             claim.sop_instance_uid,
@@ -182,7 +182,9 @@ class IncomingObject:
             sender=claim.sender,
             brought_by=self._brought_by,
         )
-        return build_row(examined.header, facts, examined.study_instance_uid, examined.series_instance_uid), facts
+        planned = self._archive.arrivals.plan(examined.header, claim)
+        row = build_row(examined.header, facts, examined.study_instance_uid, examined.series_instance_uid, planned)
+        return row, facts
 
     async def _flush_and_commit(self, row: InstanceRow) -> WriteOutcome:
         try:

@@ -79,6 +79,9 @@ class Settings(BaseSettings):
     web_workers: int = Field(
         0, ge=0, le=64, description="Web workers (processes). 0: as many as there are processor cores."
     )
+    delivery_workers: int = Field(
+        1, ge=0, le=16, description="Delivery workers (processes). 0: nothing is delivered from this machine."
+    )
     admin_password: SecretStr = Field(
         SecretStr(""),
         description="First start only: password of the first account 'admin'. Empty: made and printed once.",
@@ -239,17 +242,39 @@ class Settings(BaseSettings):
         "alone (docs/routing.md).",
         json_schema_extra=managed(Group.ROUTING, affects="The next delivery, too.", security=True),
     )
+    routing_holidays: str = Field(
+        "",
+        pattern=r"^([A-Z]{2}(-[A-Z0-9]{1,3})?)?$",
+        description="Whose public holidays now.holiday means in rules, for example DE-BY. Empty: there are none.",
+        json_schema_extra=managed(Group.ROUTING),
+    )
+    routing_stable_s: int = Field(
+        60,
+        ge=1,
+        le=86_400,
+        description="A series or study to which nothing was added for so long is complete, where nothing says it earlier.",
+        json_schema_extra=managed(Group.ROUTING, "seconds"),
+    )
+    delivery_days: int = Field(
+        90,
+        ge=1,
+        le=3650,
+        description="Days for which deliveries that are over are kept in the delivery ledger.",
+        json_schema_extra=managed(
+            Group.TRACES, "days", affects="What is older goes within an hour, and does not come back."
+        ),
+    )
     routing_zone: str = Field(
         "",
         pattern=r"^[A-Za-z0-9_+/-]{0,64}$",
         description="Time zone of what rules say about time, such as Europe/Berlin. Empty: the server's own.",
         json_schema_extra=managed(Group.ROUTING, affects="Objects that arrive from now on."),
     )
-    routing_holidays: str = Field(
+    federated_aet: str = Field(
         "",
-        pattern=r"^([A-Z]{2}(-[A-Z0-9]{1,3})?)?$",
-        description="Whose public holidays now.holiday means in rules, for example DE-BY. Empty: there are none.",
-        json_schema_extra=managed(Group.ROUTING),
+        description="AE title that answers for other archives too: whoever calls it also finds and gets what the sources of "
+        "routing have (docs/routing.md). Empty: none.",
+        json_schema_extra=managed(Group.ROUTING, affects="Associations that begin from now on.", security=True),
     )
     viewer_folder: str = Field(
         "", description="Folder of the viewer's files. Empty: where 'make up' puts them, in the virtual environment."
@@ -343,6 +368,11 @@ class Settings(BaseSettings):
             return str(AETitle(value))
         except InvalidRequestError as error:
             raise ValueError(str(error)) from None  # so that the setting's name is told with it
+
+    @field_validator("federated_aet")
+    @classmethod
+    def _federated_aet_is_valid(cls, value: str) -> str:
+        return cls._aet_is_valid(value) if value else value
 
     @field_validator("audit_syslog_url")
     @classmethod

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -60,9 +60,16 @@ class StoredFacts:
 
 
 def build_row(
-    header: ScannedHeader, facts: StoredFacts, study_instance_uid: str, series_instance_uid: str
+    header: ScannedHeader,
+    facts: StoredFacts,
+    study_instance_uid: str,
+    series_instance_uid: str,
+    deliveries: Sequence[Sequence[object]] = (),
 ) -> InstanceRow:
-    """The row of one instance. The UIDs are validated ones; those of the header may have padding, or be absent."""
+    """The row of one instance. The UIDs are validated ones; those of the header may have padding, or be absent.
+
+    `deliveries` are written with it, each as `archive.arrivals.PlannedDelivery` has its values.
+    """
     entry = attribute_columns(header)
     entry["study"]["study_instance_uid"] = study_instance_uid
     entry["series"]["series_instance_uid"] = series_instance_uid
@@ -79,7 +86,13 @@ def build_row(
         sender=facts.sender,
         received_at=facts.received_at,
     )
-    whole = {"identity": patient_identity_of(header, study_instance_uid), "brought_by": facts.brought_by, **entry}
+    whole: dict[str, object] = {
+        "identity": patient_identity_of(header, study_instance_uid),
+        "brought_by": facts.brought_by,
+        **entry,
+    }
+    if deliveries:
+        whole["deliveries"] = [list(one) for one in deliveries]
     return InstanceRow(
         study_instance_uid,
         series_instance_uid,

@@ -1,8 +1,9 @@
 """Writing instances into the index: many at a time, one transaction, one round trip.
 
 The work is done by one database function, `store_instances`, made here from the attribute table. Its argument is JSON:
-for each instance the columns of its four levels. For an instance of a known series it costs one look-up, one insert and
-one count; only the first instance of a series looks at patient and study.
+for each instance the columns of its four levels, and where it shall be delivered (`routing.delivery_rows`). For an instance
+of a known series it costs one look-up, one insert and one count; only the first instance of a series looks at patient and
+study.
 
 `IndexWriter` keeps one connection and speaks to it without blocking through psycopg's libpq layer: instances that arrive
 while a transaction is under way go together into the next one (group commit). This is the ingest path: psycopg's cursor
@@ -396,6 +397,7 @@ DECLARE
     entry jsonb;
     the_series bigint;
     the_instance bigint;
+    planned jsonb := '[]';
 BEGIN
     FOR entry IN SELECT value FROM jsonb_array_elements(batch) LOOP
         SELECT e.id INTO the_series FROM series e JOIN study s ON s.id = e.study
@@ -421,8 +423,17 @@ BEGIN
             UPDATE study SET sop_classes = array_append(sop_classes, entry->'instance'->>'sop_class_uid')
                 WHERE id = (SELECT study FROM series WHERE id = the_series)
                 AND NOT sop_classes @> ARRAY[entry->'instance'->>'sop_class_uid'];
+            IF entry ? 'deliveries' THEN
+                planned := planned || jsonb_build_object('instance', the_instance,
+                    'study', entry->'study'->'study_instance_uid', 'series', entry->'series'->'series_instance_uid',
+                    'sop', entry->'instance'->'sop_instance_uid', 'class', entry->'instance'->'sop_class_uid',
+                    'bytes', entry->'instance'->'file_bytes', 'deliveries', entry->'deliveries');
+            END IF;
             RETURN QUERY SELECT 'inserted', NULL::text, NULL::bigint, NULL::text, NULL::boolean;
         END IF;
     END LOOP;
+    IF planned <> '[]' THEN
+        PERFORM add_deliveries(planned);
+    END IF;
 END $$;
 """

@@ -76,6 +76,7 @@ class KindContext:
     archive: Archive
     destination: str
     target: Mapping[str, Any] = field(repr=False)
+    confirmation: Confirmation = Confirmation.ANSWER
 
 
 class DestinationKind(Protocol):

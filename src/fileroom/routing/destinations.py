@@ -37,7 +37,7 @@ from fileroom.routing.entries import (
     remove_entry,
     set_entry_enabled,
 )
-from fileroom.routing.kinds import kind_named
+from fileroom.routing.kinds import KindWithLimits, kind_named
 
 DESTINATIONS: Final = Section("destinations", "destination", checked_destination, secret_paths)
 PROBE_TIMEOUT_S: Final = 30.0
@@ -89,6 +89,9 @@ async def put_destination(
     require(Permission.ROUTING_MANAGE)
     name = checked_name(DESTINATIONS, name)
     checked = checked_destination(name, fields)
+    kind = kind_named(checked["kind"])
+    if isinstance(kind, KindWithLimits):
+        kind.require_allowed(archive.settings, checked["target"])
     await _require_named(archive.pool, name, checked)
     await _require_secrets(archive.pool, name, checked)
     return destination_of(
@@ -171,7 +174,7 @@ async def read_destinations(archive: Archive) -> dict[str, Destination]:
 
 def context_of(archive: Archive, destination: Destination) -> KindContext:
     """What its kind is given to work with; the destination must have been read with its secrets."""
-    return KindContext(archive, destination.name, destination.target)
+    return KindContext(archive, destination.name, destination.target, destination.confirmation)
 
 
 async def destination_users(pool: Pool, name: str) -> list[str]:

@@ -7,9 +7,11 @@ from typing import Protocol
 
 from pydicom.dataset import Dataset
 
-from fileroom.archive.retrieve import OpenedObject, StoredInstance, open_object, read_header
+from fileroom.archive.retrieve import OpenedObject, StoredInstance, open_object, read_header, read_small
 from fileroom.archive.services import Archive
 from fileroom.core.access import Permission
+from fileroom.core.limits import OBJECT_MEMORY_BYTES_MAX
+from fileroom.net.association_handler import DataSource
 
 
 class OutgoingObject(Protocol):
@@ -44,6 +46,17 @@ class OutgoingObject(Protocol):
 
     async def header(self) -> Dataset:
         """Its attributes without pixel data, for names of files and for notices."""
+
+
+async def data_set_of(item: OutgoingObject, transfer_syntax: str) -> DataSource:
+    """The bare data set in a transfer syntax: a small one in one piece. Raises as `open` does."""
+    opened = await item.open(transfer_syntax, part10=False)
+    if isinstance(item, StoredOutgoing):
+        whole = await read_small(item.archive, item.instance, opened)
+        return opened.chunks if whole is None else whole
+    if opened.length is not None and opened.length <= OBJECT_MEMORY_BYTES_MAX:
+        return b"".join([piece async for piece in opened.chunks])
+    return opened.chunks
 
 
 @dataclass(frozen=True, slots=True)

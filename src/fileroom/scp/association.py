@@ -1,7 +1,7 @@
 """One association that a peer opened: may it come in, what is agreed, and which service answers which request.
 
 C-ECHO  scp.echo        C-STORE  scp.store        C-FIND  scp.find
-C-GET, C-MOVE  scp.retrieve                       N-ACTION (Storage Commitment)  scp.commitment
+C-GET, C-MOVE  scp.retrieve                       N-ACTION, N-EVENT-REPORT       scp.commitment
 
 The association acts as a node. What comes from the network runs in asyncio's own context, in which nobody acts, so each
 request is served inside of `acting_as`, and the tasks that it starts take that with them.
@@ -38,10 +38,13 @@ from fileroom.core.errors import DatabaseError, FileroomError, NotAllowedError
 from fileroom.dimse.command_set import CommandField, CommandSet, respond
 from fileroom.dimse.status import Status
 from fileroom.net.association_handler import AssociationEnd, AssociationPort, DataSink, Operation, PeerAddress
+from fileroom.routing.fetch import RECEIVED_BY
+from fileroom.routing.worklist_proxy import worklist_sources
 from fileroom.scp import commitment, find, offer, retrieve
 from fileroom.scp.call import Call
 from fileroom.scp.node_watch import NodeWatch
 from fileroom.scp.store import StoreSink
+from fileroom.scp.worklist import find_worklist
 from fileroom.ul.negotiation import AcceptedContext, negotiate
 from fileroom.ul.pdu import CALLING_AET_NOT_RECOGNIZED, LOCAL_LIMIT_EXCEEDED, AssociateAC, AssociateRJ, AssociateRQ
 
@@ -53,13 +56,20 @@ async def _echo(call: Call, operation: Operation) -> None:
     call.port.send_response(operation.context.id, respond(operation.command, Status.SUCCESS))
 
 
+async def _find(call: Call, operation: Operation) -> None:
+    """A search for studies, or for a modality worklist."""
+    is_worklist = operation.context.abstract_syntax == offer.MODALITY_WORKLIST_FIND
+    await (find_worklist if is_worklist else find.find)(call, operation)
+
+
 Service = Callable[[Call, Operation], Awaitable[None]]
 SERVICES: Final[dict[CommandField, Service]] = {
     CommandField.C_ECHO_RQ: _echo,
-    CommandField.C_FIND_RQ: find.find,
+    CommandField.C_FIND_RQ: _find,
     CommandField.C_GET_RQ: retrieve.get,
     CommandField.C_MOVE_RQ: retrieve.move,
     CommandField.N_ACTION_RQ: commitment.request_commitment,
+    CommandField.N_EVENT_REPORT_RQ: commitment.receive_result,
 }
 
 
@@ -68,6 +78,7 @@ ROLES: Final = {
     CommandField.C_GET_RQ: NodeRole.RETRIEVE,
     CommandField.C_MOVE_RQ: NodeRole.RETRIEVE,
     CommandField.N_ACTION_RQ: NodeRole.COMMIT,
+    CommandField.N_EVENT_REPORT_RQ: NodeRole.DESTINATION,
 }
 """What a node needs for a request, beside the permissions that the services ask for."""
 
@@ -114,6 +125,7 @@ class PeerAssociation:
             caller_is_known=admission.is_granted,
             node=admission.node,
             roles=request.user_information.roles,
+            has_worklist=await self._has_worklist(request),
         )
         answer = negotiate(request, policy)
         cause = admission.cause if request.calling_aet else Cause.BAD_TITLE
@@ -136,6 +148,16 @@ class PeerAssociation:
             if self._watch is not None:
                 self._watch.enter(self)
         return answer
+
+    async def _has_worklist(self, request: AssociateRQ) -> bool:
+        """Whether a question for a modality worklist could be passed on, where the peer proposes one."""
+        if all(one.abstract_syntax != offer.MODALITY_WORKLIST_FIND for one in request.presentation_contexts):
+            return False
+        try:
+            return bool(await worklist_sources(self._archive))
+        except FileroomError as error:
+            _log.warning("sources_not_read", reason=str(error))
+            return False
 
     async def _admitted(self, request: AssociateRQ) -> Admission:
         """Whether the caller may come in, and whether there is a place for it. Raises DatabaseError."""
@@ -183,6 +205,7 @@ class PeerAssociation:
             self._received,
             assumed_charset=node.charset_assumed if node is not None else "",
             hold=partial(self._hold, node) if node is not None and node.objects_per_minute_max else None,
+            received_by=_door(self._archive, node, command),
         )
 
     async def handle(self, operation: Operation) -> None:
@@ -224,6 +247,12 @@ class PeerAssociation:
         if self._call is None:
             raise AssertionError("a request before the association was accepted")
         return self._call
+
+
+def _door(archive: Archive, node: Node | None, command: CommandSet) -> str:
+    """How an object comes in. What we have asked for by a C-MOVE to ourselves is fetched (PS3.7 9.1.1.1.7)."""
+    own_titles = {archive.settings.aet, node.own_aet if node is not None else ""} - {""}
+    return RECEIVED_BY if command.move_originator_aet in own_titles else "dimse"
 
 
 def _for_storing(access: Access, node: Node) -> Access:

@@ -35,6 +35,7 @@ from fileroom.dimse.command_set import CommandField, CommandSet, respond
 from fileroom.dimse.status import Status, StatusCategory, category, describe
 from fileroom.net.association_client import ProposedContext
 from fileroom.net.association_handler import AssociationPort, Operation
+from fileroom.routing.commitment_proof import read_answer, take_result
 from fileroom.scp import offer
 from fileroom.scp.call import Call
 
@@ -92,6 +93,27 @@ async def request_commitment(call: Call, operation: Operation) -> None:
         else:
             await commitment.not_delivered(call.archive, claimed, "the association that asked has ended")
         raise
+
+
+async def receive_result(call: Call, operation: Operation) -> None:
+    """Answer one N-EVENT-REPORT-RQ: a destination tells whether it keeps what we have sent and asked for (as its SCU)."""
+    command, port = operation.command, call.port
+    status, comment = Status.SUCCESS, ""
+    if command.sop_class_uid != uids.STORAGE_COMMITMENT_PUSH:
+        status = Status.NO_SUCH_SOP_CLASS
+    else:
+        try:
+            answer = read_answer(operation.dataset, operation.context.transfer_syntax)
+            if not await take_result(call.archive, call.calling_aet, answer):
+                raise InvalidRequestError("this transaction was not asked for, or was answered long ago")
+        except InvalidRequestError as error:
+            call.explain(operation, error)
+            status, comment = Status.INVALID_ARGUMENT_VALUE, str(error)
+        except FileroomError as error:
+            call.explain(operation, error)
+            status, comment = Status.PROCESSING_FAILURE, str(error)
+    answer_set = respond(command, status, error_comment=comment or None)
+    port.send_response(operation.context.id, answer_set)
 
 
 async def deliver_due(archive: Archive, access_of: AccessOf = node_access) -> int:

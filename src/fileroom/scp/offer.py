@@ -27,10 +27,13 @@ QUERY_RETRIEVE_FIND: Final = (uids.PATIENT_ROOT_FIND, uids.STUDY_ROOT_FIND, uids
 QUERY_RETRIEVE_MOVE: Final = (uids.PATIENT_ROOT_MOVE, uids.STUDY_ROOT_MOVE, uids.PATIENT_STUDY_ONLY_MOVE)
 QUERY_RETRIEVE_GET: Final = (uids.PATIENT_ROOT_GET, uids.STUDY_ROOT_GET, uids.PATIENT_STUDY_ONLY_GET)
 
+MODALITY_WORKLIST_FIND: Final = "1.2.840.10008.5.1.4.31"
+"""Modality Worklist Information Model - FIND (PS3.4 K.6.1): offered only where a source can be asked."""
+
 _MESSAGE_RULE: Final = AbstractSyntaxRule(MESSAGE_TRANSFER_SYNTAXES)
 SERVICE_RULES: Final[dict[str, AbstractSyntaxRule]] = {
     uids.VERIFICATION: _MESSAGE_RULE,
-    uids.STORAGE_COMMITMENT_PUSH: _MESSAGE_RULE,
+    uids.STORAGE_COMMITMENT_PUSH: AbstractSyntaxRule(MESSAGE_TRANSFER_SYNTAXES, requestor_may_be_scp=True),
     **dict.fromkeys((*QUERY_RETRIEVE_FIND, *QUERY_RETRIEVE_MOVE, *QUERY_RETRIEVE_GET), _MESSAGE_RULE),
 }
 _STORAGE_RULE: Final = AbstractSyntaxRule(STORAGE_TRANSFER_SYNTAXES, requestor_may_be_scp=True)
@@ -47,21 +50,29 @@ _STANDARD_STORAGE: Final = "1.2.840.10008.5.1.4.1.1."
 
 
 def policy(
-    settings: Settings, *, caller_is_known: bool, node: Node | None = None, roles: Sequence[RoleSelection] = ()
+    settings: Settings,
+    *,
+    caller_is_known: bool,
+    node: Node | None = None,
+    roles: Sequence[RoleSelection] = (),
+    has_worklist: bool = False,
 ) -> AcceptancePolicy:
     """The policy for one request. An unknown caller is refused by its AE title.
 
     `node` narrows it: its roles to what they allow, its lists to the transfer syntaxes that it prefers. `roles` are those
     that the request proposes (PS3.7 D.3.3.4); they tell whether a storage SOP class is for sending or for a C-GET.
+    `has_worklist`: there is a source that questions for a modality worklist can be passed on to.
     """
     unknown_too = settings.accept_unknown_sop_classes
-    own_titles = {settings.aet} | ({node.own_aet} if node is not None and node.own_aet else set())
+    own_titles = {settings.aet, settings.federated_aet, node.own_aet if node is not None else ""} - {""}
     proposed = {role.sop_class_uid: role for role in roles}
 
     def rule_of(abstract_syntax: str) -> AbstractSyntaxRule | None:
         service = SERVICE_RULES.get(abstract_syntax)
         if service is not None:
             return service
+        if abstract_syntax == MODALITY_WORKLIST_FIND:
+            return _MESSAGE_RULE if has_worklist else None
         is_known = uids.is_storage_sop_class(abstract_syntax)
         if not is_known and not (unknown_too and _may_be_storage(abstract_syntax)):
             return None
@@ -96,8 +107,9 @@ def _permits(node: Node, abstract_syntax: str, proposed: RoleSelection | None) -
     if abstract_syntax == uids.VERIFICATION:
         return True
     if abstract_syntax == uids.STORAGE_COMMITMENT_PUSH:
-        return node.may(NodeRole.COMMIT)
-    if abstract_syntax in QUERY_RETRIEVE_FIND:
+        tells_us = proposed is not None and proposed.scp_role
+        return node.may(NodeRole.COMMIT) or (tells_us and node.may(NodeRole.DESTINATION))
+    if abstract_syntax in (*QUERY_RETRIEVE_FIND, MODALITY_WORKLIST_FIND):
         return node.may(NodeRole.QUERY)
     if abstract_syntax in (*QUERY_RETRIEVE_MOVE, *QUERY_RETRIEVE_GET):
         return node.may(NodeRole.RETRIEVE)

@@ -1,7 +1,8 @@
 """Retrieve SCP: C-GET and C-MOVE (PS3.4 C.4.2, C.4.3) of Patient Root, Study Root and Patient/Study Only.
 
 Unique keys above the asked level may be missing, whether or not relational retrieval was agreed: every UID means one
-thing only, and refusing helps nobody. The objects themselves are sent by `scp.suboperations`, to a node by `scp.send_to_node`.
+thing only, and refusing helps nobody. The objects themselves are sent by `archive.suboperations`, to a node by
+`scp.send_to_node`.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from fileroom.admin.audit_message import Role
 from fileroom.admin.node_fields import Node
 from fileroom.admin.nodes import find_destination
 from fileroom.archive.retrieve import Selection, list_instances
+from fileroom.archive.suboperations import Progress, send_objects
 from fileroom.core.access import Permission, current_access
 from fileroom.core.errors import FileroomError, InvalidRequestError
 from fileroom.dicom import uids
@@ -23,10 +25,10 @@ from fileroom.dimse.command_set import CommandSet, respond
 from fileroom.dimse.status import SUBOPERATIONS_WITH_FAILURES, Status
 from fileroom.net.association_handler import Operation
 from fileroom.scp.call import Call
+from fileroom.scp.elsewhere import fetch_first, is_federated
 from fileroom.scp.send_to_node import send_to_node
 from fileroom.scp.sent_objects import put_down
 from fileroom.scp.status import StatusAnswer, retrieve_failure
-from fileroom.scp.suboperations import Progress, send_objects
 
 LEVELS: Final = {
     "PATIENT": Level.PATIENT,
@@ -53,7 +55,9 @@ async def get(call: Call, operation: Operation) -> None:
     """Answer one C-GET-RQ: the objects go back on the association it came on, on contexts where the peer is SCP."""
     retrieval = _Retrieval(call, operation)
     try:
-        instances = await list_instances(call.archive, parse_selection(operation))
+        selection = parse_selection(operation)
+        await retrieval.fetch_first(selection)
+        instances = await list_instances(call.archive, selection)
         receiver = participant_of(current_access(), Role.DESTINATION)
         with (
             retrieval.reporting(len(instances)) as progress,
@@ -75,6 +79,7 @@ async def move(call: Call, operation: Operation) -> None:
         if destination is None:
             retrieval.refuse(_unknown_destination(operation.command))
             return
+        await retrieval.fetch_first(selection)
         instances = await list_instances(call.archive, selection, permission=Permission.STUDY_EXPORT)
         receiver = node_participant(destination.aet, destination.host, Role.DESTINATION)
         with (
@@ -156,6 +161,14 @@ class _Retrieval:
         message_id = self.operation.command.message_id or 0
         self.progress = Progress(total, lambda: self.call.port.cancelled(message_id), self._report)
         return self.progress
+
+    async def fetch_first(self, selection: Selection) -> None:
+        """Where other archives stand behind the called title, have the studies here first; the peer hears that we live."""
+        if not is_federated(self.call) or not selection.study_uids:
+            return
+        with self.reporting(len(selection.study_uids)):
+            await fetch_first(self.call, selection.study_uids, self.operation.command.message_id or 0)
+        self.progress = None
 
     def finish(self) -> None:
         """The final response, from the counts."""

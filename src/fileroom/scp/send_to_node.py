@@ -16,11 +16,11 @@ from fileroom.admin.node_fields import Node
 from fileroom.archive.node_calls import connect_node
 from fileroom.archive.retrieve import StoredInstance
 from fileroom.archive.services import Archive
+from fileroom.archive.suboperations import Progress, plan_associations, send_objects
 from fileroom.core.access import Permission
 from fileroom.core.errors import PeerError
 from fileroom.core.limits import BROKEN_ASSOCIATIONS_MAX
 from fileroom.net.association_client import ProposedContext
-from fileroom.scp.suboperations import Progress, plan_associations, send_objects
 
 _log: Final = structlog.get_logger(__name__)
 

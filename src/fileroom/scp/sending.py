@@ -20,12 +20,12 @@ from fileroom.admin.nodes import read_node
 from fileroom.archive.retrieve import Selection, StoredInstance, list_instances
 from fileroom.archive.send_jobs import ClaimedJob, Outcome, claim_job, end_job, next_objects, put_outcomes
 from fileroom.archive.services import Archive
+from fileroom.archive.suboperations import Progress
 from fileroom.core.access import Permission, acting_as
 from fileroom.core.errors import DatabaseError, FileroomError
 from fileroom.dimse.status import StatusCategory, category, describe
 from fileroom.scp.send_to_node import send_to_node
 from fileroom.scp.sent_objects import put_down
-from fileroom.scp.suboperations import Progress
 
 WRITE_INTERVAL_S: Final = 1.0
 """How old the counts are that people see, and how much is sent twice after a kill."""

@@ -9,9 +9,9 @@ from fileroom.admin.audit_events import begin_sending, sent
 from fileroom.admin.audit_message import ActiveParticipant, StudyReference
 from fileroom.archive.retrieve import StoredInstance
 from fileroom.archive.services import Archive
+from fileroom.archive.suboperations import Progress
 from fileroom.archive.transfers import studies_of
 from fileroom.core.access import current_access
-from fileroom.scp.suboperations import Progress
 
 
 @contextmanager

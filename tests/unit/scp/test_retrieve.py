@@ -29,7 +29,7 @@ from fileroom.archive.retrieve import Selection, StoredInstance, list_instances
 from fileroom.archive.services import Archive
 from fileroom.dicom import uids
 from fileroom.dicom.correction import AttributeCorrection
-from fileroom.scp.suboperations import plan_associations
+from fileroom.archive.suboperations import plan_associations
 from stored_objects import make_file, store_file
 from unit.scp.conftest import Peer
 

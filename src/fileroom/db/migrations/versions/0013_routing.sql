@@ -28,7 +28,7 @@ CREATE TABLE routing_entry_version (
 
 -- Counts every change of what routing works by; processes that hold it in memory look here once a second.
 CREATE TABLE routing_generation (
-    only boolean PRIMARY KEY DEFAULT true CHECK (only),
+    one_row boolean PRIMARY KEY DEFAULT true CHECK (one_row),
     generation bigint NOT NULL DEFAULT 1
 );
 INSERT INTO routing_generation DEFAULT VALUES;
@@ -44,20 +44,23 @@ CREATE TRIGGER routing_entry_changed AFTER INSERT OR UPDATE OR DELETE ON routing
 -- The delivery ledger. One row for an object and a destination, made in the transaction that stores the object.
 -- A parcel is what one destination gets of one study: it is what a lane takes hold of, so that order is kept within it.
 
+-- State `ready`: a lane may take it. `claimed`: one has, until `claimed_until`. `later`: something of it is due at `due_at`.
+
 CREATE TABLE parcel (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     destination_id integer NOT NULL REFERENCES routing_entry,
     study_instance_uid text NOT NULL,
-    state text NOT NULL DEFAULT 'idle' CHECK (state IN ('idle', 'ready', 'held')),
+    state text NOT NULL DEFAULT 'idle' CHECK (state IN ('idle', 'ready', 'claimed', 'later', 'held')),
     rank_at timestamptz NOT NULL DEFAULT now(),
     due_at timestamptz NOT NULL DEFAULT now(),
-    claimed_until timestamptz NOT NULL DEFAULT '-infinity',
+    claimed_until timestamptz NOT NULL DEFAULT now(),
     claimed_by uuid,
-    attempts integer NOT NULL DEFAULT 0,
     sent_by_id integer REFERENCES routing_entry,
     UNIQUE (destination_id, study_instance_uid)
 );
 CREATE INDEX parcel_ready ON parcel (destination_id, rank_at, id) WHERE state = 'ready';
+CREATE INDEX parcel_later ON parcel (due_at) WHERE state = 'later';
+CREATE INDEX parcel_claimed ON parcel (claimed_until) WHERE state = 'claimed';
 
 CREATE TABLE delivery (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
@@ -106,17 +109,17 @@ CREATE FUNCTION tally_deliveries() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     IF TG_OP = 'INSERT' THEN
         INSERT INTO delivery_tally AS t (destination_id, state, slot, number, bytes)
-            SELECT destination_id, state, pg_backend_pid() % 32, count(*), sum(bytes) FROM fresh GROUP BY 1, 2 ORDER BY 1, 2
+            SELECT destination_id, state, mod(pg_backend_pid(), 32), count(*), sum(bytes) FROM fresh GROUP BY 1, 2 ORDER BY 1, 2
             ON CONFLICT (destination_id, state, slot)
             DO UPDATE SET number = t.number + excluded.number, bytes = t.bytes + excluded.bytes;
     ELSIF TG_OP = 'DELETE' THEN
         INSERT INTO delivery_tally AS t (destination_id, state, slot, number, bytes)
-            SELECT destination_id, state, pg_backend_pid() % 32, -count(*), -sum(bytes) FROM stale GROUP BY 1, 2 ORDER BY 1, 2
+            SELECT destination_id, state, mod(pg_backend_pid(), 32), -count(*), -sum(bytes) FROM stale GROUP BY 1, 2 ORDER BY 1, 2
             ON CONFLICT (destination_id, state, slot)
             DO UPDATE SET number = t.number + excluded.number, bytes = t.bytes + excluded.bytes;
     ELSE
         INSERT INTO delivery_tally AS t (destination_id, state, slot, number, bytes)
-            SELECT destination_id, state, pg_backend_pid() % 32, sum(n), sum(b) FROM (
+            SELECT destination_id, state, mod(pg_backend_pid(), 32), sum(n), sum(b) FROM (
                 SELECT destination_id, state, 1 AS n, bytes AS b FROM fresh
                 UNION ALL SELECT destination_id, state, -1, -bytes FROM stale) AS both_of_them
             GROUP BY 1, 2 HAVING sum(n) <> 0 OR sum(b) <> 0 ORDER BY 1, 2
@@ -140,3 +143,16 @@ CREATE TABLE gathering (
     hints jsonb NOT NULL DEFAULT '{}'
 );
 CREATE INDEX gathering_due ON gathering (due_at);
+
+-- Storage commitment that we have asked a destination for (PS3.4 J). The answer may come hours later, on an association of its own.
+CREATE TABLE commitment_asked (
+    delivery_id bigint NOT NULL REFERENCES delivery ON DELETE CASCADE,
+    sop_instance_uid text NOT NULL,
+    transaction_uid text NOT NULL,
+    node_aet text NOT NULL,
+    asked_at timestamptz NOT NULL DEFAULT now(),
+    answered_at timestamptz,
+    failure integer,
+    PRIMARY KEY (delivery_id, sop_instance_uid)
+);
+CREATE INDEX commitment_asked_transaction ON commitment_asked (transaction_uid);

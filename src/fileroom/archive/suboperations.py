@@ -1,4 +1,4 @@
-"""The C-STORE sub-operations of C-GET and C-MOVE (PS3.4 C.4.2.2, C.4.3.2): objects to a peer, one after another.
+"""Objects to a peer by C-STORE, one after another: sub-operations of C-GET and C-MOVE (PS3.4 C.4.2.2, C.4.3.2), deliveries.
 
 The next object is read while the present one is being sent. An object leaves as it is stored where the peer takes that
 transfer syntax, else in an uncompressed one.
@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Final, Self
+from typing import Final, Generic, Protocol, Self, TypeVar
 
 import structlog
 
@@ -36,6 +36,32 @@ _PAIRS_PER_ASSOCIATION: Final = PRESENTATION_CONTEXTS_MAX // 2
 """Each pair of SOP class and stored transfer syntax needs at most two contexts."""
 
 _log: Final = structlog.get_logger(__name__)
+
+
+class Sendable(Protocol):
+    """What must be known of an object to choose the presentation context in which it leaves."""
+
+    @property
+    def study_instance_uid(self) -> str: ...
+
+    @property
+    def series_instance_uid(self) -> str: ...
+
+    @property
+    def sop_instance_uid(self) -> str: ...
+
+    @property
+    def sop_class_uid(self) -> str: ...
+
+    @property
+    def transfer_syntax_uid(self) -> str: ...
+
+    @property
+    def file_bytes(self) -> int: ...
+
+
+Source = Callable[[str], Awaitable[DataSource]]
+"""Gives an object's bare data set in a transfer syntax."""
 
 
 class Progress:
@@ -113,25 +139,28 @@ class Progress:
         self._timer = asyncio.get_running_loop().call_later(REPORT_INTERVAL_S, self._tick)
 
 
+Some = TypeVar("Some", bound=Sendable)
+
+
 @dataclass(frozen=True, slots=True)
-class AssociationPlan:
+class AssociationPlan(Generic[Some]):
     """Instances that go on one association, and the presentation contexts it needs."""
 
     contexts: tuple[ProposedContext, ...]
-    instances: list[StoredInstance] = field(default_factory=list)
+    instances: list[Some] = field(default_factory=list)
 
 
-def plan_associations(instances: Sequence[StoredInstance], preferred: Sequence[str] = ()) -> Iterator[AssociationPlan]:
+def plan_associations(instances: Sequence[Some], preferred: Sequence[str] = ()) -> Iterator[AssociationPlan[Some]]:
     """Spread instances over associations so that none needs more contexts than an association can have.
 
     For each SOP class each stored transfer syntax is proposed alone, so that the peer cannot choose a worse one, and
     the uncompressed ones together once more. With `preferred`, those are proposed instead, each alone, as far as an object
-    can be had in them: only `_choose_context` says which is used.
+    can be had in them: only `choose_context` says which is used.
     """
     if preferred:
         yield from _plan_preferred(instances, preferred)
         return
-    by_pair: dict[tuple[str, str], list[StoredInstance]] = {}
+    by_pair: dict[tuple[str, str], list[Some]] = {}
     for instance in instances:
         by_pair.setdefault((instance.sop_class_uid, instance.transfer_syntax_uid), []).append(instance)
     pairs = sorted(by_pair)
@@ -141,9 +170,9 @@ def plan_associations(instances: Sequence[StoredInstance], preferred: Sequence[s
         yield AssociationPlan(tuple(_contexts(sorted(chosen))), group)
 
 
-def _plan_preferred(instances: Sequence[StoredInstance], preferred: Sequence[str]) -> Iterator[AssociationPlan]:
+def _plan_preferred(instances: Sequence[Some], preferred: Sequence[str]) -> Iterator[AssociationPlan[Some]]:
     """Each SOP class in all of its transfer syntaxes, on as many associations as that needs."""
-    by_class: dict[str, list[StoredInstance]] = {}
+    by_class: dict[str, list[Some]] = {}
     for instance in instances:
         by_class.setdefault(instance.sop_class_uid, []).append(instance)
     contexts: list[ProposedContext] = []
@@ -198,7 +227,7 @@ async def send_objects(
     transfer syntaxes to send in, `timeout_s` is how long the peer may take to answer.
     Ends early when the peer cancels. Raises PeerError when the association breaks; what was settled before stays settled.
     """
-    ahead: asyncio.Task[_Prepared] | None = None
+    ahead: asyncio.Task[Prepared] | None = None
     try:
         for index, instance in enumerate(instances):
             if progress.is_cancelled():
@@ -211,19 +240,19 @@ async def send_objects(
             except FileroomError as error:
                 _log.warning("suboperation_failed", sop_instance_uid=instance.sop_instance_uid, reason=str(error))
                 progress.fail(instance, str(error))
-                _note(journal, instance, archive.now(), "", None, error)
+                note_object(journal, instance, archive.now(), "", None, error)
                 continue
             if index + 1 < len(instances):
                 ahead = asyncio.create_task(_prepare(archive, port, instances[index + 1], permission, preferred))
             began_at = archive.now()
             syntax = prepared.context.transfer_syntax
             try:
-                status = await _send(port, instance, prepared, originator, timeout_s)
+                status = await send_prepared(port, instance, prepared, originator, timeout_s)
             except PeerError as error:
-                _note(journal, instance, began_at, syntax, None, error)
+                note_object(journal, instance, began_at, syntax, None, error)
                 raise
             progress.settle(instance, status)
-            _note(journal, instance, began_at, syntax, status)
+            note_object(journal, instance, began_at, syntax, status)
     finally:
         if ahead is not None:
             ahead.cancel()
@@ -231,11 +260,17 @@ async def send_objects(
 
 
 @dataclass(frozen=True, slots=True)
-class _Prepared:
+class Prepared:
     """An object ready to be sent in `context`; a small one in one piece, already read."""
 
     context: AcceptedContext
     dataset: DataSource
+
+
+async def prepare_from(port: AssociationPort, item: Sendable, source: Source, preferred: Sequence[str]) -> Prepared:
+    """Open an object in the transfer syntax that suits the peer. Raises PeerRefusedError when none does, and as `source`."""
+    context = choose_context(port, item, preferred)
+    return Prepared(context, await source(context.transfer_syntax))
 
 
 async def _prepare(
@@ -244,14 +279,14 @@ async def _prepare(
     instance: StoredInstance,
     permission: Permission,
     preferred: Sequence[str],
-) -> _Prepared:
-    context = _choose_context(port, instance, preferred)
+) -> Prepared:
+    context = choose_context(port, instance, preferred)
     opened = await open_object(archive, instance, context.transfer_syntax, part10=False, permission=permission)
     whole = await read_small(archive, instance, opened)
-    return _Prepared(context, opened.chunks if whole is None else whole)
+    return Prepared(context, opened.chunks if whole is None else whole)
 
 
-def _choose_context(port: AssociationPort, instance: StoredInstance, preferred: Sequence[str] = ()) -> AcceptedContext:
+def choose_context(port: AssociationPort, instance: Sendable, preferred: Sequence[str] = ()) -> AcceptedContext:
     """As stored if the peer takes it, else uncompressed, else whatever the peer takes the SOP class in.
 
     With `preferred`, the first of those that it takes.
@@ -265,14 +300,14 @@ def _choose_context(port: AssociationPort, instance: StoredInstance, preferred: 
     raise PeerRefusedError(f"The peer does not accept {uids.uid_name(sop_class)}")
 
 
-async def _send(
+async def send_prepared(
     port: AssociationPort,
-    instance: StoredInstance,
-    prepared: _Prepared,
+    instance: Sendable,
+    prepared: Prepared,
     originator: tuple[str, int] | None,
     timeout_s: float | None,
 ) -> int:
-    """The status that the peer answers with."""
+    """C-STORE; the status that the peer answers with. Raises PeerError when the association breaks."""
     aet, message_id = originator or (None, None)
     command = CommandSet(
         CommandField.C_STORE_RQ,
@@ -292,9 +327,9 @@ async def _send(
     return response.status
 
 
-def _note(
+def note_object(
     journal: Journal | None,
-    instance: StoredInstance,
+    instance: Sendable,
     began_at: dt.datetime,
     transfer_syntax_uid: str,
     status: int | None,
