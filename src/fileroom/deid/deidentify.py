@@ -83,7 +83,7 @@ def deidentify(header: Dataset, profile: Profile, pseudonyms: Pseudonyms, *, can
         marks.set_marks(made, profile, blanked=bool(work.regions))
     except BROKEN as error:
         raise CannotCleanError(
-            f"An attribute of it cannot be read ({type(error).__name__}: {str(error)[:120]}), so nobody knows what it says."
+            f"An attribute of it cannot be read ({type(error).__name__}), so nobody knows what it says."
         ) from error
     return Cleaned(made, job.actions, work)
 
