@@ -30,6 +30,8 @@ _VALUES: Final = {
     "name": "x.css",
     "resource": "nodes",
     "use": "web",
+    "sha256": "0" * 64,
+    "offer": "1",
     "certificate": "pacs",
     "node": "CT1",
     "login": "ada",

@@ -11,7 +11,7 @@ from api_permissions import ACCOUNT, API, OPEN, PERSON
 from fileroom.core.access import Permission
 from fileroom.dimse.command_set import CommandField
 
-__all__ = ["ACCOUNT", "OPEN", "PERSON", "ROUTES", "SERVICES"]
+__all__ = ["ACCOUNT", "EDGE", "OPEN", "PERSON", "ROUTES", "SERVICES"]
 
 _SEARCH, _VIEW, _EXPORT = Permission.STUDY_SEARCH, Permission.STUDY_VIEW, Permission.STUDY_EXPORT
 _STORE, _SYSTEM, _USERS = Permission.STUDY_STORE, Permission.SYSTEM_READ, Permission.USER_MANAGE
@@ -23,7 +23,15 @@ _INSTANCE: Final = _SERIES + "/instances/{instance}"
 _FRAMES: Final = _INSTANCE + "/frames/{frames}"
 _LOOK: Final = "/studies/{study}/series/{series}"
 
+EDGE: Final = "the token of an edge"
+"""Its permission alone is not enough: an administrator is no edge."""
 ROUTES: Final[dict[str, Permission | str]] = {
+    # --- the edge link ---
+    "GET /edge/v1/offers": EDGE,
+    "GET /edge/v1/offers/{offer}": EDGE,
+    "POST /edge/v1/hello": EDGE,
+    "POST /edge/v1/outcomes": EDGE,
+    "PUT /edge/v1/objects/{sha256}": EDGE,
     # --- DICOMweb and WADO-URI ---
     "GET /dicom-web": OPEN,
     "GET /dicom-web/": OPEN,

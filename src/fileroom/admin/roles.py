@@ -95,6 +95,7 @@ BUILT_IN: Final[dict[str, Role]] = {
             Permission.SETTINGS_READ,
             Permission.SYSTEM_READ,
         ),
+        _built_in("edge", told("A Fileroom that dials in over the edge link; for no person."), Permission.EDGE_LINK),
     )
 }
 

@@ -10,6 +10,8 @@ from typing import Final
 from fileroom.admin.configuration_nodes import NODES
 from fileroom.admin.configuration_sections import SECTIONS, ConfigurationSection
 from fileroom.routing.destinations import DESTINATIONS
+from fileroom.routing.edge_centres import CENTRES
+from fileroom.routing.edges import EDGES
 from fileroom.routing.entries import configuration_section
 from fileroom.routing.rules import rules_section
 from fileroom.routing.schedules import SCHEDULES
@@ -20,6 +22,8 @@ CONFIGURATION_SECTIONS: Final[tuple[ConfigurationSection, ...]] = (
     NODES,
     configuration_section(SCHEDULES),
     configuration_section(DESTINATIONS),
+    configuration_section(EDGES),
+    configuration_section(CENTRES),
     rules_section(),
     configuration_section(SOURCES),
 )

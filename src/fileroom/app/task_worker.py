@@ -35,6 +35,7 @@ from fileroom.core.access import SYSTEM
 from fileroom.core.errors import FileroomError
 from fileroom.core.settings import Settings
 from fileroom.index.tally import count_on
+from fileroom.routing.edge_client import link_due, tidy_edge_link
 from fileroom.scp.commitment import deliver_due
 from fileroom.scp.sending import send_due
 from fileroom.tasks.loop import Work, run_periodically
@@ -47,6 +48,9 @@ SENDING_INTERVAL_S: Final = 1.0
 SENDINGS_AT_ONCE: Final = 3
 """Orders carried out side by side: a node that is slow must not make the others wait."""
 REMOVALS_INTERVAL_S: Final = 10.0
+EDGE_LINK_INTERVAL_S: Final = 1.0
+"""How soon a centre that was just connected is dialled."""
+EDGE_UPKEEP_INTERVAL_S: Final = 3600.0
 LEDGER_INTERVAL_S: Final = 60.0
 LEDGER_ENDS_INTERVAL_S: Final = 5.0
 PEOPLE_INTERVAL_S: Final = 600.0
@@ -74,6 +78,8 @@ async def run_tasks(settings: Settings, stop: asyncio.Event) -> None:
             ("old_sendings", OLD_ECHOES_INTERVAL_S, partial(forget_old_jobs, archive)),
             ("old_node_echoes", OLD_ECHOES_INTERVAL_S, partial(forget_old_echoes, archive)),
             ("removals", REMOVALS_INTERVAL_S, partial(remove_doomed_objects, archive)),
+            ("edge_link", EDGE_LINK_INTERVAL_S, partial(link_due, archive, stop)),
+            ("edge_upkeep", EDGE_UPKEEP_INTERVAL_S, partial(tidy_edge_link, archive)),
             ("ledger", LEDGER_INTERVAL_S, partial(_keep_ledger_days, archive)),
             ("ledger_ends", LEDGER_ENDS_INTERVAL_S, partial(_close_interrupted, archive)),
             ("people", PEOPLE_INTERVAL_S, partial(_forget_what_is_over, people)),

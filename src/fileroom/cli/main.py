@@ -18,6 +18,7 @@ from fileroom.cli import (
     certificates,
     configuration,
     doctor,
+    edge,
     network,
     nodes,
     people,
@@ -41,6 +42,7 @@ app.add_typer(associations.app, name="associations")
 app.add_typer(audit.app, name="audit")
 app.add_typer(certificates.app, name="certificate")
 app.add_typer(configuration.app, name="config")
+app.add_typer(edge.app, name="edge")
 app.add_typer(schedules.app, name="schedule")
 app.add_typer(people.user_app, name="user")
 app.add_typer(people.token_app, name="token")

@@ -58,6 +58,8 @@ class Permission(enum.StrEnum):
     """Change rules and destinations; retry, hold and redirect deliveries."""
     IDENTITY_REVEAL = "identity.reveal"
     """Open the vault of a de-identification project: which pseudonym is whom."""
+    EDGE_LINK = "edge.link"
+    """Be an edge: bring objects in, and fetch what waits for that edge, over the edge link."""
     AUDIT_READ = "audit.read"
     """Search and check the audit trail; review who broke the glass."""
 

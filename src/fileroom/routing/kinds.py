@@ -37,6 +37,7 @@ _BUILT_IN: Final[Mapping[str, tuple[str, str]]] = MappingProxyType(
         "folder": ("fileroom.routing.folder_destination", "FOLDER"),
         "bucket": ("fileroom.routing.bucket_destination", "BUCKET"),
         "edge": ("fileroom.routing.edge_destination", "EDGE"),
+        "edge_inbox": ("fileroom.routing.edge_outbox", "EDGE_INBOX"),
         "mail": ("fileroom.routing.mail_destination", "MAIL"),
         "webhook": ("fileroom.routing.webhook_destination", "WEBHOOK"),
         "pool": ("fileroom.routing.pools", "POOL"),

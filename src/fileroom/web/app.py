@@ -24,6 +24,7 @@ from fileroom.web.authentication import Authentication, IdentityCache
 from fileroom.web.console.people_routes import people_routes
 from fileroom.web.console.routes import console_routes
 from fileroom.web.dicomweb_routes import dicomweb_routes
+from fileroom.web.edge import edge_routes
 from fileroom.web.endpoint import Endpoint, Handler, send_answer
 from fileroom.web.errors import problem
 from fileroom.web.forwarded import Forwarding
@@ -67,6 +68,7 @@ def create_router(
     cache = cache or IdentityCache(people)
     routes = [
         *dicomweb_routes(archive, renderer),
+        *edge_routes(archive),
         *people_routes(archive, people, cache),
         *console_routes(archive, stopping),
         *api_routes(archive, people, cache),

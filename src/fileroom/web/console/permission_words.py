@@ -26,5 +26,6 @@ PERMISSION_WORDS: Final = {
     Permission.ROUTING_READ: N_("see rules, destinations and deliveries"),
     Permission.ROUTING_MANAGE: N_("change rules and destinations; retry, hold and redirect deliveries"),
     Permission.IDENTITY_REVEAL: N_("open the vault of a de-identification project"),
+    Permission.EDGE_LINK: N_("be an edge of the edge link"),
     Permission.AUDIT_READ: N_("search the audit trail; review who broke the glass"),
 }
