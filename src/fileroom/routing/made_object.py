@@ -8,10 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import dataclasses
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
+from typing import Final
 
+from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
+from pydicom.tag import BaseTag
 
 from fileroom.archive.outgoing import SAME_VALUES, chain, deflate, recode
 from fileroom.archive.random_access import lasting_reader
@@ -19,26 +23,31 @@ from fileroom.archive.retrieve import OpenedObject, StoredInstance
 from fileroom.archive.services import Archive
 from fileroom.core.access import Permission, require
 from fileroom.core.errors import UnsupportedError
+from fileroom.deid.pixels import blank
+from fileroom.deid.regions import Region
 from fileroom.dicom import uids
+from fileroom.dicom.dictionary import tag_of, vr_of
 from fileroom.dicom.header_scan import declared_encoding
 from fileroom.dicom.part10 import build_file_meta
+from fileroom.pixels.decode import decode_stored
 from fileroom.pixels.encoders import NATIVE, LossyOptions
 from fileroom.pixels.frames import frame_bytes, frame_table, iter_frames
-from fileroom.pixels.image_pixel import image_pixel
+from fileroom.pixels.image_pixel import ImagePixel, image_pixel
 from fileroom.pixels.source import PixelSource, open_source
 from fileroom.pixels.transcode import Transcoded, transcode
 from fileroom.pixels.transcoded import data_set_chunks, header_bytes
 from fileroom.routing.object_parts import FIRST_PIXEL_TAG, ObjectParts, pixel_element
-from fileroom.transform.blanking import Region, as_native, blanked_frames, blanked_samples
 from fileroom.transform.changes import shallow
+
+_OFFSET_TABLES: Final = (0x7FE00001, 0x7FE00002, 0x7FE00003)
 
 
 @dataclass(frozen=True, slots=True)
 class MadeObject:
     """An OutgoingObject. `dataset` has no pixel data and must not be changed.
 
-    `frame` is the one frame of the stored object (from 0) that this one has, None: all. `regions` are blanked. `syntax` is
-    the transfer syntax before a change of it was asked for.
+    `frame` is the one frame of the stored object (from 0) that this one has, None: all. `regions` are blanked, and bits
+    without a meaning cleared (overlays in them); None: pixels are not touched, also where `frame` cuts them out.
     """
 
     archive: Archive
@@ -50,7 +59,7 @@ class MadeObject:
     transfer_syntax_uid: str
     """In which it leaves where the destination asks for no other one."""
     frame: int | None = None
-    regions: tuple[Region, ...] = ()
+    regions: tuple[Region, ...] | None = None
     lossy: LossyOptions | None = None
 
     @property
@@ -81,12 +90,12 @@ class MadeObject:
     @property
     def has_stored_pixels(self) -> bool:
         """The pixel element leaves as it is stored where no other transfer syntax is asked for."""
-        return self.frame is None and not self.regions
+        return self.frame is None and self.regions is None
 
     @property
     def plain_syntax(self) -> str:
         """The transfer syntax that it has without any transcoding."""
-        return uids.EXPLICIT_VR_LITTLE_ENDIAN if self.regions else self.parts.syntax
+        return uids.EXPLICIT_VR_LITTLE_ENDIAN if self.regions is not None else self.parts.syntax
 
     async def open(self, transfer_syntax: str | None = None, *, part10: bool) -> OpenedObject:
         """As `archive.retrieve.open_object`."""
@@ -171,17 +180,38 @@ class MadeObject:
             frames = iter([frame_bytes(table, self.frame, source.read)])
         found = source.transfer_syntax
         pixel = image_pixel(source.header, pixel_keyword=keyword)
-        if self.regions:
-            photometric = blanked_samples(pixel, found, frame_bytes(table, 0, source.read), ())[1]
-            frames = blanked_frames(pixel, found, frames, self.regions)
-            pixel, found = as_native(pixel, photometric), uids.EXPLICIT_VR_LITTLE_ENDIAN
+        if self.regions is not None:
+            photometric = decode_stored(pixel, found, frame_bytes(table, 0, source.read)).photometric
+            frames = blank(frames, pixel, found, self.regions)
+            pixel, found = _as_native(pixel, photometric), uids.EXPLICIT_VR_LITTLE_ENDIAN
+            header = _native_header(header, pixel)
         if syntax != found and not (syntax in SAME_VALUES and found in SAME_VALUES):
             return transcode(header, frames, found, syntax, pixel_keyword=keyword, lossy=self.lossy)
         count = table.count if self.frame is None else 1
-        bits = pixel.full_frame_bits if pixel.bits_allocated == 1 or self.regions else pixel.frame_bits
-        if found in NATIVE and not self.regions and pixel.bits_allocated != 1:
+        bits = pixel.full_frame_bits if pixel.bits_allocated == 1 or self.regions is not None else pixel.frame_bits
+        if found in NATIVE and self.regions is None and pixel.bits_allocated != 1:
             bits = 8 * table.frame_length(self.frame or 0)
         return Transcoded(header, syntax, keyword, pixel.bits_allocated, bits, count, frames)
+
+
+def _as_native(pixel: ImagePixel, photometric: str) -> ImagePixel:
+    """The description of frames that `deid.pixels.blank` has made."""
+    return dataclasses.replace(
+        pixel, photometric=photometric, planar_configuration=0, high_bit=max(pixel.bits_stored - 1, 0)
+    )
+
+
+def _native_header(header: Dataset, pixel: ImagePixel) -> Dataset:
+    made = shallow(header)
+    values: dict[str, object] = {"PhotometricInterpretation": pixel.photometric, "HighBit": pixel.high_bit}
+    if pixel.samples_per_pixel > 1:
+        values["PlanarConfiguration"] = 0
+    for keyword, value in values.items():
+        tag = tag_of(keyword) or 0
+        made[tag] = DataElement(tag, vr_of(tag), value)
+    for tag in _OFFSET_TABLES:
+        made._dict.pop(BaseTag(tag), None)
+    return made
 
 
 def _around_pixels(dataset: Dataset) -> tuple[Dataset, Dataset]:

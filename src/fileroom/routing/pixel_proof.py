@@ -15,14 +15,16 @@ from typing import IO, Final
 from fileroom.archive.random_access import lasting_reader
 from fileroom.core.errors import RequestError
 from fileroom.core.limits import HEADER_BYTES_MAX, KIB, MIB
+from fileroom.deid.pixels import blanked
+from fileroom.deid.regions import Region
 from fileroom.dicom import uids
 from fileroom.dicom.header_scan import NeedMoreData, scan_header
+from fileroom.pixels.decode import decode_stored
 from fileroom.pixels.frames import FrameTable, frame_bytes, frame_table
 from fileroom.pixels.image_pixel import ImagePixel, image_pixel
 from fileroom.pixels.source import PixelSource, open_source
 from fileroom.routing.made_object import MadeObject
 from fileroom.routing.object_parts import pixel_element, take_apart
-from fileroom.transform.blanking import Region, blanked_samples
 
 _SPOOL_BYTES: Final = 16 * MIB
 """An object that is made anew is kept in memory up to this size while it is proven, larger ones in a temporary file."""
@@ -107,13 +109,13 @@ def _compare(made: MadeObject, stored: PixelSource, leaving: PixelSource) -> str
         return _different(made, f"it has {leaving_table.count} frames, not {len(numbers)}")
     before = image_pixel(stored.header, pixel_keyword=stored.pixel_keyword)
     after = image_pixel(leaving.header, pixel_keyword=leaving.pixel_keyword)
-    is_same_encoding = not made.regions and _encoding(stored) == _encoding(leaving)
+    is_same_encoding = made.regions is None and _encoding(stored) == _encoding(leaving)
     for place, number in enumerate(numbers):
         if is_same_encoding:
             one = hashlib.sha256(frame_bytes(stored_table, number, stored.read)).digest()
             other = hashlib.sha256(frame_bytes(leaving_table, place, leaving.read)).digest()
         else:
-            one = _digest(before, stored_table, number, stored, made.regions)
+            one = _digest(before, stored_table, number, stored, made.regions or ())
             other = _digest(after, leaving_table, place, leaving, ())
         if one != other:
             return _different(made, f"frame {number + 1} has other pixels")
@@ -129,7 +131,8 @@ def _digest(
     pixel: ImagePixel, table: FrameTable, number: int, source: PixelSource, regions: tuple[Region, ...]
 ) -> bytes:
     frame = frame_bytes(table, number, source.read)
-    samples, _photometric = blanked_samples(pixel, source.transfer_syntax, frame, regions)
+    decoded = decode_stored(pixel, source.transfer_syntax, frame)
+    samples = blanked(decoded.samples, decoded.photometric, pixel, regions) if regions else decoded.samples
     return hashlib.sha256(
         f"{samples.shape}".encode() + samples.astype(samples.dtype.newbyteorder("<")).tobytes()
     ).digest()

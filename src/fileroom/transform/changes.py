@@ -23,6 +23,7 @@ from fileroom.transform.steps import Context, Step
 
 ORIGINAL_ATTRIBUTES: Final = 0x04000561
 CONTRIBUTING_EQUIPMENT: Final = 0x0018A001
+_CHARACTER_SET: Final = 0x00080005
 _HOPS_KEPT_MAX: Final = 200
 """Items of Contributing Equipment beyond which no more are added: a loop was stopped long before."""
 _PURPOSE: Final = ("109103", "DCM", "Modifying Equipment")
@@ -140,6 +141,8 @@ def _original_attributes(before: Dataset, changes: Sequence[Change], context: Co
         creator = change.tag & 0xFFFF0000 | change.tag >> 8 & 0xFF
         if change.tag >> 16 & 1 and change.tag & 0xFFFF > 0xFF and creator in before:
             previous[creator] = before[creator]
+    if any(change.tag == _CHARACTER_SET for change in changes) and _CHARACTER_SET not in previous:
+        previous[_CHARACTER_SET] = DataElement(_CHARACTER_SET, "CS", None)
     item = Dataset()
     item.ModifiedAttributesSequence = [previous]
     item.AttributeModificationDateTime = context.moment

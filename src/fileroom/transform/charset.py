@@ -27,6 +27,7 @@ from fileroom.transform.errors import CannotChangeError
 
 UTF_8_TERMS: Final = ("ISO_IR 192",)
 _CHARACTER_SET: Final = 0x00080005
+_MODIFIED_ATTRIBUTES: Final = 0x04000550
 _VALUE_CHARS_SHOWN: Final = 64
 _LETTERS: Final = {
     "ä": "ae", "ö": "oe", "ü": "ue", "Ä": "Ae", "Ö": "Oe", "Ü": "Ue", "ß": "ss", "æ": "ae", "Æ": "Ae", "ø": "oe", "Ø": "Oe",
@@ -172,6 +173,27 @@ def _level(
     names = convert_encodings(list(wanted.terms))
     made._parent_encoding = names
     made.set_original_encoding(implicit, little, names)
+    return made
+
+
+def _previous(
+    source: Dataset,
+    outer: CharacterSet,
+    wanted: CharacterSet,
+    encode: _Encode,
+    depth: int,
+    around: tuple[bool | None, bool | None],
+) -> Dataset:
+    """Values that were before a change (PS3.3 C.12.1.1.9.1): where the new set does not have them, they keep their own."""
+    own = charset_of(source, outer)
+    if _CHARACTER_SET not in source:
+        try:
+            return _level(source, outer, wanted, encode, depth, around)
+        except CannotChangeError:
+            pass
+    made = _level(source, outer, own, lambda text: encode_text(text, own), depth, around)
+    terms = list(own.terms)
+    made[_CHARACTER_SET] = DataElement(_CHARACTER_SET, "CS", terms if len(terms) > 1 else terms[0] if terms else None)
     return made
 
 
