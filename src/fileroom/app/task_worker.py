@@ -35,7 +35,11 @@ from fileroom.core.access import SYSTEM
 from fileroom.core.errors import FileroomError
 from fileroom.core.settings import Settings
 from fileroom.index.tally import count_on
+from fileroom.routing.completeness import release_complete
+from fileroom.routing.deliveries import forget_old_deliveries
 from fileroom.routing.edge_client import link_due, tidy_edge_link
+from fileroom.routing.fetch import forget_old_fetches
+from fileroom.routing.fetch_work import fetch_due
 from fileroom.scp.commitment import deliver_due
 from fileroom.scp.sending import send_due
 from fileroom.tasks.loop import Work, run_periodically
@@ -47,6 +51,11 @@ OLD_ECHOES_INTERVAL_S: Final = 3600.0
 SENDING_INTERVAL_S: Final = 1.0
 SENDINGS_AT_ONCE: Final = 3
 """Orders carried out side by side: a node that is slow must not make the others wait."""
+FETCH_INTERVAL_S: Final = 0.5
+"""Somebody may be waiting for the study."""
+FETCHES_AT_ONCE: Final = 4
+"""Studies from other archives side by side; each source has its own limit."""
+COMPLETENESS_INTERVAL_S: Final = 1.0
 REMOVALS_INTERVAL_S: Final = 10.0
 EDGE_LINK_INTERVAL_S: Final = 1.0
 """How soon a centre that was just connected is dialled."""
@@ -76,7 +85,11 @@ async def run_tasks(settings: Settings, stop: asyncio.Event) -> None:
             ("node_echoes", ECHOES_INTERVAL_S, partial(echo_due, archive)),
             *((f"sending_{n}", SENDING_INTERVAL_S, partial(send_due, archive, stop)) for n in range(SENDINGS_AT_ONCE)),
             ("old_sendings", OLD_ECHOES_INTERVAL_S, partial(forget_old_jobs, archive)),
+            ("completeness", COMPLETENESS_INTERVAL_S, partial(release_complete, archive)),
+            ("old_deliveries", OLD_ECHOES_INTERVAL_S, partial(forget_old_deliveries, archive)),
             ("old_node_echoes", OLD_ECHOES_INTERVAL_S, partial(forget_old_echoes, archive)),
+            *((f"fetch_{n}", FETCH_INTERVAL_S, partial(fetch_due, archive, stop)) for n in range(FETCHES_AT_ONCE)),
+            ("old_fetches", OLD_ECHOES_INTERVAL_S, partial(forget_old_fetches, archive)),
             ("removals", REMOVALS_INTERVAL_S, partial(remove_doomed_objects, archive)),
             ("edge_link", EDGE_LINK_INTERVAL_S, partial(link_due, archive, stop)),
             ("edge_upkeep", EDGE_UPKEEP_INTERVAL_S, partial(tidy_edge_link, archive)),

@@ -35,6 +35,10 @@ class ArrivalRules(Protocol):
     def tags(self) -> frozenset[int]:
         """Attributes to be scanned: those of the index, and those that the rules look at."""
 
+    @property
+    def gathers(self) -> bool:
+        """Whether a rule waits until series or studies are complete."""
+
     def plan(self, header: ScannedHeader, claim: Claim, /) -> Sequence[PlannedDelivery]:
         """Where the object shall go: nowhere, most of the time. Must not fail and takes microseconds."""
 
@@ -46,6 +50,11 @@ class NoRules:
     def tags(self) -> frozenset[int]:
         """Those of the index."""
         return SCANNED_TAGS
+
+    @property
+    def gathers(self) -> bool:
+        """No."""
+        return False
 
     def plan(self, _header: ScannedHeader, _claim: Claim) -> Sequence[PlannedDelivery]:
         """Nothing."""

@@ -70,9 +70,13 @@ class ReceivedObjects:
         self._report_at = 0.0
         self._begun: set[str] = set()
         self._has_ended = False
+        self.study_uids: set[str] = set()
+        """The studies of everything that was stored, at most BEGUN_STUDIES_MAX of them."""
 
     def stored(self, outcome: StoreOutcome) -> None:
         """An object is safe."""
+        if len(self.study_uids) < BEGUN_STUDIES_MAX:
+            self.study_uids.add(outcome.study_instance_uid)
         self._stored.add(outcome)
         self._report_later()
 

@@ -17,13 +17,16 @@ from fileroom.cli import (
     audit,
     certificates,
     configuration,
+    deliveries,
     doctor,
     edge,
     network,
     nodes,
     people,
+    routing,
     schedules,
     server,
+    sources,
 )
 from fileroom.core.access import SYSTEM, set_process_access
 from fileroom.core.errors import FileroomError, RequestError
@@ -42,8 +45,11 @@ app.add_typer(associations.app, name="associations")
 app.add_typer(audit.app, name="audit")
 app.add_typer(certificates.app, name="certificate")
 app.add_typer(configuration.app, name="config")
+app.add_typer(deliveries.app, name="deliveries")
 app.add_typer(edge.app, name="edge")
 app.add_typer(schedules.app, name="schedule")
+app.add_typer(sources.app, name="source")
+app.add_typer(routing.app, name="route")
 app.add_typer(people.user_app, name="user")
 app.add_typer(people.token_app, name="token")
 for _module in (server, archive, network, doctor):

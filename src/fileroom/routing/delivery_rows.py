@@ -1,6 +1,7 @@
 """The delivery ledger's own functions in the database: what must happen in one transaction, or under one lock.
 
-    add_deliveries(planned)     called by `store_instances` in the transaction that stores the objects
+    add_deliveries(planned)     called by `store_instances` in the transaction that stores the objects; destination 0 stands
+                                for no delivery, only for the wish to be asked again when the study is complete
     finish_parcel(parcel, ...)  a lane lets go of a parcel: is there more, now or later?
 
 A parcel's row is the lock between the two: what is added while a lane finishes is either seen by it, or makes the parcel
@@ -14,6 +15,8 @@ from typing import Final
 
 CHANNEL: Final = "fileroom_parcels"
 """Notified with the destination's number when a parcel becomes ready."""
+IS_BACK: Final = "+"
+"""Before that number: the destination is known to be there again (an edge has called), whatever failed before."""
 
 
 class DeliveryState(enum.StrEnum):
@@ -67,7 +70,7 @@ BEGIN
         INSERT INTO parcel AS p (destination_id, study_instance_uid, state, rank_at)
             SELECT destination_id, study, CASE WHEN bool_or(state = 'waiting') THEN 'ready' ELSE 'idle' END,
                 now() - make_interval(secs => max(bonus_s))
-            FROM planned_deliveries(planned) GROUP BY destination_id, study ORDER BY destination_id, study
+            FROM planned_deliveries(planned) WHERE destination_id > 0 GROUP BY destination_id, study ORDER BY destination_id, study
             ON CONFLICT (destination_id, study_instance_uid) DO UPDATE SET state = 'ready', rank_at = excluded.rank_at
                 WHERE p.state IN ('idle', 'later') AND excluded.state = 'ready'
             RETURNING destination_id, state)

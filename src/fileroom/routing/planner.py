@@ -34,6 +34,9 @@ _LOOP: Final = (
     "circle, then release or cancel it."
 )
 
+_ASK_AGAIN: Final = PlannedDelivery(0, 0, "study")
+"""There are rules that ask for the whole study: they are asked when it is complete."""
+
 _log: Final = structlog.get_logger(__name__)
 
 
@@ -54,6 +57,11 @@ class Planner:
         return self._tags
 
     @property
+    def gathers(self) -> bool:
+        """Whether a rule waits until series or studies are complete."""
+        return self._rules.has_late or any(rule.until for rule in self._rules.rules)
+
+    @property
     def rules(self) -> RuleSet:
         """The rules in force."""
         return self._rules
@@ -63,11 +71,13 @@ class Planner:
         if not self._rules.rules:
             return ()
         planned = self._rules.plan(header, claim, self._now().astimezone())
+        if self._rules.has_late:
+            planned = (*planned, _ASK_AGAIN)
         if planned and self._uid in header.values.get(_CONTRIBUTING_EQUIPMENT, b""):
             _log.error(
                 "routing_loop", sop_instance_uid=claim.sop_instance_uid, sender=claim.sending_aet or claim.sender
             )
-            return [one._replace(state="held", cause=_LOOP) for one in planned]
+            return [one._replace(state="held", cause=_LOOP) for one in planned if one.destination_id]
         return planned
 
     async def start(self) -> None:

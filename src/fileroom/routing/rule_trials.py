@@ -116,7 +116,7 @@ async def try_rule(archive: Archive, fields: Mapping[str, Any], study_uid: str) 
     instances = await list_instances(archive, Selection(study_uids=(study_uid,)), permission=Permission.STUDY_SEARCH)
     if not instances:
         raise NotFoundError(told("There is no study {uid}.", uid=study_uid[:64]))
-    arrivals = await _arrivals(archive, study_uid)
+    arrivals = await arrivals_of(archive, study_uid)
     nodes = await read_nodes(archive.pool)
     study = _study_facts(instances, arrivals, archive.now())
     tried: list[TriedObject] = []
@@ -127,7 +127,7 @@ async def try_rule(archive: Archive, fields: Mapping[str, Any], study_uid: str) 
             tried.append(_tried(instance, matched=False, failure=str(error)))
             continue
         sender, received_by, received_at = arrivals.get(instance.sop_instance_uid, ("", "", archive.now()))
-        facts = _facts(archive, header, _claim(instance, sender, received_by), received_at, study, nodes)
+        facts = _facts(archive, header, claim_of(instance, sender, received_by), received_at, study, nodes)
         parts = tuple(_part(part, facts) for part in condition.parts)
         tried.append(_tried(instance, matched=_holds(condition, facts), parts=parts))
     return tried
@@ -244,7 +244,7 @@ def _tried(
     )
 
 
-def _claim(instance: StoredInstance, sender: str, received_by: str) -> Claim:
+def claim_of(instance: StoredInstance, sender: str, received_by: str) -> Claim:
     aet = sender.rpartition("@")[0] if received_by == "dimse" else ""
     return Claim(
         instance.sop_class_uid,
@@ -261,7 +261,7 @@ async def _header(archive: Archive, instance: StoredInstance, tags: frozenset[in
     return scan_header(encoded.data, encoded.transfer_syntax, tags, complete=True)
 
 
-async def _arrivals(archive: Archive, study_uid: str) -> dict[str, tuple[str, str, dt.datetime]]:
+async def arrivals_of(archive: Archive, study_uid: str) -> dict[str, tuple[str, str, dt.datetime]]:
     """(sender, received by, when) by SOP Instance UID; whoever asks was shown the instances already."""
     try:
         async with archive.pool.connection() as connection, connection.cursor(row_factory=tuple_row) as cursor:

@@ -38,6 +38,7 @@ from fileroom.core.errors import DatabaseError, FileroomError, NotAllowedError
 from fileroom.dimse.command_set import CommandField, CommandSet, respond
 from fileroom.dimse.status import Status
 from fileroom.net.association_handler import AssociationEnd, AssociationPort, DataSink, Operation, PeerAddress
+from fileroom.routing.completeness import Hint, give_hint
 from fileroom.routing.fetch import RECEIVED_BY
 from fileroom.routing.worklist_proxy import worklist_sources
 from fileroom.scp import commitment, find, offer, retrieve
@@ -231,10 +232,14 @@ class PeerAssociation:
         self._journal.ended(end)
         if self._received is not None:
             self._received.ended()
+            if self._archive.arrivals.gathers and self._received.study_uids:
+                _in_background(self._hint(sorted(self._received.study_uids)))
         if self._watch is not None and (self._call is not None or self.slot is not None):
-            leaving = asyncio.ensure_future(self._watch.leave(self))
-            _leaving.add(leaving)
-            leaving.add_done_callback(_left)
+            _in_background(self._watch.leave(self))
+
+    async def _hint(self, study_uids: list[str]) -> None:
+        """The studies that came on this association may be complete."""
+        await give_hint(self._archive.pool, study_uids, Hint.ASSOCIATION_ENDED)
 
     async def _hold(self, node: Node) -> None:
         """Keep an answer back as long as the node's pace asks for."""
@@ -262,11 +267,17 @@ def _for_storing(access: Access, node: Node) -> Access:
     return dataclasses.replace(access, permissions=access.permissions - {Permission.STUDY_STORE})
 
 
+def _in_background(work: Awaitable[None]) -> None:
+    task = asyncio.ensure_future(work)
+    _leaving.add(task)
+    task.add_done_callback(_left)
+
+
 def _left(task: asyncio.Future[None]) -> None:
-    """The slot is free; where that could not be written, it expires by itself."""
+    """Written. What could not be written does no harm: a slot expires by itself, a study is complete after a while."""
     _leaving.discard(task)
     if not task.cancelled() and task.exception() is not None:
-        _log.warning("slot_not_freed", reason=str(task.exception()))
+        _log.warning("farewell_not_written", reason=str(task.exception()))
 
 
 _leaving: set[asyncio.Future[None]] = set()

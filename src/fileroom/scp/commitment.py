@@ -36,6 +36,7 @@ from fileroom.dimse.status import Status, StatusCategory, category, describe
 from fileroom.net.association_client import ProposedContext
 from fileroom.net.association_handler import AssociationPort, Operation
 from fileroom.routing.commitment_proof import read_answer, take_result
+from fileroom.routing.completeness import Hint, hint_of_objects
 from fileroom.scp import offer
 from fileroom.scp.call import Call
 
@@ -77,6 +78,8 @@ async def request_commitment(call: Call, operation: Operation) -> None:
         return
     answer = respond(command, Status.SUCCESS, action_type_id=command.action_type_id)
     port.send_response(operation.context.id, answer)
+    if call.archive.arrivals.gathers:
+        await hint_of_objects(call.archive.pool, [item.sop_instance_uid for item in request.items], Hint.COMMITMENT)
     claimed = CommitmentRequest(request.transaction_uid, request.requester, request.host, request.items, row_id)
     is_told = False
     try:

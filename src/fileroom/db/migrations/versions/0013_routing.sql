@@ -135,14 +135,12 @@ CREATE TRIGGER delivery_changed AFTER UPDATE ON delivery REFERENCING NEW TABLE A
 CREATE TRIGGER delivery_gone AFTER DELETE ON delivery REFERENCING OLD TABLE AS stale
     FOR EACH STATEMENT EXECUTE FUNCTION tally_deliveries();
 
--- Studies of which something waits until they, or a series of them, are complete; `due_at` is when they count as that.
+-- Studies of which something waits until they, or a series of them, are complete, and what says that they are (`hints`).
 CREATE TABLE gathering (
     study_instance_uid text PRIMARY KEY,
     last_at timestamptz NOT NULL DEFAULT now(),
-    due_at timestamptz NOT NULL DEFAULT now(),
     hints jsonb NOT NULL DEFAULT '{}'
 );
-CREATE INDEX gathering_due ON gathering (due_at);
 
 -- Storage commitment that we have asked a destination for (PS3.4 J). The answer may come hours later, on an association of its own.
 CREATE TABLE commitment_asked (

@@ -1,0 +1,497 @@
+"""The delivery ledger for people: what waits, what failed and why, and what they may do about it.
+
+Every action is for deliveries that a filter names (ids, a study, a destination, a state ...), asks for a reason, and is put
+down in the audit trail with their number. What a lane has in hand goes on to its end; what it then reports is the truth.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import psycopg
+from psycopg import AsyncConnection
+from psycopg.rows import class_row
+
+from fileroom.admin.audit import record
+from fileroom.admin.audit_events import exported, node_changed
+from fileroom.admin.audit_message import StudyReference
+from fileroom.archive.retrieve import Selection, list_instances
+from fileroom.archive.services import Archive
+from fileroom.core.access import Permission, current_access, require
+from fileroom.core.errors import DatabaseError, InvalidRequestError, NotFoundError, TooLargeError, told
+from fileroom.core.limits import STUDY_PAGE_MAX
+from fileroom.dicom.charset import clean
+from fileroom.routing.delivery_rows import DeliveryState
+from fileroom.routing.destinations import DESTINATIONS
+from fileroom.routing.entries import read_entry
+
+PAGE_MAX: Final = 500
+CHUNK_DELIVERIES: Final = 5000
+"""Changed in one transaction: short enough for lanes not to notice."""
+ORDER_OBJECTS_MAX: Final = 200_000
+REASON_CHARS_MAX: Final = 300
+_EXPORT_CHUNK: Final = 2000
+
+RETRIED: Final = (DeliveryState.FAILED, DeliveryState.CANCELLED, DeliveryState.QUARANTINED, DeliveryState.WAITING)
+HELD_FROM: Final = (DeliveryState.WAITING, DeliveryState.GATHERING)
+CANCELLED_FROM: Final = (
+    DeliveryState.WAITING,
+    DeliveryState.GATHERING,
+    DeliveryState.HELD,
+    DeliveryState.FAILED,
+    DeliveryState.QUARANTINED,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryFilter:
+    """Which deliveries: those that fit everything that is given. `since` and `until` are of when they were made."""
+
+    ids: tuple[int, ...] = ()
+    states: tuple[str, ...] = ()
+    destination: str = ""
+    rule: str = ""
+    study_instance_uid: str = ""
+    sop_instance_uid: str = ""
+    patient_id: str = ""
+    accession_number: str = ""
+    cause: str = ""
+    """A part of the cause."""
+    since: dt.datetime | None = None
+    until: dt.datetime | None = None
+
+    @property
+    def is_everything(self) -> bool:
+        """Nothing is given."""
+        return self == DeliveryFilter()
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryRow:
+    """One object and one destination."""
+
+    id: int
+    destination: str
+    rule: str
+    state: str
+    cause: str
+    status: int | None
+    attempts: int
+    study_instance_uid: str
+    series_instance_uid: str
+    sop_instance_uid: str
+    sop_class_uid: str
+    bytes: int
+    created_at: dt.datetime
+    due_at: dt.datetime
+    taken_at: dt.datetime | None
+    settled_at: dt.datetime | None
+    delivered_as: str
+    parcel_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class ParcelRow:
+    """What a destination gets of a study, with how many of its objects stand where. `cause` is the latest one."""
+
+    id: int
+    destination: str
+    study_instance_uid: str
+    patient_id: str
+    patient_name: str
+    accession_number: str
+    modalities: list[str]
+    state: str
+    due_at: dt.datetime
+    total: int
+    delivered: int
+    waiting: int
+    failed: int
+    held: int
+    cause: str
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryCount:
+    """How many deliveries of a destination are in a state, and how many bytes they have."""
+
+    destination: str
+    state: str
+    number: int
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """What an action has done: to how many deliveries, and of how many studies."""
+
+    deliveries: int = 0
+    studies: int = 0
+    study_uids: tuple[str, ...] = field(default=(), repr=False)
+
+
+# --- to see ---
+
+
+async def list_deliveries(
+    archive: Archive, wanted: DeliveryFilter, *, before_id: int | None = None, limit: int = 100
+) -> list[DeliveryRow]:
+    """Deliveries, the newest first; `before_id` is the last one of the page before. Raises NotAllowedError, DatabaseError."""
+    require(Permission.ROUTING_READ)
+    return await _rows(archive, wanted, before_id, min(limit, PAGE_MAX))
+
+
+async def delivery_counts(archive: Archive) -> list[DeliveryCount]:
+    """By destination and state, of everything in the ledger: sums that are kept, not counted. Raises NotAllowedError."""
+    require(Permission.ROUTING_READ)
+    async with (
+        archive.pool.connection() as connection,
+        connection.cursor(row_factory=class_row(DeliveryCount)) as cursor,
+    ):
+        await cursor.execute(
+            b"""SELECT e.name AS destination, t.state, sum(t.number)::bigint AS number, sum(t.bytes)::bigint AS bytes
+                FROM delivery_tally t JOIN routing_entry e ON e.id = t.destination_id
+                GROUP BY e.name, t.state HAVING sum(t.number) > 0 ORDER BY e.name, t.state"""
+        )
+        return await cursor.fetchall()
+
+
+async def list_parcels(
+    archive: Archive, wanted: DeliveryFilter, *, before_id: int | None = None, limit: int = 50
+) -> list[ParcelRow]:
+    """Studies on their way to destinations, those that something of was made latest first. Raises NotAllowedError.
+
+    `before_id` is the last one of the page before.
+    """
+    require(Permission.ROUTING_READ)
+    conditions, parameters = _conditions(wanted)
+    if before_id is not None:
+        conditions.append("p.id < %s")
+        parameters.append(before_id)
+    inner = " AND ".join(conditions) or "true"
+    statement = f"""
+        SELECT p.id, e.name AS destination, p.study_instance_uid, coalesce(s.patient_id, '') AS patient_id,
+            coalesce(s.patient_name, '') AS patient_name, coalesce(s.accession_number, '') AS accession_number,
+            coalesce(s.modalities, '{{}}') AS modalities, p.state, p.due_at, c.*
+        FROM parcel p JOIN routing_entry e ON e.id = p.destination_id
+        LEFT JOIN study s ON s.study_instance_uid = p.study_instance_uid
+        CROSS JOIN LATERAL (
+            SELECT count(*) AS total, count(*) FILTER (WHERE state = 'delivered') AS delivered,
+                count(*) FILTER (WHERE state IN ('waiting', 'gathering', 'sent')) AS waiting,
+                count(*) FILTER (WHERE state IN ('failed', 'quarantined')) AS failed,
+                count(*) FILTER (WHERE state = 'held') AS held,
+                coalesce((array_agg(cause ORDER BY id DESC) FILTER (WHERE cause <> ''))[1], '') AS cause
+            FROM delivery WHERE parcel_id = p.id) c
+        WHERE p.id IN (
+            SELECT DISTINCT d.parcel_id FROM delivery d JOIN parcel p ON p.id = d.parcel_id
+            JOIN routing_entry e ON e.id = d.destination_id LEFT JOIN routing_entry r ON r.id = d.rule_id
+            WHERE {inner} ORDER BY d.parcel_id DESC LIMIT %s)
+        ORDER BY p.id DESC"""  # noqa: S608 - the conditions are ours, the values parameters
+    return await _select(archive, ParcelRow, statement, (*parameters, min(limit, PAGE_MAX)))
+
+
+async def export_deliveries(archive: Archive, wanted: DeliveryFilter) -> AsyncIterator[DeliveryRow]:
+    """Every delivery that fits, the newest first. Raises NotAllowedError, DatabaseError."""
+    require(Permission.ROUTING_READ)
+    before_id: int | None = None
+    while True:
+        rows = await _rows(archive, wanted, before_id, _EXPORT_CHUNK)
+        for row in rows:
+            yield row
+        if len(rows) < _EXPORT_CHUNK:
+            return
+        before_id = rows[-1].id
+
+
+# --- to act ---
+
+
+async def retry_deliveries(archive: Archive, wanted: DeliveryFilter, reason: str) -> Changed:
+    """Send again, now: what failed, was cancelled or quarantined, or waits for its next try.
+
+    Raises InvalidRequestError, NotAllowedError, DatabaseError.
+    """
+    return await _change(archive, wanted, RETRIED, DeliveryState.WAITING, reason, "retried")
+
+
+async def hold_deliveries(archive: Archive, wanted: DeliveryFilter, reason: str) -> Changed:
+    """Keep back what waits. Raises InvalidRequestError, NotAllowedError, DatabaseError."""
+    return await _change(archive, wanted, HELD_FROM, DeliveryState.HELD, reason, "held")
+
+
+async def release_deliveries(archive: Archive, wanted: DeliveryFilter, reason: str) -> Changed:
+    """Let go what is held. Raises InvalidRequestError, NotAllowedError, DatabaseError."""
+    return await _change(archive, wanted, (DeliveryState.HELD,), DeliveryState.WAITING, reason, "released")
+
+
+async def cancel_deliveries(archive: Archive, wanted: DeliveryFilter, reason: str) -> Changed:
+    """Never send. Raises InvalidRequestError, NotAllowedError, DatabaseError."""
+    return await _change(archive, wanted, CANCELLED_FROM, DeliveryState.CANCELLED, reason, "cancelled")
+
+
+async def redirect_deliveries(archive: Archive, wanted: DeliveryFilter, destination: str, reason: str) -> Changed:
+    """Send to another destination what has not been delivered; where it was to go, it is cancelled.
+
+    Raises InvalidRequestError, NotFoundError, NotAllowedError, DatabaseError.
+    """
+    target = await _target(archive, destination)
+    reason = _checked(wanted, reason)
+    open_ones = (*CANCELLED_FROM, DeliveryState.CANCELLED)
+    total, studies, after_id = 0, set[str](), 0
+    while True:
+        async with archive.pool.connection() as connection, connection.transaction():
+            rows = await _locked(connection, wanted, open_ones, after_id=after_id, other_than=target)
+            if not rows:
+                break
+            after_id = rows[-1][0]
+            await connection.execute(
+                b"""UPDATE delivery SET state = 'cancelled', settled_at = now(), cause = %s WHERE id = ANY(%s)""",
+                (f"Sent to {destination} instead: {reason}", [row[0] for row in rows]),
+            )
+            await _order(connection, target, [tuple(row[2:]) for row in rows])
+            total += len(rows)
+            chunk = {row[3] for row in rows}
+            studies |= chunk
+            await _record(connection, destination, f"{len(rows)} deliveries redirected here: {reason}", chunk)
+        if len(rows) < CHUNK_DELIVERIES:
+            break
+    return Changed(total, len(studies), tuple(studies))
+
+
+async def order_delivery(archive: Archive, study_uids: Sequence[str], destination: str, reason: str = "") -> Changed:
+    """Deliver studies, as they are now, to a destination: by a person, by prefetching. What it has already, it is not sent.
+
+    Raises InvalidRequestError, NotFoundError, TooLargeError, NotAllowedError, DatabaseError.
+    """
+    require(Permission.STUDY_EXPORT)
+    uids = list(dict.fromkeys(study_uids))
+    if not uids or len(uids) > STUDY_PAGE_MAX:
+        raise InvalidRequestError(told("Mark the studies that shall be sent: 1 to {most}.", most=STUDY_PAGE_MAX))
+    target = (await read_entry(archive.pool, DESTINATIONS, destination)).id
+    found = await list_instances(archive, Selection(study_uids=tuple(uids)), permission=Permission.STUDY_EXPORT)
+    if not found:
+        raise NotFoundError(told("None of these studies is in the archive any more."))
+    if len(found) > ORDER_OBJECTS_MAX:
+        raise TooLargeError(
+            told("These studies have more than {most} objects; send fewer at a time.", most=ORDER_OBJECTS_MAX)
+        )
+    number = 0
+    async with archive.pool.connection() as connection, connection.transaction():
+        cursor = await connection.execute(
+            b"SELECT id, sop_instance_uid FROM instance WHERE sop_instance_uid = ANY(%s)",
+            ([one.sop_instance_uid for one in found],),
+        )
+        ids = {row[1]: row[0] for row in await cursor.fetchall()}
+        rows: list[tuple[Any, ...]] = [
+            (
+                ids[one.sop_instance_uid],
+                one.study_instance_uid,
+                one.series_instance_uid,
+                one.sop_instance_uid,
+                one.sop_class_uid,
+                one.file_bytes,
+            )
+            for one in found
+            if one.sop_instance_uid in ids
+        ]
+        number = await _order(connection, target, rows)
+        studies = [StudyReference(uid) for uid in dict.fromkeys(one.study_instance_uid for one in found)]
+        why = f", {reason}" if reason else ""
+        await record(connection, exported(studies, f"destination {destination}{why}"[:REASON_CHARS_MAX]))
+    return Changed(number, len(uids), tuple(uids))
+
+
+async def forget_old_deliveries(archive: Archive) -> int:
+    """Remove what was over long ago; returns how many. Raises NotAllowedError, DatabaseError."""
+    require(Permission.SYSTEM_MANAGE)
+    async with archive.pool.connection() as connection:
+        cursor = await connection.execute(
+            b"""DELETE FROM delivery WHERE id IN (SELECT id FROM delivery
+                WHERE settled_at < now() - make_interval(days => %s) AND state IN ('delivered', 'cancelled')
+                ORDER BY settled_at LIMIT %s)""",
+            (archive.settings.delivery_days, CHUNK_DELIVERIES),
+        )
+        return cursor.rowcount
+
+
+# --- helpers ---
+
+_FROM: Final = """FROM delivery d JOIN routing_entry e ON e.id = d.destination_id
+    LEFT JOIN routing_entry r ON r.id = d.rule_id"""
+
+
+def _conditions(wanted: DeliveryFilter) -> tuple[list[str], list[Any]]:
+    """SQL conditions over d (delivery), e (destination) and r (rule), and their values."""
+    found: list[str] = []
+    values: list[Any] = []
+
+    def add(condition: str, value: Any) -> None:
+        found.append(condition)
+        values.append(value)
+
+    if wanted.ids:
+        add("d.id = ANY(%s)", list(wanted.ids))
+    if wanted.states:
+        add("d.state = ANY(%s)", list(wanted.states))
+    if wanted.destination:
+        add(
+            "d.destination_id = ANY(ARRAY(SELECT id FROM routing_entry WHERE section = 'destinations' AND name = %s))",
+            wanted.destination,
+        )
+    if wanted.rule:
+        add("d.rule_id = ANY(ARRAY(SELECT id FROM routing_entry WHERE section = 'rules' AND name = %s))", wanted.rule)
+    if wanted.study_instance_uid:
+        add("d.study_instance_uid = %s", wanted.study_instance_uid)
+    if wanted.sop_instance_uid:
+        add("d.sop_instance_uid = %s", wanted.sop_instance_uid)
+    if wanted.patient_id:
+        add(
+            "d.study_instance_uid = ANY(ARRAY(SELECT study_instance_uid FROM study WHERE patient_id = %s))",
+            wanted.patient_id,
+        )
+    if wanted.accession_number:
+        add(
+            "d.study_instance_uid = ANY(ARRAY(SELECT study_instance_uid FROM study WHERE accession_number = %s))",
+            wanted.accession_number,
+        )
+    if wanted.cause:
+        add("position(lower(%s) IN lower(d.cause)) > 0", wanted.cause)
+    if wanted.since is not None:
+        add("d.created_at >= %s", wanted.since)
+    if wanted.until is not None:
+        add("d.created_at < %s", wanted.until)
+    return found, values
+
+
+async def _rows(archive: Archive, wanted: DeliveryFilter, before_id: int | None, limit: int) -> list[DeliveryRow]:
+    conditions, values = _conditions(wanted)
+    if before_id is not None:
+        conditions.append("d.id < %s")
+        values.append(before_id)
+    statement = f"""
+        SELECT d.id, e.name AS destination, coalesce(r.name, '') AS rule, d.state, d.cause, d.status, d.attempts,
+            d.study_instance_uid, d.series_instance_uid, d.sop_instance_uid, d.sop_class_uid, d.bytes, d.created_at, d.due_at,
+            d.taken_at, d.settled_at, coalesce(d.delivered_as, '') AS delivered_as, d.parcel_id
+        {_FROM} WHERE {" AND ".join(conditions) or "true"} ORDER BY d.id DESC LIMIT %s"""
+    return await _select(archive, DeliveryRow, statement, (*values, limit))
+
+
+async def _select(archive: Archive, kind: type[Any], statement: str, parameters: Sequence[object]) -> list[Any]:
+    try:
+        async with archive.pool.connection() as connection, connection.cursor(row_factory=class_row(kind)) as cursor:
+            await cursor.execute(statement.encode(), parameters)
+            return await cursor.fetchall()
+    except psycopg.Error as error:
+        raise DatabaseError(f"The deliveries cannot be read: {type(error).__name__}. Try again later.") from error
+
+
+async def _change(
+    archive: Archive,
+    wanted: DeliveryFilter,
+    from_states: Sequence[DeliveryState],
+    to_state: DeliveryState,
+    reason: str,
+    word: str,
+) -> Changed:
+    """In transactions of CHUNK_DELIVERIES: each is on its own, and what was changed stays changed."""
+    require(Permission.ROUTING_MANAGE)
+    reason = _checked(wanted, reason)
+    who = current_access().name
+    cause = "" if to_state is DeliveryState.WAITING else f"{word.capitalize()} by {who}: {reason}"
+    is_over = to_state is DeliveryState.CANCELLED
+    total, studies, after_id = 0, set[str](), 0
+    while True:
+        async with archive.pool.connection() as connection, connection.transaction():
+            rows = await _locked(connection, wanted, from_states, after_id=after_id)
+            if not rows:
+                break
+            after_id = rows[-1][0]
+            await connection.execute(
+                b"""UPDATE delivery SET state = %s, cause = CASE WHEN %s = '' THEN cause ELSE %s END, due_at = now(),
+                    until = '', actor = %s, settled_at = CASE WHEN %s THEN now() END WHERE id = ANY(%s)""",
+                (to_state.value, cause, cause, who, is_over, [row[0] for row in rows]),
+            )
+            if to_state is DeliveryState.WAITING:
+                await connection.execute(b"SELECT wake_parcels(%s)", (sorted({row[1] for row in rows}),))
+            total += len(rows)
+            chunk = {row[3] for row in rows}
+            studies |= chunk
+            await _record(
+                connection, wanted.destination or "deliveries", f"{len(rows)} deliveries {word}: {reason}", chunk
+            )
+        if len(rows) < CHUNK_DELIVERIES:
+            break
+    return Changed(total, len(studies), tuple(studies))
+
+
+def _checked(wanted: DeliveryFilter, reason: str) -> str:
+    require(Permission.ROUTING_MANAGE)
+    if wanted.is_everything:
+        raise InvalidRequestError(told("Say which deliveries are meant: a destination, a study, a state."))
+    reason = clean(reason).strip()[:REASON_CHARS_MAX]
+    if not reason:
+        raise InvalidRequestError(told("Give a reason; it stands in the audit trail."))
+    return reason
+
+
+async def _locked(
+    connection: AsyncConnection[Any],
+    wanted: DeliveryFilter,
+    states: Sequence[DeliveryState],
+    *,
+    after_id: int = 0,
+    other_than: int = 0,
+) -> list[tuple[Any, ...]]:
+    """(id, parcel, instance, study, series, object, class, bytes) of a chunk, locked."""
+    conditions, values = _conditions(wanted)
+    conditions += ["d.state = ANY(%s)", "d.id > %s", "d.destination_id <> %s"]
+    if other_than:
+        # What was redirected before must not be found again by the next chunk.
+        conditions.append(
+            "NOT EXISTS (SELECT FROM delivery o WHERE o.destination_id = %s AND o.instance_id = d.instance_id)"
+        )
+    parameters: list[Any] = [*values, [one.value for one in states], after_id, other_than]
+    cursor = await connection.execute(
+        f"""SELECT d.id, d.parcel_id, d.instance_id, d.study_instance_uid, d.series_instance_uid, d.sop_instance_uid,
+                d.sop_class_uid, d.bytes
+            {_FROM} WHERE {" AND ".join(conditions)} ORDER BY d.id LIMIT {CHUNK_DELIVERIES} FOR UPDATE OF d""".encode(),
+        parameters,
+    )
+    return await cursor.fetchall()
+
+
+async def _order(connection: AsyncConnection[Any], destination_id: int, rows: Sequence[tuple[Any, ...]]) -> int:
+    """Make deliveries of (instance, study, series, object, class, bytes); returns how many there were not yet."""
+    who = current_access().name
+    studies = sorted({row[1] for row in rows})
+    await connection.execute(
+        b"""INSERT INTO parcel (destination_id, study_instance_uid) SELECT %s, unnest(%s::text[])
+            ON CONFLICT (destination_id, study_instance_uid) DO NOTHING""",
+        (destination_id, studies),
+    )
+    columns = list(zip(*rows, strict=True))
+    cursor = await connection.execute(
+        b"""INSERT INTO delivery (destination_id, parcel_id, instance_id, study_instance_uid, series_instance_uid,
+                sop_instance_uid, sop_class_uid, bytes, state, actor)
+            SELECT %s, p.id, g.instance, g.study, g.series, g.sop, g.class, g.size, 'waiting', %s
+            FROM unnest(%s::bigint[], %s::text[], %s::text[], %s::text[], %s::text[], %s::bigint[])
+                AS g(instance, study, series, sop, class, size)
+            JOIN parcel p ON p.destination_id = %s AND p.study_instance_uid = g.study
+            ON CONFLICT (destination_id, instance_id) DO NOTHING RETURNING parcel_id""",
+        (destination_id, who, *map(list, columns), destination_id),
+    )
+    parcels = [row[0] for row in await cursor.fetchall()]
+    await connection.execute(b"SELECT wake_parcels(%s)", (sorted(set(parcels)),))
+    return len(parcels)
+
+
+async def _target(archive: Archive, destination: str) -> int:
+    require(Permission.ROUTING_MANAGE)
+    return (await read_entry(archive.pool, DESTINATIONS, destination)).id
+
+
+async def _record(connection: AsyncConnection[Any], what: str, text: str, studies: set[str]) -> None:
+    await record(connection, node_changed(what, f"{text} ({len(studies)} studies)"))
