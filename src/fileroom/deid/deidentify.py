@@ -13,7 +13,7 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from pydicom._dicom_dict import DicomDictionary
-from pydicom.datadict import private_dictionary_VR
+from pydicom.datadict import dictionary_VR, private_dictionary_VR
 from pydicom.dataelem import DataElement, RawDataElement, convert_raw_data_element
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
@@ -127,8 +127,9 @@ class _Job:
             step = self.steps.get(tag)
             if step is None and group & 0xFF00 in (0x5000, 0x6000):
                 step = self._repeating(dataset, tag)
-            vr = element.VR if element.VR not in (None, "UN") else VRS.get(tag)
-            if vr is None:
+            known = VRS.get(tag) or _vr_of_group(tag)
+            vr = element.VR if element.VR not in (None, "UN") else known
+            if vr is None or (known is None and step is None):
                 self.actions["unknown attribute removed"] += 1
                 continue
             if step is None:
@@ -419,6 +420,14 @@ class _Job:
 _INSTANCE_UIDS: Final = frozenset(
     tag for tag, row in DicomDictionary.items() if row[0] == "UI" and row[4].endswith(("InstanceUID", "InstanceUIDs"))
 )
+
+
+def _vr_of_group(tag: BaseTag) -> str | None:
+    """The VR of an element of a repeating group; None for what no edition knows."""
+    try:
+        return dictionary_VR(tag)
+    except KeyError:
+        return None
 
 
 def _private_blocks(dataset: Dataset) -> dict[int, str]:

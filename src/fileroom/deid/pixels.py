@@ -66,7 +66,7 @@ def settled_regions(source: PixelSource, work: PixelWork, reader: TextReader | N
     return tuple(found)
 
 
-def cleaned_pixels(source: PixelSource, header: Dataset, work: PixelWork, regions: Sequence[Region]) -> Transcoded:
+def cleaned_pixels(source: PixelSource, header: Dataset, regions: Sequence[Region]) -> Transcoded:
     """The object in Explicit VR Little Endian with the rectangles blanked and overlay bits cleared; `header` is that of
     `deidentify`, which is changed to fit. Frames are made as they are taken."""
     pixel = image_pixel(source.header, pixel_keyword=source.pixel_keyword)
@@ -77,7 +77,6 @@ def cleaned_pixels(source: PixelSource, header: Dataset, work: PixelWork, region
         header.PlanarConfiguration = 0
     if pixel.high_bit != pixel.bits_stored - 1:
         header.HighBit = pixel.bits_stored - 1
-    del work
     return Transcoded(
         header,
         uids.EXPLICIT_VR_LITTLE_ENDIAN,
