@@ -13,6 +13,7 @@ from fileroom.routing.destinations import DESTINATIONS
 from fileroom.routing.edge_centres import CENTRES
 from fileroom.routing.edges import EDGES
 from fileroom.routing.entries import configuration_section
+from fileroom.routing.project_fields import PROJECTS
 from fileroom.routing.rules import rules_section
 from fileroom.routing.schedules import SCHEDULES
 from fileroom.routing.sources import SOURCES
@@ -24,6 +25,7 @@ CONFIGURATION_SECTIONS: Final[tuple[ConfigurationSection, ...]] = (
     configuration_section(DESTINATIONS),
     configuration_section(EDGES),
     configuration_section(CENTRES),
+    configuration_section(PROJECTS),
     rules_section(),
     configuration_section(SOURCES),
 )

@@ -6,7 +6,7 @@ refusing them helps nobody, and every answer is bounded.
 
 from __future__ import annotations
 
-from contextlib import aclosing
+from contextlib import AsyncExitStack, aclosing
 from dataclasses import dataclass
 from typing import Final
 
@@ -28,8 +28,10 @@ from fileroom.dimse.status import Status
 from fileroom.index.attributes import BY_TAG, INSTANCE_AVAILABILITY_TAG
 from fileroom.index.search import Answer, IndexValue, can_match
 from fileroom.net.association_handler import Operation
+from fileroom.routing.federated_query import Elsewhere, answer_key, asked_elsewhere, with_patient_keys
 from fileroom.scp import offer
 from fileroom.scp.call import Call
+from fileroom.scp.elsewhere import caller_of, encode_match, is_federated, without
 from fileroom.scp.status import query_failure
 
 _LEVELS: Final = {
@@ -98,7 +100,14 @@ async def _answer(call: Call, operation: Operation, request: _Request) -> tuple[
     pending = Status.PENDING if request.all_keys_supported else Status.PENDING_WITH_UNSUPPORTED_KEYS
     response = respond(operation.command, pending, has_dataset=True)
     count = 0
-    async with aclosing(search(call.archive, request.query)) as answers:
+    async with AsyncExitStack() as stack:
+        query, elsewhere, seen = request.query, None, set[str]()
+        if is_federated(call):
+            elsewhere = await stack.enter_async_context(
+                asked_elsewhere(call.archive, request.query, caller=caller_of(call))
+            )
+            query = with_patient_keys(query)
+        answers = await stack.enter_async_context(aclosing(search(call.archive, query)))
         async for answer in answers:
             if count % QUERY_ROWS_PER_FETCH == 0:
                 await port.drain()
@@ -110,7 +119,34 @@ async def _answer(call: Call, operation: Operation, request: _Request) -> tuple[
             encoded = encode_answer(elements, context.transfer_syntax, request.charset, must_fit=request.must_fit)
             port.send_response(context.id, response, encoded)
             count += 1
+            if elsewhere is not None:
+                seen.add(answer_key(query.level, answer))
+        if elsewhere is not None:
+            return await _answer_from(call, operation, request, elsewhere, seen)
     return Status.SUCCESS, ""
+
+
+async def _answer_from(
+    call: Call, operation: Operation, request: _Request, elsewhere: Elsewhere, seen: set[str]
+) -> tuple[int, str]:
+    """What other archives have beside what is here; in the end, who of them did not answer."""
+    port, context = call.port, operation.context
+    response = respond(operation.command, Status.PENDING, has_dataset=True)
+    silent: list[str] = []
+    async with aclosing(elsewhere.answers(seen)) as answers:
+        async for answer in answers:
+            if port.cancelled(operation.command.message_id or 0):
+                return Status.CANCEL, "The search was cancelled"
+            if answer.problem:
+                silent.append(answer.source.shown)
+            for match in answer.matches:
+                encoded = encode_match(
+                    call, answer, match, request.asked, request.level_name, context.transfer_syntax, request.charset
+                )
+                if encoded is not None:
+                    port.send_response(context.id, response, encoded)
+            await port.drain()
+    return Status.SUCCESS, without(silent)
 
 
 def _parse(call: Call, operation: Operation) -> _Request:

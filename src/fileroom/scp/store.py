@@ -52,6 +52,7 @@ class StoreSink:
         *,
         assumed_charset: str = "",
         hold: Callable[[], Awaitable[None]] | None = None,
+        received_by: str = "dimse",
     ) -> None:
         self._hold = hold
         self._archive = archive
@@ -74,7 +75,7 @@ class StoreSink:
             sop_class_uid=command.affected_sop_class_uid or "",
             sop_instance_uid=command.affected_sop_instance_uid or "",
             transfer_syntax_uid=context.transfer_syntax,
-            received_by="dimse",
+            received_by=received_by,
             sender=f"{calling_aet}@{port.peer.host}",
             sending_aet=calling_aet,
             receiving_aet=archive.settings.aet,

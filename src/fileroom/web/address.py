@@ -11,6 +11,8 @@ from starlette.requests import Request
 from fileroom.core.identifiers import UID
 
 DICOMWEB_PATH: Final = "/dicom-web"
+DICOMWEB_ROOT: Final = "fileroom.dicomweb_root"
+"""Where a request's scope tells the path of the root that it came by, when that is another one."""
 _USUAL_PORTS: Final = {"http": ":80", "https": ":443"}
 _LOCAL_HOSTS: Final = frozenset({"localhost", "127.0.0.1", "[::1]"})
 
@@ -22,7 +24,7 @@ def dicomweb_root(request: Request) -> str:
     if host in _LOCAL_HOSTS and scope.get("server"):
         # Some clients (dicomweb-client) leave out the port, although it is not that of the scheme.
         host = f"{host}:{scope['server'][1]}"
-    return f"{scope['scheme']}://{host}{scope.get('root_path', '')}{DICOMWEB_PATH}"
+    return f"{scope['scheme']}://{host}{scope.get('root_path', '')}{scope.get(DICOMWEB_ROOT, DICOMWEB_PATH)}"
 
 
 def own_origin(request: Request) -> str:

@@ -5,7 +5,7 @@ What is not in this table is neither served nor promised.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from starlette.requests import Request
@@ -29,6 +29,7 @@ from fileroom.web.answers import PRIVATE, Answer
 from fileroom.web.audited import audited
 from fileroom.web.bulk_data import bulk_data_handler
 from fileroom.web.endpoint import Endpoint, Handler
+from fileroom.web.federated import FEDERATED_PATH, federated_search_handler, fetched_first
 from fileroom.web.frames import frames_handler, pixel_data_handler
 from fileroom.web.instances import instances_handler
 from fileroom.web.metadata import metadata_handler
@@ -44,6 +45,8 @@ class _Served:
 
     description: ResourceDescription
     handlers: dict[str, Handler]
+    resource: Resource | None = None
+    """What is searched, where it is a search."""
 
 
 def dicomweb_routes(archive: Archive, renderer: Renderer) -> list[BaseRoute]:
@@ -54,6 +57,9 @@ def dicomweb_routes(archive: Archive, renderer: Renderer) -> list[BaseRoute]:
         # The path of bulk data has slashes of its own.
         path = f"{DICOMWEB_PATH}/{one.description.path}".replace("{path}", "{path:path}")
         routes.append(Route(path, Endpoint(path, one.handlers)))
+    for one in served:
+        path = f"{FEDERATED_PATH}/{one.description.path}".replace("{path}", "{path:path}")
+        routes.append(Route(path, Endpoint(path, {"GET": _federated(archive, one)})))
     capabilities = Endpoint(DICOMWEB_PATH, {"GET": _capabilities([one.description for one in served])})
     return [*routes, *(Route(path, capabilities) for path in (DICOMWEB_PATH, f"{DICOMWEB_PATH}/"))]
 
@@ -144,7 +150,15 @@ def _get(
 def _search(archive: Archive, resource: Resource) -> _Served:
     path = resource.value.lstrip("/")
     name = f"Search{resource.name.title().replace('_', '')}"
-    return _get(path, name, search_handler(archive, resource), _METADATA, _SEARCH_PARAMETERS)
+    served = _get(path, name, search_handler(archive, resource), _METADATA, _SEARCH_PARAMETERS)
+    return replace(served, resource=resource)
+
+
+def _federated(archive: Archive, served: _Served) -> Handler:
+    """The same where other archives stand behind it; nothing is stored there."""
+    if served.resource is not None:
+        return federated_search_handler(archive, served.resource)
+    return fetched_first(archive, served.handlers["GET"])
 
 
 def _with_store(served: _Served, handler: Handler) -> _Served:
@@ -157,7 +171,7 @@ def _with_store(served: _Served, handler: Handler) -> _Served:
         statuses=(200, 202),
     )
     description = ResourceDescription(served.description.path, (*served.description.methods, method))
-    return _Served(description, {**served.handlers, "POST": handler})
+    return replace(served, description=description, handlers={**served.handlers, "POST": handler})
 
 
 def _capabilities(resources: list[ResourceDescription]) -> Handler:
