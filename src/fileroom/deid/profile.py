@@ -86,6 +86,9 @@ _TYPES: Final[Mapping[int, int]] = MappingProxyType(
 """The type (PS3.5 7.4) in those objects of what has a conditional action in the table."""
 
 
+_GRAPHIC_TEXT: Final = 0x00700006
+
+
 @lru_cache(maxsize=128)
 def plan(profile: Profile, sop_class_uid: str = "") -> Plan:
     """The plan for objects of a SOP class; made once for ordinary images and once for all others."""
@@ -99,6 +102,8 @@ def _plan(profile: Profile, *, ordinary: bool) -> Plan:
         steps[tag] = _step(
             tag, row.basic, {row.options.get(option, "") for option in profile.options}, ordinary=ordinary
         )
+    if Option.GRAPHICS in profile.options:
+        steps[_GRAPHIC_TEXT] = Step(Action.CLEAN, Action.DUMMY)  # PS3.15 E.3.3: text on graphics that are kept
     for one in profile.overrides:
         steps[one.tag] = Step(
             one.action, _strongest(TABLE[one.tag].basic) if one.tag in TABLE else Action.EMPTY, one.value
