@@ -146,8 +146,9 @@ def _level(
         vr = _vr_of(element, tag)
         if vr == "SQ" and depth < SEQUENCE_DEPTH_MAX:
             items = source[tag].value or ()
+            change = _previous if tag == _MODIFIED_ATTRIBUTES else _level
             made[tag] = DataElement(
-                tag, "SQ", [_level(item, own, wanted, encode, depth + 1, (implicit, little)) for item in items]
+                tag, "SQ", [change(item, own, wanted, encode, depth + 1, (implicit, little)) for item in items]
             )
         elif vr in TEXT_VRS and (text := _text(element, own)) is not None:
             if (
@@ -162,12 +163,8 @@ def _level(
                 raise _no_such_letter(tag, text, wanted) from error
             little_endian = True if little is None else little
             made[tag] = RawDataElement(Tag(tag), vr, len(raw), raw, 0, bool(implicit), little_endian)
-    if depth == 0 and (own != wanted or _CHARACTER_SET in source):
-        if own != wanted:
-            terms = list(wanted.terms)
-            made[_CHARACTER_SET] = DataElement(
-                _CHARACTER_SET, "CS", terms if len(terms) > 1 else terms[0] if terms else None
-            )
+    if depth == 0 and own != wanted:
+        made[_CHARACTER_SET] = _terms_element(wanted)
     elif depth and _CHARACTER_SET in source:
         del made[_CHARACTER_SET]
     names = convert_encodings(list(wanted.terms))
@@ -192,9 +189,13 @@ def _previous(
         except CannotChangeError:
             pass
     made = _level(source, outer, own, lambda text: encode_text(text, own), depth, around)
-    terms = list(own.terms)
-    made[_CHARACTER_SET] = DataElement(_CHARACTER_SET, "CS", terms if len(terms) > 1 else terms[0] if terms else None)
+    made[_CHARACTER_SET] = _terms_element(own)
     return made
+
+
+def _terms_element(charset: CharacterSet) -> DataElement:
+    terms = list(charset.terms)
+    return DataElement(_CHARACTER_SET, "CS", terms if len(terms) > 1 else terms[0] if terms else None)
 
 
 def _vr_of(element: DataElement | RawDataElement, tag: int) -> str:
