@@ -8,7 +8,6 @@ caller stops listening.
 from __future__ import annotations
 
 import datetime as dt
-from collections import Counter
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
@@ -85,10 +84,10 @@ class BackTest:
     asked: int = 0
     objects: int = 0
     studies: int = 0
-    by_modality: Counter[str] = field(default_factory=Counter)
-    """Objects."""
-    studies_by_modality: Counter[str] = field(default_factory=Counter)
-    by_day: Counter[str] = field(default_factory=Counter)
+    by_modality: dict[str, int] = field(default_factory=dict)
+    """Objects; the most first."""
+    studies_by_modality: dict[str, int] = field(default_factory=dict)
+    by_day: dict[str, int] = field(default_factory=dict)
     listed: list[FoundStudy] = field(default_factory=list)
     unreadable: int = 0
     stopped: str = ""
@@ -170,6 +169,8 @@ async def backtest(
             if progress is not None and rows % _PROGRESS_EVERY == 0:
                 progress(found.asked, found.objects)
     found.studies = len(listed)
+    found.by_modality = dict(sorted(found.by_modality.items(), key=lambda one: -one[1]))
+    found.by_day = dict(sorted(found.by_day.items()))
     found.listed = sorted(listed.values(), key=lambda one: one.arrived, reverse=True)[:STUDIES_LISTED_MAX]
     if progress is not None:
         progress(found.asked, found.objects)
@@ -414,11 +415,11 @@ def _header_of(attributes: tuple[Attribute, ...], values: tuple[Any, ...]) -> Sc
 
 def _count(found: BackTest, listed: dict[str, FoundStudy], seen: set[tuple[str, str]], row: _Row) -> None:
     found.objects += row.objects
-    found.by_modality[row.modality] += row.objects
-    found.by_day[row.day] += row.objects
+    found.by_modality[row.modality] = found.by_modality.get(row.modality, 0) + row.objects
+    found.by_day[row.day] = found.by_day.get(row.day, 0) + row.objects
     if (row.study_uid, row.modality) not in seen:
         seen.add((row.study_uid, row.modality))
-        found.studies_by_modality[row.modality] += 1
+        found.studies_by_modality[row.modality] = found.studies_by_modality.get(row.modality, 0) + 1
     study = listed.get(row.study_uid)
     if study is None:
         study = listed[row.study_uid] = FoundStudy(row.study_uid, row.date, row.description, [], row.day)

@@ -16,6 +16,7 @@ from fileroom.web.api.me import add_me
 from fileroom.web.api.nodes import add_nodes
 from fileroom.web.api.operations import Api
 from fileroom.web.api.roles import add_roles
+from fileroom.web.api.rules import add_rules
 from fileroom.web.api.schedules import add_schedules
 from fileroom.web.api.sendings import add_sendings
 from fileroom.web.api.settings import add_settings
@@ -30,6 +31,7 @@ RESOURCES: Final[tuple[Callable[[Api], None], ...]] = (
     add_sendings,
     add_filters,
     add_nodes,
+    add_rules,
     add_schedules,
     add_associations,
     add_audit,
