@@ -26,10 +26,7 @@ Study = Annotated[str, typer.Option("--study", help="Only those of this Study In
 Ids = Annotated[list[int] | None, typer.Option("--id", help="Only these. Repeatable.")]
 Reason = Annotated[str, typer.Option("--reason", help="Why; it stands in the audit trail.")]
 
-_COLUMNS = (
-    "id", "destination", "rule", "state", "cause", "status", "attempts", "study_instance_uid", "series_instance_uid",
-    "sop_instance_uid", "created_at", "due_at", "settled_at",
-)  # fmt: skip
+_COLUMNS = ("id", "destination", "state", "cause", "attempts", "study_instance_uid", "sop_instance_uid", "due_at")
 
 
 @app.callback()
@@ -60,7 +57,7 @@ def deliveries(
         return found
 
     rows = with_archive(work)
-    print_rows(_COLUMNS, [[getattr(row, name) for name in _COLUMNS] for row in rows], as_json=as_json)
+    print_rows(_COLUMNS, rows, as_json=as_json)
 
 
 @app.command("retry")

@@ -112,10 +112,12 @@ class StoreScp:
         aet: str = "STORESCP",
         bit_preserving: bool = True,
         environment: Mapping[str, str] | None = None,
+        port: int = 0,
     ) -> None:
+        """`port`: its own one; 0: a free one."""
         self.received_folder = folder / "received"
         self.aet = aet
-        self.port = free_ports(1)[0]
+        self.port = port or free_ports(1)[0]
         self.received_folder.mkdir(parents=True, exist_ok=True)
         how = ("+B", "-pm", "+xa") if bit_preserving else ()
         command = ["storescp", *how, *options, "-aet", aet, "-od", self.received_folder, str(self.port)]

@@ -1,0 +1,84 @@
+"""The routing of a running Fileroom, set up as an administrator does by a file: nodes, destinations, rules."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from acceptance.programs.fileroom import Fileroom
+
+TAKEN_WITHIN_S = 1.3
+"""Every process looks for new entries once a second."""
+
+
+def node(aet: str, port: int, **more: Any) -> dict[str, Any]:
+    """A node on this machine."""
+    return {"aet": aet, "host": "127.0.0.1", "port": port, **more}
+
+
+def to_node(name: str, **more: Any) -> dict[str, Any]:
+    """A destination of kind dicom."""
+    return {"kind": "dicom", "target": {"node": name}, **more}
+
+
+def rule(condition: str, *destinations: str, **more: Any) -> dict[str, Any]:
+    """A rule that sends what fits."""
+    return {"when": condition, "to": list(destinations), **more}
+
+
+class Routing:
+    """What has been set up; each `add` and `remove` applies all of it."""
+
+    def __init__(self, room: Fileroom) -> None:
+        self._room = room
+        self._sections: dict[str, dict[str, Any]] = {}
+
+    def add(self, **sections: Mapping[str, Mapping[str, Any]]) -> None:
+        """Add entries, or put others in their places: `rules={"name": {...}}`."""
+        for section, entries in sections.items():
+            self._sections.setdefault(section, {}).update(entries)
+        self._apply()
+
+    def remove(self, **sections: str) -> None:
+        """Take entries away."""
+        for section, name in sections.items():
+            del self._sections[section][name]
+        self._apply()
+
+    def states(self, study: str, destination: str = "") -> dict[str, int]:
+        """How many deliveries of a study stand where."""
+        rows = self._room.rows(
+            """SELECT d.state, count(*) FROM delivery d JOIN routing_entry e ON e.id = d.destination_id
+               WHERE d.study_instance_uid = %s AND (%s = '' OR e.name = %s) GROUP BY 1""",
+            study,
+            destination,
+            destination,
+        )
+        return {str(state): int(number) for state, number in rows}
+
+    def causes(self, study: str) -> list[str]:
+        """What is said of the deliveries of a study."""
+        rows = self._room.rows("SELECT DISTINCT cause FROM delivery WHERE study_instance_uid = %s", study)
+        return [str(row[0]) for row in rows]
+
+    def _apply(self) -> None:
+        lines: list[str] = []
+        for section, entries in self._sections.items():
+            for name, fields in entries.items():
+                lines.append(f"[{section}.{json.dumps(name)}]")
+                lines += [f"{key} = {_toml(value)}" for key, value in fields.items()]
+        file = self._room.folder / "configuration.toml"
+        file.write_text("\n".join(lines))
+        done = self._room.command("config", "apply", file)
+        assert done.returncode == 0, done.stderr + done.stdout
+        time.sleep(TAKEN_WITHIN_S)
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{json.dumps(key)} = {_toml(one)}" for key, one in value.items()) + "}"
+    if isinstance(value, list):
+        return "[" + ", ".join(map(_toml, value)) + "]"
+    return json.dumps(value)
