@@ -46,8 +46,8 @@ PROBES_AT_ONCE_MAX: Final = 8
 CAUSE_CHARS_MAX: Final = 500
 _JITTER: Final = 0.2
 _NEVER: Final = dt.datetime.min.replace(tzinfo=dt.UTC)
-_UNPROBED: Final = frozenset({"pool", "mail"})
-"""A pool is as its members are; a mail server need not hear from us all day."""
+_ASKED_WHEN_ILL: Final = frozenset({"mail", "webhook"})
+"""Notices: whoever gets them need not hear from us all day while they work."""
 
 
 class HealthState(enum.StrEnum):
@@ -187,7 +187,8 @@ async def probe_due(archive: Archive) -> int:
         one
         for one in destinations.values()
         if one.enabled
-        and one.kind not in _UNPROBED
+        and one.kind != "pool"  # It is as its members are
+        and (one.kind not in _ASKED_WHEN_ILL or health.get(one.id, UNKNOWN).state is not HealthState.UP)
         and probe_is_due(health.get(one.id, UNKNOWN), now, MEMBER_PROBE_S if one.name in members else IDLE_PROBE_S)
     ]
     room = asyncio.Semaphore(PROBES_AT_ONCE_MAX)

@@ -130,9 +130,13 @@ async def remove_schedule(archive: Archive, name: str) -> None:
 
 
 async def read_schedules(archive: Archive) -> dict[str, Schedule]:
-    """By name, those that are enabled; look a name up with ALWAYS as the default. Raises DatabaseError."""
+    """By name; those that are not enabled as ALWAYS. A name that is missing here keeps what names it from ever beginning.
+
+    Raises DatabaseError.
+    """
     return {
-        one.name: schedule_from_fields(one.fields) for one in await read_entries(archive.pool, SCHEDULES) if one.enabled
+        one.name: schedule_from_fields(one.fields) if one.enabled else ALWAYS
+        for one in await read_entries(archive.pool, SCHEDULES)
     }
 
 

@@ -23,7 +23,7 @@ CREATE TABLE throttle_account (
 );
 
 -- Something that is, or was, as an alert condition says: one row from its beginning to its end. `subject` is what it is
--- about: a destination's name, empty for the whole.
+-- about: a destination's name, empty for the whole. `notice_left` are those to be told again, where some could not be.
 CREATE TABLE alert (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     condition_id integer NOT NULL REFERENCES routing_entry,
@@ -42,7 +42,8 @@ CREATE TABLE alert (
     note text NOT NULL DEFAULT '',
     notices integer NOT NULL DEFAULT 0,
     notice_due_at timestamptz,
-    notice_attempts integer NOT NULL DEFAULT 0
+    notice_attempts integer NOT NULL DEFAULT 0,
+    notice_left text[] NOT NULL DEFAULT '{}'
 );
 CREATE UNIQUE INDEX alert_open ON alert (condition_id, subject) WHERE state <> 'ended';
 CREATE INDEX alert_ended ON alert (ended_at DESC, id DESC) WHERE state = 'ended';
@@ -62,8 +63,8 @@ CREATE INDEX alert_event_of ON alert_event (alert_id, id);
 CREATE TABLE routing_trouble (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     at timestamptz NOT NULL,
-    kind text NOT NULL CHECK (kind IN ('rule error', 'routing loop')),
-    subject text NOT NULL,
+    kind text NOT NULL CHECK (kind IN ('rule_error', 'routing_loop')),
+    number integer NOT NULL,
     detail text NOT NULL
 );
 CREATE INDEX routing_trouble_at ON routing_trouble (kind, at);
