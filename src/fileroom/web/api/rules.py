@@ -45,7 +45,7 @@ Urgency = Annotated[
 StudyUid = Annotated[str, Field(strict=True, min_length=1, max_length=64, pattern=r"^[0-9]+(\.[0-9]+)*$")]
 
 
-class Action(Asked):
+class RuleAction(Asked):
     """One thing that a rule does. send and notify have destinations."""
 
     do: Annotated[str, Field(strict=True, pattern=f"^({'|'.join(ACTIONS)})$")]
@@ -65,7 +65,7 @@ class AskedRule(Asked):
     urgency: Urgency = "routine"
     treatment: Annotated[str, Field(strict=True, max_length=NAME_CHARS_MAX, pattern=r"^[^\x00-\x1f\x7f]*$")] = ""
     hold: Flag = False
-    actions: Annotated[list[Action], Field(max_length=ACTIONS_MAX)] = Field(default_factory=list)
+    actions: Annotated[list[RuleAction], Field(max_length=ACTIONS_MAX)] = Field(default_factory=list)
     description: Annotated[str, Field(strict=True, max_length=DESCRIPTION_CHARS_MAX, pattern=r"^[^\x00]*$")] = ""
     enabled: Flag = True
 
@@ -115,7 +115,7 @@ class RuleHistory(Shown):
     items: list[ShownRuleVersion]
 
 
-class RuleVersion(Asked):
+class RuleVersionToRestore(Asked):
     """Which version."""
 
     version: Annotated[int, Field(strict=True, ge=1, le=2**31 - 1), INTEGRAL]
@@ -152,7 +152,7 @@ class RuleTest(Asked):
     study: StudyUid
 
 
-class ShownPart(Shown):
+class ShownConditionPart(Shown):
     """A part of the condition."""
 
     text: str
@@ -162,7 +162,7 @@ class ShownPart(Shown):
     values: dict[str, str]
 
 
-class ShownTry(Shown):
+class ShownTriedObject(Shown):
     """One object."""
 
     sop_instance_uid: str
@@ -170,7 +170,7 @@ class ShownTry(Shown):
     modality: str
     instance_number: int | None
     matched: bool
-    parts: list[ShownPart]
+    parts: list[ShownConditionPart]
     failure: str
 
 
@@ -178,7 +178,7 @@ class RuleTestResult(Shown):
     """What the rule says to each object."""
 
     matched: int
-    items: list[ShownTry]
+    items: list[ShownTriedObject]
 
 
 class RuleBacktest(Asked):
@@ -267,7 +267,7 @@ def add_rules(api: Api) -> None:
         return RuleHistory.model_validate({"items": found}, from_attributes=True)
 
     @resource.post("/routing/rules/{name}/restore", "restore", Permission.ROUTING_MANAGE)
-    async def restore(name: NameInPath, asked: RuleVersion, response: Response) -> ShownRule:
+    async def restore(name: NameInPath, asked: RuleVersionToRestore, response: Response) -> ShownRule:
         """Make a rule what it was; that is a new version."""
         return _tagged(await rules.restore_rule(archive, name, asked.version), response)
 
@@ -286,7 +286,7 @@ def add_rules(api: Api) -> None:
     async def test(asked: RuleTest) -> RuleTestResult:
         """What a condition says to each object of a study. Nothing is sent."""
         tried = await rule_trials.try_rule(archive, {"when": asked.when}, asked.study)
-        items = [ShownTry.model_validate(one, from_attributes=True) for one in tried]
+        items = [ShownTriedObject.model_validate(one, from_attributes=True) for one in tried]
         return RuleTestResult(matched=sum(one.matched for one in tried), items=items)
 
     @resource.post("/routing/rule-backtests", "backtest", Permission.STUDY_SEARCH)
@@ -319,7 +319,7 @@ def checked_condition(when: str | dict[str, Any]) -> ConditionCheck:
     )
 
 
-def _action(action: Action) -> dict[str, Any]:
+def _action(action: RuleAction) -> dict[str, Any]:
     return action.model_dump() if action.to else {"do": action.do}
 
 
