@@ -122,6 +122,12 @@ async def fall_back(
     return None if any(made.sop_class_uid == one.sop_class_uid for made in treated.made) else treated
 
 
+async def try_on(archive: Archive, treatment: Treatment, one: StoredOutgoing) -> Treated:
+    """What would become of an object, a refused SOP class assumed; no report is written."""
+    deid = await open_deid(archive, treatment.deid) if treatment.deid else None
+    return await _treat(archive, treatment, one, deid, single=bool(treatment.plan.single_classes))
+
+
 async def _treat_all(
     archive: Archive, treatment: Treatment, objects: Sequence[StoredOutgoing], *, single: bool, destination: str
 ) -> list[Treated]:

@@ -23,6 +23,7 @@ from fileroom.web.api.settings import add_settings
 from fileroom.web.api.studies import add_studies
 from fileroom.web.api.system import add_system
 from fileroom.web.api.tokens import add_tokens
+from fileroom.web.api.treatments import add_treatments
 
 RESOURCES: Final[tuple[Callable[[Api], None], ...]] = (
     add_me,
@@ -33,6 +34,7 @@ RESOURCES: Final[tuple[Callable[[Api], None], ...]] = (
     add_nodes,
     add_rules,
     add_schedules,
+    add_treatments,
     add_associations,
     add_audit,
     add_accounts,
