@@ -9,6 +9,7 @@ from typing import Final
 
 from fileroom.admin.configuration_nodes import NODES
 from fileroom.admin.configuration_sections import SECTIONS, ConfigurationSection
+from fileroom.routing.alerts import ALERTS
 from fileroom.routing.destinations import DESTINATIONS
 from fileroom.routing.edge_centres import CENTRES
 from fileroom.routing.edges import EDGES
@@ -23,6 +24,7 @@ CONFIGURATION_SECTIONS: Final[tuple[ConfigurationSection, ...]] = (
     NODES,
     configuration_section(SCHEDULES),
     configuration_section(DESTINATIONS),
+    configuration_section(ALERTS),
     configuration_section(EDGES),
     configuration_section(CENTRES),
     configuration_section(PROJECTS),

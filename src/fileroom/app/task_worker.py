@@ -35,11 +35,14 @@ from fileroom.core.access import SYSTEM
 from fileroom.core.errors import FileroomError
 from fileroom.core.settings import Settings
 from fileroom.index.tally import count_on
+from fileroom.routing.alerts import ALERTS_INTERVAL_S, alerts_due
 from fileroom.routing.completeness import release_complete
 from fileroom.routing.deliveries import forget_old_deliveries
+from fileroom.routing.destination_figures import keep_destination_figures
 from fileroom.routing.edge_client import link_due, tidy_edge_link
 from fileroom.routing.fetch import forget_old_fetches
 from fileroom.routing.fetch_work import fetch_due
+from fileroom.routing.health import probe_due
 from fileroom.scp.commitment import deliver_due
 from fileroom.scp.sending import send_due
 from fileroom.tasks.loop import Work, run_periodically
@@ -69,6 +72,8 @@ CHECKPOINTS_INTERVAL_S: Final = 60.0
 AUDIT_MONTHS_INTERVAL_S: Final = 3600.0
 CERTIFICATES_INTERVAL_S: Final = 86_400.0
 FIGURES_INTERVAL_S: Final = 20.0
+HEALTH_INTERVAL_S: Final = 2.0
+"""How soon a destination that is down is asked after its time has come."""
 RECOVERY_RETRY_S: Final = 15.0
 ORPHAN_DOCUMENTS_INTERVAL_S: Final = 86_400.0
 
@@ -108,6 +113,9 @@ async def run_tasks(settings: Settings, stop: asyncio.Event) -> None:
                 partial(warn_of_expiry, archive.pool, archive.settings, archive.now),
             ),
             ("figures", FIGURES_INTERVAL_S, partial(keep_figures, archive)),
+            ("destination_figures", FIGURES_INTERVAL_S, partial(keep_destination_figures, archive)),
+            ("destination_health", HEALTH_INTERVAL_S, partial(probe_due, archive)),
+            ("alerts", ALERTS_INTERVAL_S, partial(alerts_due, archive)),
             ("storage_tally", FIGURES_INTERVAL_S, partial(count_on, archive.pool)),
             ("orphan_documents", ORPHAN_DOCUMENTS_INTERVAL_S, partial(remove_orphan_documents, archive)),
         ]
