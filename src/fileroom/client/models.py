@@ -176,6 +176,36 @@ class Association(Model):
 
 
 @dataclass(frozen=True, slots=True)
+class AttributeName(Model):
+    """A name that conditions know. What is no attribute has no tag."""
+
+    keyword: str
+    tag: str
+    vr: str
+    name: str
+    retired: bool
+
+
+@dataclass(frozen=True, slots=True)
+class BacktestResult(Model):
+    """What would have matched. `stopped` says why not everything was looked at."""
+
+    days: int
+    since: str
+    source: str
+    """index, or headers where files had to be read."""
+    asked: int
+    objects: int
+    studies: int
+    by_modality: dict[str, int]
+    studies_by_modality: dict[str, int]
+    by_day: dict[str, int]
+    listed: tuple[FoundStudy, ...]
+    unreadable: int
+    stopped: str
+
+
+@dataclass(frozen=True, slots=True)
 class CarriedStudy(Model):
     """A study that objects were carried of, as far as one may see it."""
 
@@ -223,6 +253,33 @@ class Checkpoint(Model):
 
     position: int
     chain: str
+
+
+@dataclass(frozen=True, slots=True)
+class ConditionCheck(Model):
+    """Whether it is a condition; else what is wrong, and where."""
+
+    valid: bool
+    text: str
+    """The condition in CEL."""
+    problem: str
+    position: int
+    """Character of the text where it is wrong, from 0."""
+    length: int
+    attributes: tuple[str, ...]
+    late: bool
+    """Only known when the study is complete."""
+
+
+@dataclass(frozen=True, slots=True)
+class ConditionPart(Model):
+    """A part of the condition."""
+
+    text: str
+    start: int
+    end: int
+    holds: bool
+    values: dict[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -290,6 +347,16 @@ class Deleted(Model):
     studies: int
     series: int
     instances: int
+
+
+@dataclass(frozen=True, slots=True)
+class Difference(Model):
+    """An attribute that would not be the same; null: it is not there."""
+
+    path: str
+    tag: str
+    before: str | None
+    after: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -414,6 +481,18 @@ class Forecast(Model):
     days: float
     bytes_per_day: float | None
     full_at: dt.datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class FoundStudy(Model):
+    """A study of which something matched."""
+
+    study_instance_uid: str
+    date: str
+    description: str
+    modalities: tuple[str, ...]
+    arrived: str
+    objects: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -692,6 +771,54 @@ class Rows(Model):
 
 
 @dataclass(frozen=True, slots=True)
+class Rule(Model):
+    """A rule. `text` is its condition in CEL, however it was written."""
+
+    name: str
+    when: str | dict[str, Any]
+    text: str
+    on: str
+    to: tuple[str, ...]
+    priority: int
+    stop: bool
+    urgency: str | int
+    treatment: str
+    hold: bool
+    actions: tuple[dict[str, Any], ...]
+    description: str
+    enabled: bool
+    version: int
+    changed_by: str
+
+
+@dataclass(frozen=True, slots=True)
+class RuleAction(Model):
+    """One thing that a rule does. send and notify have destinations."""
+
+    do: str
+    to: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class RuleTestResult(Model):
+    """What the rule says to each object."""
+
+    matched: int
+    items: tuple[TriedObject, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RuleVersion(Model):
+    """What a rule was."""
+
+    version: int
+    fields: dict[str, Any]
+    enabled: bool
+    changed_by: str
+    changed_at: str
+
+
+@dataclass(frozen=True, slots=True)
 class Schedule(Model):
     """A schedule, and how it stands now."""
 
@@ -899,6 +1026,71 @@ class Totals(Model):
     studies: Total
     series: Total
     instances: Total
+
+
+@dataclass(frozen=True, slots=True)
+class Treatment(Model):
+    """A treatment as it is kept."""
+
+    name: str
+    version: int
+    changed_by: str
+    description: str
+    deid: str
+    """The de-identification project."""
+    steps: tuple[dict[str, Any], ...]
+    """Changes of attributes, in order. `do` is one of set, remove, empty, copy, map, replace, prefix, suffix, case, trim, order, new_uids; `when` is a condition in the language of the rules."""
+    charset: str
+    transliterate: bool
+    merge: dict[str, Any]
+    split: dict[str, Any]
+    sop_class_fallback: dict[str, Any]
+    syntax: str
+    """The transfer syntax, by UID or name."""
+    lossy: bool
+    """Allows a syntax that loses information."""
+    quality: int
+    prove_pixels: bool
+    enabled: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Trial(Model):
+    """What would become of the object."""
+
+    made: int
+    """How many objects would leave."""
+    objects: tuple[Tried, ...]
+    """The first of them, where they are not as stored."""
+    unchanged: bool
+    reason: str
+    """Why nothing would leave."""
+    quarantined: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Tried(Model):
+    """An object that would leave. `frame` counts from 1; 0: all of them."""
+
+    sop_instance_uid: str
+    sop_class: str
+    transfer_syntax: str
+    frame: int
+    differences: tuple[Difference, ...]
+    left_out: int
+
+
+@dataclass(frozen=True, slots=True)
+class TriedObject(Model):
+    """One object."""
+
+    sop_instance_uid: str
+    series_instance_uid: str
+    modality: str
+    instance_number: int | None
+    matched: bool
+    parts: tuple[ConditionPart, ...]
+    failure: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,8 +12,11 @@ from fileroom.client.models import (
     Applied,
     AskedAttribute,
     Association,
+    AttributeName,
+    BacktestResult,
     Certificate,
     Checkpoint,
+    ConditionCheck,
     Corrected,
     Correction,
     Count,
@@ -46,6 +49,10 @@ from fileroom.client.models import (
     Queues,
     Role,
     Rows,
+    Rule,
+    RuleAction,
+    RuleTestResult,
+    RuleVersion,
     Schedule,
     Sending,
     Series,
@@ -56,6 +63,8 @@ from fileroom.client.models import (
     System,
     TlsUse,
     Token,
+    Treatment,
+    Trial,
     Troubles,
     Trusted,
     VerifyResult,
@@ -601,6 +610,138 @@ class NodesResource:
         self._connection.call("PUT", "/held-callers/ignored", body={"aet": aet, "host": host, "ignored": ignored})
 
 
+class RulesResource:
+    """Rules: which objects are sent where."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def all(self, *, limit: int | None = None) -> Iterator[Rule]:
+        """All rules in the order in which they are asked. Needs `routing.read`."""
+        return self._connection.pages("/routing/rules", Rule, limit=limit, query={})
+
+    def get(self, name: str) -> Rule:
+        """One rule. Needs `routing.read`."""
+        return cast("Rule", self._connection.call("GET", f"/routing/rules/{segment(name)}", Rule))
+
+    def save(
+        self,
+        name: str,
+        *,
+        when: str | Mapping[str, Any],
+        on: str | None = None,
+        to: Sequence[str] | None = None,
+        priority: int | None = None,
+        stop: bool | None = None,
+        urgency: str | int | None = None,
+        treatment: str | None = None,
+        hold: bool | None = None,
+        actions: Sequence[RuleAction] | None = None,
+        description: str | None = None,
+        enabled: bool | None = None,
+        if_match: str | None = None,
+    ) -> Rule:
+        """Add a rule, or replace it. A rule that is wrong is refused, and the version in force stays. Needs
+        `routing.manage`.
+
+        - `when`: A condition in CEL, or a tree of all, any, not and {attribute, operator, value}
+          (docs/routing.md).
+        - `on`: What must be complete.
+        - `priority`: Lower ones are asked first.
+        - `urgency`: stat, routine, bulk, or by how many seconds it stands before what arrives with it.
+        """
+        return cast(
+            "Rule",
+            self._connection.call(
+                "PUT",
+                f"/routing/rules/{segment(name)}",
+                Rule,
+                body={
+                    "when": when,
+                    "on": on,
+                    "to": to,
+                    "priority": priority,
+                    "stop": stop,
+                    "urgency": urgency,
+                    "treatment": treatment,
+                    "hold": hold,
+                    "actions": actions,
+                    "description": description,
+                    "enabled": enabled,
+                },
+                if_match=if_match,
+            ),
+        )
+
+    def remove(self, name: str) -> None:
+        """Remove a rule; what it has planned is still sent. Needs `routing.manage`."""
+        self._connection.call("DELETE", f"/routing/rules/{segment(name)}")
+
+    def history(self, name: str) -> tuple[RuleVersion, ...]:
+        """What a rule was, the latest first. Needs `routing.read`."""
+        return cast(
+            "tuple[RuleVersion, ...]",
+            self._connection.items("GET", f"/routing/rules/{segment(name)}/versions", RuleVersion),
+        )
+
+    def restore(self, name: str, *, version: int) -> Rule:
+        """Make a rule what it was; that is a new version. Needs `routing.manage`."""
+        return cast(
+            "Rule",
+            self._connection.call("POST", f"/routing/rules/{segment(name)}/restore", Rule, body={"version": version}),
+        )
+
+    def move(self, name: str, *, earlier: bool) -> tuple[Rule, ...]:
+        """Let a rule be asked one place earlier or later; priorities change as they must. Needs `routing.manage`."""
+        return cast(
+            "tuple[Rule, ...]",
+            self._connection.items("POST", f"/routing/rules/{segment(name)}/move", Rule, body={"earlier": earlier}),
+        )
+
+    def check(self, *, when: str | Mapping[str, Any]) -> ConditionCheck:
+        """Whether a condition is one, and where it is wrong. Needs `routing.read`.
+
+        - `when`: A condition in CEL, or a tree of all, any, not and {attribute, operator, value}
+          (docs/routing.md).
+        """
+        return cast(
+            "ConditionCheck",
+            self._connection.call("POST", "/routing/condition-checks", ConditionCheck, body={"when": when}),
+        )
+
+    def test(self, *, when: str | Mapping[str, Any], study: str) -> RuleTestResult:
+        """What a condition says to each object of a study. Nothing is sent. Needs `routing.read`.
+
+        - `when`: A condition in CEL, or a tree of all, any, not and {attribute, operator, value}
+          (docs/routing.md).
+        """
+        return cast(
+            "RuleTestResult",
+            self._connection.call("POST", "/routing/rule-tests", RuleTestResult, body={"when": when, "study": study}),
+        )
+
+    def backtest(self, *, when: str | Mapping[str, Any], days: int | None = None) -> BacktestResult:
+        """What a condition would have matched of all that arrived in the last days. Nothing is sent. Needs
+        `study.search`.
+
+        - `when`: A condition in CEL, or a tree of all, any, not and {attribute, operator, value}
+          (docs/routing.md).
+        """
+        return cast(
+            "BacktestResult",
+            self._connection.call("POST", "/routing/rule-backtests", BacktestResult, body={"when": when, "days": days}),
+        )
+
+    def attribute_names(self, *, text: str, limit: int | None = None) -> tuple[AttributeName, ...]:
+        """Names that begin with a text: attributes, and what else conditions know. Needs `routing.read`."""
+        return cast(
+            "tuple[AttributeName, ...]",
+            self._connection.items(
+                "GET", "/routing/attribute-names", AttributeName, query={"text": text, "limit": limit}
+            ),
+        )
+
+
 class SchedulesResource:
     """When destinations are sent to, and when alerts keep quiet."""
 
@@ -644,6 +785,88 @@ class SchedulesResource:
     def remove(self, name: str) -> None:
         """Remove a schedule that nothing keeps to. Needs `routing.manage`."""
         self._connection.call("DELETE", f"/schedules/{segment(name)}")
+
+
+class TreatmentsResource:
+    """How objects are changed on the way to a destination."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def all(self) -> tuple[Treatment, ...]:
+        """All treatments, by name. Needs `routing.read`."""
+        return cast("tuple[Treatment, ...]", self._connection.items("GET", "/routing/treatments", Treatment))
+
+    def get(self, name: str) -> Treatment:
+        """One treatment. Needs `routing.read`."""
+        return cast("Treatment", self._connection.call("GET", f"/routing/treatments/{segment(name)}", Treatment))
+
+    def save(
+        self,
+        name: str,
+        *,
+        description: str | None = None,
+        deid: str | None = None,
+        steps: Sequence[Mapping[str, Any]] | None = None,
+        charset: str | None = None,
+        transliterate: bool | None = None,
+        merge: Mapping[str, Any] | None = None,
+        split: Mapping[str, Any] | None = None,
+        sop_class_fallback: Mapping[str, Any] | None = None,
+        syntax: str | None = None,
+        lossy: bool | None = None,
+        quality: int | None = None,
+        prove_pixels: bool | None = None,
+        enabled: bool | None = None,
+    ) -> Treatment:
+        """Add a treatment, or replace it. Deliveries that wait are made by the new one. Needs `routing.manage`.
+
+        - `deid`: The de-identification project.
+        - `steps`: Changes of attributes, in order. `do` is one of set, remove, empty, copy, map, replace, prefix,
+          suffix, case, trim, order, new_uids; `when` is a condition in the language of the rules.
+        - `syntax`: The transfer syntax, by UID or name.
+        - `lossy`: Allows a syntax that loses information.
+        """
+        return cast(
+            "Treatment",
+            self._connection.call(
+                "PUT",
+                f"/routing/treatments/{segment(name)}",
+                Treatment,
+                body={
+                    "description": description,
+                    "deid": deid,
+                    "steps": steps,
+                    "charset": charset,
+                    "transliterate": transliterate,
+                    "merge": merge,
+                    "split": split,
+                    "sop_class_fallback": sop_class_fallback,
+                    "syntax": syntax,
+                    "lossy": lossy,
+                    "quality": quality,
+                    "prove_pixels": prove_pixels,
+                    "enabled": enabled,
+                },
+            ),
+        )
+
+    def remove(self, name: str) -> None:
+        """Remove a treatment that no rule and no destination names. Needs `routing.manage`."""
+        self._connection.call("DELETE", f"/routing/treatments/{segment(name)}")
+
+    def test(self, name: str, *, sop_instance_uid: str, treatment: AskedTreatment) -> Trial:
+        """What a treatment would make of a stored object, attribute by attribute; nothing is written and nothing
+        leaves. Needs `routing.read`."""
+        return cast(
+            "Trial",
+            self._connection.call(
+                "POST",
+                f"/routing/treatments/{segment(name)}/trial",
+                Trial,
+                body={"sop_instance_uid": sop_instance_uid, "treatment": treatment},
+            ),
+        )
 
 
 class AssociationsResource:
@@ -1217,7 +1440,9 @@ class Resources:
         self.sendings = SendingsResource(connection)
         self.filters = FiltersResource(connection)
         self.nodes = NodesResource(connection)
+        self.rules = RulesResource(connection)
         self.schedules = SchedulesResource(connection)
+        self.treatments = TreatmentsResource(connection)
         self.associations = AssociationsResource(connection)
         self.audit = AuditResource(connection)
         self.accounts = AccountsResource(connection)

@@ -122,7 +122,7 @@ def add_treatments(api: Api) -> None:
         """Remove a treatment that no rule and no destination names."""
         await treatments.remove_treatment(archive, name)
 
-    @resource.post("/routing/treatments/{name}/trial", "try", Permission.ROUTING_READ)
+    @resource.post("/routing/treatments/{name}/trial", "test", Permission.ROUTING_READ)
     async def try_treatment(name: NameInPath, asked: AskedTrial) -> ShownTrial:
         """What a treatment would make of a stored object, attribute by attribute; nothing is written and nothing leaves."""
         found = await treatments.try_treatment(archive, name, asked.treatment.fields(), asked.sop_instance_uid)
