@@ -43,6 +43,8 @@ _PATIENT_ID: Final = 0x00100020
 _PATIENT_NAME: Final = 0x00100010
 _SUBJECT_ID: Final = 0x00120040
 _CONTENT: Final = 0x0040A730
+_REFERENCED_REQUEST: Final = 0x0040A370
+_REQUESTED_PROCEDURE_ID: Final = 0x00401001
 _FOREIGN_UIDS: Final = frozenset({0x0008010C, 0x00080117, 0x0008010D, 0x00081150, 0x0008115A, 0x00080016, 0x0008001A})
 """UIDs of kinds of things (coding schemes, classes), which are no instance of anybody's."""
 
@@ -225,6 +227,10 @@ class _Job:
         if isinstance(items, bytes):
             raise CannotCleanError(f"Its sequence {tag} cannot be read, so nobody knows what it says.")
         made = [self.level(item, depth + 1, as_dummy=as_dummy) for item in items or ()]
+        if tag == _REFERENCED_REQUEST:
+            for item, new in zip(items, made, strict=True):
+                if _REQUESTED_PROCEDURE_ID in item and _REQUESTED_PROCEDURE_ID not in new:
+                    new.RequestedProcedureID = None  # type 2 there (PS3.3 C.17.2): empty where the table removes it
         elements[tag] = DataElement(tag, "SQ", Sequence(made))
         return made
 
