@@ -311,6 +311,7 @@ ASKED_ELSEWHERE: Final[dict[str, str]] = {
 }
 
 PARTS: Final[dict[str, str]] = {
+    "archive.arrivals": "what routing is asked when an object arrives, for `archive.store`",
     "archive.behind_pixels": "bytes of an instance that a service found",
     "archive.dicomdir": "files that an export wrote",
     "archive.examine": "bytes on their way in, for `archive.store`",
@@ -325,6 +326,7 @@ PARTS: Final[dict[str, str]] = {
     "archive.slotted_deflate": "bytes",
     "archive.split": "bytes of an instance that a service found",
     "archive.store_identity": "the store's own marker, at every start",
+    "archive.suboperations": "objects that a service found, opened by `archive.retrieve`, which asks",
     "archive.transcoding": "pixels of an instance that a service found",
     "archive.transfers": "counts for the audit trail of what services did",
     "admin.audit": "writing the trail: everybody leaves traces",

@@ -129,7 +129,8 @@ def _without_prefix(document: dict[str, Any]) -> dict[str, Any]:
     schemas = document["components"]["schemas"]
     names = {name: name.removeprefix(_PREFIX) for name in schemas}
     if len(set(names.values())) != len(names):
-        raise AssertionError("two models have one name")
+        twice = sorted({name for name in names.values() if list(names.values()).count(name) > 1})
+        raise AssertionError(f"two models have one name: {twice}")
     for name, schema in schemas.items():
         schema["title"] = names[name]
         if "enum" in schema:

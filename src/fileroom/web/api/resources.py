@@ -11,6 +11,7 @@ from fileroom.web.api.audit import add_audit
 from fileroom.web.api.break_glass import add_break_glass
 from fileroom.web.api.certificates import add_certificates
 from fileroom.web.api.corrections import add_corrections
+from fileroom.web.api.deliveries import add_deliveries
 from fileroom.web.api.filters import add_filters
 from fileroom.web.api.me import add_me
 from fileroom.web.api.nodes import add_nodes
@@ -33,6 +34,7 @@ RESOURCES: Final[tuple[Callable[[Api], None], ...]] = (
     add_filters,
     add_nodes,
     add_rules,
+    add_deliveries,
     add_schedules,
     add_treatments,
     add_associations,
