@@ -89,6 +89,8 @@ class PixelWork:
     overlay_bits: int = 0
     reading: str = ""
     proof: str = ""
+    is_picture: bool = False
+    """A reader, where there is one, reads it beside what is known of the device: people type onto pictures."""
 
 
 def pixel_work(header: Dataset, profile: Profile) -> PixelWork:
@@ -121,11 +123,11 @@ def _by_rule(header: Dataset, profile: Profile, sop_class: str, what: str, bits:
         raise CannotCleanError(f"It {what}, and the project does not clean pixels. Switch on Clean Pixel Data.")
     rule = device_regions(header, profile.devices)
     if rule is not None:
-        return PixelWork(rule.regions, bits, proof=f"device rule {rule.name}")
+        return PixelWork(rule.regions, bits, proof=f"device rule {rule.name}", is_picture=True)
     if sop_class in _ULTRASOUND:
         outside = outside_of_ultrasound_regions(header)
         if outside is not None:
-            return PixelWork(outside, bits, proof="ultrasound regions")
+            return PixelWork(outside, bits, proof="ultrasound regions", is_picture=True)
     if sop_class == _SLIDES and "VOLUME" in _image_type(header) and text(header, "BurnedInAnnotation") == "NO":
         return PixelWork(overlay_bits=bits, proof="slide without label")
     device = (

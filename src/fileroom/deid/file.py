@@ -31,7 +31,7 @@ def deidentify_file(
     """
     cleaned = deidentify(source.header, profile, pseudonyms, can_read_pixels=reader is not None)
     regions = settled_regions(source, cleaned.pixels, reader)
-    touched = is_touched(cleaned.pixels)
+    touched = is_touched(cleaned.pixels) or bool(regions)
     made = cleaned.dataset
     if regions:
         made.BurnedInAnnotation = "NO"

@@ -40,12 +40,16 @@ def is_touched(work: PixelWork) -> bool:
     return bool(work.regions or work.overlay_bits or work.reading)
 
 
+def _is_read(work: PixelWork, reader: TextReader | None) -> bool:
+    return reader is not None and (bool(work.reading) or work.is_picture)
+
+
 def settled_regions(source: PixelSource, work: PixelWork, reader: TextReader | None = None) -> tuple[Region, ...]:
     """The rectangles that are blanked in every frame, after every frame was decoded and, where asked for, read.
 
     Raises CannotCleanError for pixels that cannot be decoded, and where reading is needed and nobody reads.
     """
-    if not is_touched(work) or source.place is None:
+    if not (is_touched(work) or _is_read(work, reader)) or source.place is None:
         return ()
     if work.reading and reader is None:
         raise CannotCleanError(work.reading)
@@ -55,7 +59,7 @@ def settled_regions(source: PixelSource, work: PixelWork, reader: TextReader | N
         _require_overlays_outside(pixel, work.overlay_bits)
         for frame in iter_frames(frame_table(source), source.read):
             decoded = decode_stored(pixel, source.transfer_syntax, frame)
-            if work.reading and reader is not None:
+            if reader is not None and _is_read(work, reader):
                 found.update(dict.fromkeys(regions_of(reader, _picture(pixel, decoded.samples, decoded.photometric))))
             if len(found) > _REGIONS_MAX:
                 raise CannotCleanError("There is more text in its pixels than in any picture; it is a document.")
@@ -138,5 +142,6 @@ def _picture(pixel: ImagePixel, samples: Array, photometric: str) -> NDArray[np.
 
 def proven(work: PixelWork, regions: Sequence[Region], reader: TextReader | None) -> PixelWork:
     """What was done, for the report: the regions in the end and who has read the pixels."""
-    proof = f"read by {reader.name}" if work.reading and reader is not None else work.proof
+    read = f"read by {reader.name}" if reader is not None and _is_read(work, reader) else ""
+    proof = ", ".join(filter(None, (work.proof, read)))
     return dataclasses.replace(work, regions=tuple(regions), reading="", proof=proof)

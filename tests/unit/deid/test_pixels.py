@@ -196,6 +196,16 @@ def test_reader_finds_text_in_any_frame_and_it_is_blanked_in_all() -> None:
     assert proof == "read by bright blocks"
 
 
+def test_reader_reads_inside_of_ultrasound_regions_too() -> None:
+    dataset = ultrasound()
+    frame = np.full((32, 48), 100, np.uint8)
+    frame[20:22, 10:20] = 255
+    dataset.PixelData = frame.tobytes()
+    made, proof = cleaned(file_of(dataset), reader=BrightBlocks())
+    assert not made.pixel_array[20:22].any()
+    assert proof == "ultrasound regions, read by bright blocks"
+
+
 def test_overlays_in_unused_bits_are_cleared() -> None:
     dataset = image(CT, BitsAllocated=16, BitsStored=12, HighBit=11)
     words = np.frombuffer(dataset.PixelData, "<u2") | 0x8000
