@@ -124,6 +124,10 @@ def _frame(made: Dataset, groups: list[Dataset]) -> None:
     ):
         _without(made, keyword)
     _without(made, "AcquisitionContrast")
+    if "FrameLaterality" in made:
+        side = str(value_of(made, "FrameLaterality") or "")
+        _put(made, "Laterality", side if side in ("R", "L") else None)
+        _without(made, "FrameLaterality")
     content = next((one for group in reversed(groups) if (one := first_item(group, "FrameContentSequence"))), None)
     if content is not None:
         _content(made, content)
