@@ -14,20 +14,24 @@ from fileroom.routing.destinations import DESTINATIONS
 from fileroom.routing.edge_centres import CENTRES
 from fileroom.routing.edges import EDGES
 from fileroom.routing.entries import configuration_section
+from fileroom.routing.prefetch_rules import PREFETCH
 from fileroom.routing.project_fields import PROJECTS
 from fileroom.routing.rules import rules_section
 from fileroom.routing.schedules import SCHEDULES
 from fileroom.routing.sources import SOURCES
+from fileroom.routing.treatment import TREATMENTS
 
 CONFIGURATION_SECTIONS: Final[tuple[ConfigurationSection, ...]] = (
     *SECTIONS,
     NODES,
     configuration_section(SCHEDULES),
+    configuration_section(PROJECTS),
+    configuration_section(TREATMENTS),
     configuration_section(DESTINATIONS),
     configuration_section(ALERTS),
     configuration_section(EDGES),
     configuration_section(CENTRES),
-    configuration_section(PROJECTS),
     rules_section(),
     configuration_section(SOURCES),
+    configuration_section(PREFETCH),
 )

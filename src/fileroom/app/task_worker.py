@@ -43,6 +43,13 @@ from fileroom.routing.edge_client import link_due, tidy_edge_link
 from fileroom.routing.fetch import forget_old_fetches
 from fileroom.routing.fetch_work import fetch_due
 from fileroom.routing.health import probe_due
+from fileroom.routing.prefetch import (
+    forget_old_occasions,
+    note_arrivals,
+    prefetch_by_timer,
+    prefetch_due,
+    push_fetched,
+)
 from fileroom.scp.commitment import deliver_due
 from fileroom.scp.sending import send_due
 from fileroom.tasks.loop import Work, run_periodically
@@ -56,6 +63,8 @@ SENDINGS_AT_ONCE: Final = 3
 """Orders carried out side by side: a node that is slow must not make the others wait."""
 FETCH_INTERVAL_S: Final = 0.5
 """Somebody may be waiting for the study."""
+PREFETCH_INTERVAL_S: Final = 1.0
+PREFETCH_TIMERS_INTERVAL_S: Final = 30.0
 FETCHES_AT_ONCE: Final = 4
 """Studies from other archives side by side; each source has its own limit."""
 COMPLETENESS_INTERVAL_S: Final = 1.0
@@ -94,6 +103,11 @@ async def run_tasks(settings: Settings, stop: asyncio.Event) -> None:
             ("old_deliveries", OLD_ECHOES_INTERVAL_S, partial(forget_old_deliveries, archive)),
             ("old_node_echoes", OLD_ECHOES_INTERVAL_S, partial(forget_old_echoes, archive)),
             *((f"fetch_{n}", FETCH_INTERVAL_S, partial(fetch_due, archive, stop)) for n in range(FETCHES_AT_ONCE)),
+            ("prefetch_arrivals", PREFETCH_INTERVAL_S, partial(note_arrivals, archive)),
+            ("prefetch", PREFETCH_INTERVAL_S, partial(prefetch_due, archive, stop)),
+            ("prefetch_timers", PREFETCH_TIMERS_INTERVAL_S, partial(prefetch_by_timer, archive)),
+            ("prefetch_pushes", PREFETCH_INTERVAL_S, partial(push_fetched, archive)),
+            ("old_occasions", OLD_ECHOES_INTERVAL_S, partial(forget_old_occasions, archive)),
             ("old_fetches", OLD_ECHOES_INTERVAL_S, partial(forget_old_fetches, archive)),
             ("removals", REMOVALS_INTERVAL_S, partial(remove_doomed_objects, archive)),
             ("edge_link", EDGE_LINK_INTERVAL_S, partial(link_due, archive, stop)),

@@ -12,21 +12,25 @@ import typer
 
 from fileroom import __version__
 from fileroom.cli import (
+    alerts,
     archive,
     associations,
     audit,
     certificates,
     configuration,
+    deid,
     deliveries,
     doctor,
     edge,
     network,
     nodes,
     people,
+    prefetch,
     routing,
     schedules,
     server,
     sources,
+    treatments,
 )
 from fileroom.core.access import SYSTEM, set_process_access
 from fileroom.core.errors import FileroomError, RequestError
@@ -45,9 +49,13 @@ app.add_typer(associations.app, name="associations")
 app.add_typer(audit.app, name="audit")
 app.add_typer(certificates.app, name="certificate")
 app.add_typer(configuration.app, name="config")
+app.add_typer(deid.app, name="deid")
 app.add_typer(deliveries.app, name="deliveries")
 app.add_typer(edge.app, name="edge")
 app.add_typer(schedules.app, name="schedule")
+app.add_typer(alerts.app, name="alerts")
+app.add_typer(treatments.app, name="treatment")
+app.add_typer(prefetch.app, name="prefetch")
 app.add_typer(sources.app, name="source")
 app.add_typer(routing.app, name="route")
 app.add_typer(people.user_app, name="user")

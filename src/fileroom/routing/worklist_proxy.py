@@ -1,7 +1,7 @@
 """Questions for a modality worklist (PS3.4 K.6.1), passed on to the sources that have one; their answers put together.
 
-The same scheduled step from two sources is one answer. Whoever has a row scope sees the entries that fit it; where an entry does
-not say what decides, it is not shown.
+The same scheduled step from two sources is one answer. Whoever has a row scope sees the entries that fit it; where an entry
+does not say what decides, it is not shown.
 """
 
 from __future__ import annotations
