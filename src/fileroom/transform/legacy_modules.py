@@ -87,13 +87,11 @@ def _pet(made: Dataset, whole: Dataset, groups: list[Dataset], index: int) -> No
     if duration is not None:
         _put(made, "ActualFrameDuration", str(round(duration)))
     _default(made, "ActualFrameDuration", "0")
-    _empty(made, "SliceThickness", "PatientPosition", "EnergyWindowRangeSequence", "AcquisitionDate", "AcquisitionTime")
-    _empty(
-        made,
-        "RadiopharmaceuticalInformationSequence",
-        "PatientOrientationCodeSequence",
-        "PatientGantryRelationshipCodeSequence",
-    )
+    _empty(made, "SliceThickness", "EnergyWindowRangeSequence", "AcquisitionDate", "AcquisitionTime")
+    _empty(made, "RadiopharmaceuticalInformationSequence")
+    if not value_of(made, "PatientPosition"):
+        _without(made, "PatientPosition")
+        _empty(made, "PatientOrientationCodeSequence", "PatientGantryRelationshipCodeSequence")
 
 
 def _secondary(made: Dataset, _whole: Dataset, groups: list[Dataset], _index: int) -> None:
