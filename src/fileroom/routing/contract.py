@@ -26,6 +26,7 @@ from typing import Any, ClassVar
 from pydicom import dcmread
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.filewriter import dcmwrite
+from pydicom.uid import UID
 
 from fileroom.archive.retrieve import OpenedObject
 from fileroom.archive.services import Archive
@@ -151,10 +152,10 @@ def sample_object(
     dataset.file_meta = FileMetaDataset()
     dataset.file_meta.MediaStorageSOPClassUID = dataset.SOPClassUID
     dataset.file_meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID
-    dataset.file_meta.TransferSyntaxUID = EXPLICIT_LITTLE
+    dataset.file_meta.TransferSyntaxUID = UID(EXPLICIT_LITTLE)
     out = io.BytesIO()
     dcmwrite(out, dataset, enforce_file_format=True)
-    header = dcmread(io.BytesIO(out.getvalue()), stop_before_pixels=True)
+    header: Dataset = dcmread(io.BytesIO(out.getvalue()), stop_before_pixels=True)
     return SampleObject(index, out.getvalue(), broken, cut, header)
 
 

@@ -33,6 +33,7 @@ from fileroom.routing.target_fields import FieldType, TargetField, checked_targe
 
 STEP_TIMEOUT_S: Final = 60.0
 """For one write, fsync or rename: a share whose server is gone blocks for minutes."""
+TIDY_TIMEOUT_S: Final = 5.0
 OUTBOX: Final = "outbox"
 _PIECE_BYTES: Final = 1 * MIB
 _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
@@ -217,9 +218,10 @@ class FolderSession:
                 await self._do(functools.partial(part.write, piece))
                 size += len(piece)
             await self._do(lambda: part.finish(path))
-        except BaseException:
-            # In its thread and not waited for: the share may hang, and this lane must go on.
-            self._executor.submit(part.give_up)
+        except BaseException as error:
+            tidied = asyncio.wrap_future(self._executor.submit(part.give_up))
+            if isinstance(error, Exception):  # Not for ever: the share may hang, and this lane must go on.
+                await asyncio.wait({tidied}, timeout=TIDY_TIMEOUT_S)
             raise
         return size
 
