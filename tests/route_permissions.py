@@ -25,6 +25,7 @@ _LOOK: Final = "/studies/{study}/series/{series}"
 
 EDGE: Final = "the token of an edge"
 """Its permission alone is not enough: an administrator is no edge."""
+
 ROUTES: Final[dict[str, Permission | str]] = {
     # --- the edge link ---
     "GET /edge/v1/offers": EDGE,
@@ -181,6 +182,8 @@ ROUTES: Final[dict[str, Permission | str]] = {
     "POST /admin/nodes/ignore": _MANAGE_NODES,
     "POST /admin/nodes/import": _MANAGE_NODES,
     "POST /admin/nodes/remove": _MANAGE_NODES,
+    # --- routing: map, deliveries, a destination ---
+    "GET /routing": Permission.ROUTING_READ,
     # --- for those who watch ---
     "GET /healthz": OPEN,
     "GET /readyz": OPEN,

@@ -19,6 +19,7 @@ from fileroom.web.console.history_page import history_handler
 from fileroom.web.console.live import LiveAssociations, LiveStudies, live_associations_handler, live_handler
 from fileroom.web.console.nodes_page import nodes_handlers
 from fileroom.web.console.page import page_handler
+from fileroom.web.console.routing_map_page import ROUTING_PATH, routing_map_handler
 from fileroom.web.console.search_everywhere import search_handler
 from fileroom.web.console.send_pages import send_handlers
 from fileroom.web.console.studies import filters_handler, study_list_handler, study_rows_handler
@@ -52,6 +53,7 @@ def console_routes(archive: Archive, stopping: asyncio.Event | None = None) -> l
         **association_handlers(archive),
         **audit_handlers(archive),
         **nodes_handlers(archive),
+        ROUTING_PATH: {"GET": routing_map_handler(archive)},
         **certificates_handlers(archive),
         "/help": {"GET": help_handler(archive)},
         "/help/images/{name}": {"GET": picture_handler},
