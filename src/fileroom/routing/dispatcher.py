@@ -19,7 +19,7 @@ from psycopg import AsyncConnection
 from fileroom.archive.services import Archive
 from fileroom.core.errors import DatabaseError, FileroomError
 from fileroom.routing.calendars import Schedule, is_open, schedule_from_fields
-from fileroom.routing.delivery_rows import CHANNEL
+from fileroom.routing.delivery_rows import CHANNEL, IS_BACK
 from fileroom.routing.destination_fields import Destination
 from fileroom.routing.destinations import read_destinations
 from fileroom.routing.entries import read_generation
@@ -132,7 +132,7 @@ class Dispatcher:
 
     def _may_deliver(self, runner: _Runner) -> bool:
         one = runner.destination
-        if not one.enabled or one.hold or one.kind == "edge" or runner.rest.left_s:
+        if not one.enabled or one.hold or runner.rest.left_s:
             return False
         if not one.schedule:
             return True
@@ -168,8 +168,10 @@ class Dispatcher:
                 async with await AsyncConnection.connect(self._url, autocommit=True) as connection:
                     await connection.execute(f"LISTEN {CHANNEL}".encode())
                     async for notice in connection.notifies():
-                        runner = self._runners.get(int(notice.payload))
+                        runner = self._runners.get(int(notice.payload.removeprefix(IS_BACK)))
                         if runner is not None and runner.lanes:
                             runner.wake.set()
+                        if runner is not None and notice.payload.startswith(IS_BACK):
+                            runner.rest.worked()
                         self._look.set()
             await asyncio.sleep(RETRY_INTERVAL_S)

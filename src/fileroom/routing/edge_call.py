@@ -91,10 +91,10 @@ class CentreCall:
         """Say who we are; what the centre says of itself."""
         return _mapping(await self._ask("POST", "/hello", content=orjson.dumps(said)))
 
-    async def how_much(self, sha256: str) -> Receipt:
+    async def how_much(self, sha256: str, turn: str = "") -> Receipt:
         """How much of an object the centre has."""
         with _translated(self._centre):
-            answer = await self._client.head(f"/objects/{sha256}")
+            answer = await self._client.head(f"/objects/{sha256}", headers={"edge-turn": turn} if turn else {})
         self._require(answer, b"")
         try:
             return Receipt(short_text(answer.headers.get("edge-state")), int(answer.headers.get("edge-have", "")))

@@ -10,10 +10,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import secrets
 import time
-from collections.abc import AsyncIterator, Mapping
-from typing import Any, Final
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from functools import partial
+from typing import Any, Final, TypeVar
 
 import psycopg
 import structlog
@@ -26,7 +28,7 @@ from fileroom.core.errors import DatabaseError, FileroomError, PeerError, Servic
 from fileroom.core.limits import OBJECT_MEMORY_BYTES_MAX
 from fileroom.routing.destination_kind import OutcomeKind
 from fileroom.routing.edge_arrivals import EdgeArrivals
-from fileroom.routing.edge_call import CentreCall, Waiting, WithdrawnError, calling
+from fileroom.routing.edge_call import CentreCall, CentreRefusesError, Waiting, WithdrawnError, calling
 from fileroom.routing.edge_centres import Centre, note_link, read_centres
 from fileroom.routing.edge_outbox import forget_old_offers
 from fileroom.routing.edge_parts import OpenPart, PartBusyError, Parts, remove_dead_parts
@@ -50,6 +52,7 @@ _OUTCOMES: Final[Mapping[str, OutcomeKind]] = {
     "kept aside": OutcomeKind.WARNED,
     "refused": OutcomeKind.REFUSED,
 }
+T = TypeVar("T")
 _log: Final = structlog.get_logger(__name__)
 
 
@@ -149,7 +152,7 @@ class _Link:
         round_trip_s = 0.0
         while True:
             await asyncio.sleep(HELLO_EVERY_S)
-            round_trip_s = await self._hello(call, round_trip_s)
+            round_trip_s = await _patiently(partial(self._hello, call, round_trip_s))
 
     async def _hello(self, call: CentreCall, round_trip_s: float) -> float:
         waiting, failed = await _queues(self._archive)
@@ -176,7 +179,7 @@ class _Link:
             if room <= 0:
                 await asyncio.sleep(0.01)
                 continue
-            for offer in await call.offers(min(_POLL_S, WAIT_S_MAX), min(room, OFFERS_MAX)):
+            for offer in await _patiently(partial(call.offers, min(_POLL_S, WAIT_S_MAX), min(room, OFFERS_MAX))):
                 if offer.id not in self._busy:
                     self._busy.add(offer.id)
                     before = self._last.get(offer.study_instance_uid)
@@ -272,7 +275,7 @@ class _Link:
             self._has_outcomes.clear()
             while self._outcomes:
                 now = self._outcomes[:OUTCOMES_MAX]
-                await call.settle(now)
+                await _patiently(partial(call.settle, now))
                 del self._outcomes[: len(now)]
 
 
@@ -297,6 +300,20 @@ async def _only_one(archive: Archive, centre: Centre) -> AsyncIterator[bool]:
         finally:
             if not connection.closed:
                 await connection.set_autocommit(False)
+
+
+async def _patiently(ask: Callable[[], Awaitable[T]]) -> T:
+    """A single request that fails is asked again; a line that is really down is told by _TRIES of them in a row."""
+    for tries in itertools.count(1):
+        try:
+            return await ask()
+        except CentreRefusesError:
+            raise
+        except PeerError:
+            if tries >= _TRIES:
+                raise
+            await asyncio.sleep(min(0.25 * 2**tries, 4.0))
+    raise AssertionError("counting does not end")
 
 
 async def _queues(archive: Archive) -> tuple[int, int]:

@@ -145,7 +145,7 @@ class _Session:
         while True:
             try:
                 if asks:
-                    found = await self._call.how_much(held.sha256)
+                    found = await self._call.how_much(held.sha256, turn)
                     if found.state in _OUTCOMES:
                         return found
                     at, asks = found.have, False

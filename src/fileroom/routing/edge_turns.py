@@ -9,10 +9,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from fileroom.archive.services import Archive
-from fileroom.routing.edge_wire import Piece
-from fileroom.routing.edges import CallingEdge
 
-TURN_S: Final = 10.0
+TURN_S: Final = 5.0
 """How long an object waits for the one before it, whose line may have broken: it comes again within seconds, or much later."""
 _LOOK_S: Final = 0.02
 _ORDERS_MAX: Final = 1000
@@ -20,13 +18,10 @@ _ORDERS_MAX: Final = 1000
 
 
 @dataclass(frozen=True, slots=True)
-class ComingPiece:
-    """A piece of an object, as its header fields announce it. It is stored when those before `place` of `order` are."""
+class Turn:
+    """An object is stored when those of the same order before `place` are. An empty order: whenever it comes."""
 
-    edge: CallingEdge
-    sha256: str
-    piece: Piece
-    digest: bytes
+    edge_id: int
     order: str = ""
     place: int = 0
 
@@ -43,25 +38,25 @@ class Turns:
         self._through: OrderedDict[tuple[int, str], int] = OrderedDict()
         self._changed = asyncio.Condition()
 
-    async def wait(self, coming: ComingPiece) -> None:
+    async def wait(self, turn: Turn) -> None:
         """Until the place before is through, or TURN_S."""
-        if not coming.order or not coming.place:
+        if not turn.order or not turn.place:
             return
-        key = (coming.edge.id, coming.order)
+        key = (turn.edge_id, turn.order)
         ends_at = asyncio.get_running_loop().time() + TURN_S
-        while self._through.get(key, -1) < coming.place - 1 and asyncio.get_running_loop().time() < ends_at:
-            if self._is_shared and await self._read(key) >= coming.place - 1:
+        while self._through.get(key, -1) < turn.place - 1 and asyncio.get_running_loop().time() < ends_at:
+            if self._is_shared and await self._read(key) >= turn.place - 1:
                 return
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_LOOK_S if self._is_shared else TURN_S), self._changed:
                     await self._changed.wait()
 
-    async def through(self, coming: ComingPiece) -> None:
+    async def through(self, turn: Turn) -> None:
         """It is stored, or refused for good."""
-        if not coming.order:
+        if not turn.order:
             return
-        key = (coming.edge.id, coming.order)
-        self._through[key] = max(coming.place, self._through.get(key, -1))
+        key = (turn.edge_id, turn.order)
+        self._through[key] = max(turn.place, self._through.get(key, -1))
         self._through.move_to_end(key)
         while len(self._through) > _ORDERS_MAX:
             self._through.popitem(last=False)
@@ -72,7 +67,7 @@ class Turns:
                 await connection.execute(
                     b"""INSERT INTO edge_order AS o (edge_id, name, place) VALUES (%s, %s, %s)
                         ON CONFLICT (edge_id, name) DO UPDATE SET place = greatest(o.place, excluded.place), at = now()""",
-                    (*key, coming.place),
+                    (*key, turn.place),
                 )
 
     @property

@@ -21,7 +21,7 @@ from fileroom.core.access import Permission, acting_as, current_access
 from fileroom.core.errors import FileroomError, InvalidObjectError, InvalidRequestError, PeerTimeoutError
 from fileroom.core.limits import MIB, OBJECT_MEMORY_BYTES_MAX
 from fileroom.routing.edge_parts import OpenPart, Parts
-from fileroom.routing.edge_turns import ComingPiece, Turns
+from fileroom.routing.edge_turns import Turn, Turns
 from fileroom.routing.edge_wire import RECEIVED_DAYS, STALL_S, Piece
 from fileroom.routing.edges import CallingEdge
 
@@ -49,6 +49,17 @@ class Receipt:
     is_wrong: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class ComingPiece:
+    """A piece of an object, as its header fields announce it."""
+
+    edge: CallingEdge
+    sha256: str
+    piece: Piece
+    digest: bytes
+    turn: Turn
+
+
 class EdgeUploads:
     """What a web worker receives from edges."""
 
@@ -57,9 +68,10 @@ class EdgeUploads:
         self._whole = asyncio.Semaphore(_AT_ONCE_MAX)
         self._turns = Turns(archive)
 
-    async def how_much(self, edge: CallingEdge, sha256: str) -> Receipt:
+    async def how_much(self, edge: CallingEdge, sha256: str, turn: Turn) -> Receipt:
         """How much of an object is here. Raises DatabaseError."""
         if await was_received(self._archive, edge.id, sha256):
+            await self._turns.through(turn)
             return Receipt(StoreKind.ALREADY_THERE.value)
         return Receipt("part", Parts(self._archive.settings, edge.id).size(sha256))
 
@@ -144,10 +156,10 @@ class EdgeUploads:
 
     async def _store(self, coming: ComingPiece, pieces: Body, stored: Stored) -> Receipt:
         access = replace(current_access(), permissions=frozenset({Permission.STUDY_STORE}))
-        await self._turns.wait(coming)
+        await self._turns.wait(coming.turn)
         with acting_as(access):
             receipt = await store_pieces(self._archive, coming.edge.name, pieces, stored)
-        await self._turns.through(coming)
+        await self._turns.through(coming.turn)
         return receipt
 
 

@@ -22,6 +22,7 @@ from fileroom.admin.tokens import TokenRequest, create_token, list_tokens, revok
 from fileroom.archive.services import Archive
 from fileroom.core.access import ActorKind, Permission, current_access, require
 from fileroom.core.errors import InvalidRequestError, NotAllowedError, NotFoundError, told
+from fileroom.routing.delivery_rows import CHANNEL, IS_BACK
 from fileroom.routing.entries import (
     Entry,
     Fields,
@@ -262,17 +263,21 @@ async def note_hello(archive: Archive, edge: CallingEdge, hello: Hello) -> bool:
 
 async def _wake(connection: Any, name: str) -> None:
     """What waits for this edge is due now, however long the pause was to be."""
-    destinations = b"""SELECT id FROM routing_entry WHERE section = 'destinations' AND removed_at IS NULL
-        AND fields ->> 'kind' = 'edge_inbox' AND fields -> 'target' ->> 'edge' = %s"""
-    await connection.execute(
-        b"UPDATE delivery SET due_at = now() WHERE state = 'waiting' AND due_at > now() AND destination_id IN ("
-        + destinations
-        + b")",
+    cursor = await connection.execute(
+        b"""SELECT id FROM routing_entry WHERE section = 'destinations' AND removed_at IS NULL
+            AND fields ->> 'kind' = 'edge_inbox' AND fields -> 'target' ->> 'edge' = %s""",
         (name,),
     )
-    await connection.execute(
-        b"UPDATE parcel SET due_at = now() WHERE due_at > now() AND destination_id IN (" + destinations + b")", (name,)
-    )
+    for (destination_id,) in await cursor.fetchall():
+        await connection.execute(
+            b"UPDATE delivery SET due_at = now() WHERE destination_id = %s AND state = 'waiting' AND due_at > now()",
+            (destination_id,),
+        )
+        await connection.execute(
+            b"UPDATE parcel SET due_at = now() WHERE destination_id = %s AND state = 'later' AND due_at > now()",
+            (destination_id,),
+        )
+        await connection.execute(b"SELECT pg_notify(%s, %s)", (CHANNEL, f"{IS_BACK}{destination_id}"))
 
 
 async def _edges(archive: Archive) -> list[Edge]:

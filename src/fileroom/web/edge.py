@@ -21,8 +21,8 @@ from fileroom.core.access import Access
 from fileroom.core.errors import InvalidRequestError, TooLargeError
 from fileroom.routing.edge_arrivals import EdgeArrivals
 from fileroom.routing.edge_outbox import OfferWatch, give_offers, open_offer, take_outcomes
-from fileroom.routing.edge_turns import ComingPiece
-from fileroom.routing.edge_uploads import EdgeUploads, Receipt, inflated
+from fileroom.routing.edge_turns import Turn
+from fileroom.routing.edge_uploads import ComingPiece, EdgeUploads, Receipt, inflated
 from fileroom.routing.edge_wire import (
     EDGE_PATH,
     JSON_BYTES_MAX,
@@ -98,21 +98,20 @@ class _Link:
     async def how_much(self, request: Request) -> Answer:
         """HEAD of an object: how much of it is here, in header fields."""
         edge = await calling_edge(self._archive)
-        receipt = await self._uploads.how_much(edge, read_sha256(request.path_params["sha256"]))
+        sha256 = read_sha256(request.path_params["sha256"])
+        receipt = await self._uploads.how_much(edge, sha256, _turn(request, edge.id))
         headers = {"edge-state": receipt.state, "edge-have": str(receipt.have), "cache-control": NO_STORE}
         return Answer(HTTPStatus.OK, headers)
 
     async def receive(self, request: Request) -> Answer:
         """PUT of a piece."""
         edge = await calling_edge(self._archive)
-        order, place = read_turn(request.headers.get("edge-turn", ""))
         coming = ComingPiece(
             edge,
             read_sha256(request.path_params["sha256"]),
             read_content_range(request.headers.get("content-range", "")),
             read_content_digest(request.headers.get("content-digest", "")),
-            order,
-            place,
+            _turn(request, edge.id),
         )
         received = self._received_from(edge.name, requestor(request))
         body = _body(request, coming.piece.end - coming.piece.start)
@@ -188,6 +187,11 @@ def _status(receipt: Receipt) -> HTTPStatus:
     if receipt.state == "part":
         return HTTPStatus.CONFLICT if receipt.is_wrong else HTTPStatus.ACCEPTED
     return HTTPStatus.CREATED if receipt.state == "stored" else HTTPStatus.OK
+
+
+def _turn(request: Request, edge_id: int) -> Turn:
+    order, place = read_turn(request.headers.get("edge-turn", ""))
+    return Turn(edge_id, order, place)
 
 
 def _body(request: Request, bytes_max: int) -> AsyncIterator[bytes]:

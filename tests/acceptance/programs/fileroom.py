@@ -41,6 +41,9 @@ class Fileroom:
     machine need not log in, so that tests of everything else need no token.
     """
 
+    run_in: Sequence[str] = ()
+    """A command in front of its own, for example one that enters a network namespace."""
+
     def __init__(self, folder: Path, **settings: object) -> None:
         self.folder = folder.resolve()
         self.data = self.folder / "data"
@@ -58,7 +61,7 @@ class Fileroom:
         self.environment = {f"FILEROOM_{name.upper()}": str(value) for name, value in (values | settings).items()}
         self.environment["PYTHONPATH"] = os.pathsep.join(filter(None, (str(SOURCE), os.environ.get("PYTHONPATH"))))
         self._server = Server(
-            [sys.executable, "-m", "fileroom", "serve"], self.folder / "fileroom.log", self.environment
+            [*self.run_in, sys.executable, "-m", "fileroom", "serve"], self.folder / "fileroom.log", self.environment
         )
 
     # --- life ---

@@ -392,8 +392,12 @@ async def test_an_inbox_waits_while_its_edge_is_away(archive: Archive, centre: s
             pass
 
 
-async def test_an_edge_that_is_restarted_goes_on_where_it_was(archive: Archive, centre: str) -> None:
+@pytest.mark.parametrize("compress", [False, True])
+async def test_an_edge_that_is_restarted_goes_on_where_it_was(
+    archive: Archive, url: str, token: str, compress: bool
+) -> None:
     """Its part is on the disk; only the rest is fetched, and the object arrives bit by bit."""
+    await connect_centre(archive, "hospital", {"url": url, "token": token, "compress": compress})
     one = large_object()
     state = (await list_centres(archive))[0]
     parts = Parts(archive.settings, state.id)
