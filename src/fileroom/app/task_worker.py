@@ -35,6 +35,7 @@ from fileroom.core.access import SYSTEM
 from fileroom.core.errors import FileroomError
 from fileroom.core.settings import Settings
 from fileroom.index.tally import count_on
+from fileroom.routing.alert_notices import NOTICES_INTERVAL_S, send_due_notices
 from fileroom.routing.alerts import ALERTS_INTERVAL_S, alerts_due
 from fileroom.routing.completeness import release_complete
 from fileroom.routing.deliveries import forget_old_deliveries
@@ -130,6 +131,7 @@ async def run_tasks(settings: Settings, stop: asyncio.Event) -> None:
             ("destination_figures", FIGURES_INTERVAL_S, partial(keep_destination_figures, archive)),
             ("destination_health", HEALTH_INTERVAL_S, partial(probe_due, archive)),
             ("alerts", ALERTS_INTERVAL_S, partial(alerts_due, archive)),
+            ("alert_notices", NOTICES_INTERVAL_S, partial(send_due_notices, archive)),
             ("storage_tally", FIGURES_INTERVAL_S, partial(count_on, archive.pool)),
             ("orphan_documents", ORPHAN_DOCUMENTS_INTERVAL_S, partial(remove_orphan_documents, archive)),
         ]

@@ -108,6 +108,14 @@ class Meters:
         self.not_sent = Counter(
             "fileroom_objects_not_sent_total", "Objects that a peer did not accept, by the cause.", ("node", "cause")
         )
+        self.delivery_tries = Counter(
+            "fileroom_delivery_tries_total",
+            "Attempts to deliver an object, by destination and what came of it (taken, warned, refused, try later).",
+            ("destination", "outcome"),
+        )
+        self.delivered_bytes = Counter(
+            "fileroom_delivered_bytes_total", "Bytes that destinations have taken.", ("destination",)
+        )
         self.associations = Counter(
             "fileroom_associations_total",
             "Associations that ended, by who called (in: the peer), AE title of the peer and how.",

@@ -39,8 +39,8 @@ class DestinationQueue:
 
 
 async def read_queues(archive: Archive) -> list[DestinationQueue]:
-    """Every destination's, by name. Raises NotAllowedError, DatabaseError."""
-    require(Permission.ROUTING_READ)
+    """Every destination's, by name; numbers only, for those who watch. Raises NotAllowedError, DatabaseError."""
+    require(Permission.SYSTEM_READ)
     async with archive.pool.connection() as connection:
         return await _queues(connection)
 

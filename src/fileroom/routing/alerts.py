@@ -167,6 +167,16 @@ async def count_firing(archive: Archive) -> int:
     return int(row[0]) if row else 0
 
 
+async def count_alerts(archive: Archive) -> dict[tuple[str, str], int]:
+    """How many there are by severity and state (firing, acknowledged), for those who watch. Raises NotAllowedError."""
+    require(Permission.SYSTEM_READ)
+    async with archive.pool.connection() as connection:
+        cursor = await connection.execute(
+            b"SELECT severity, state, count(*) FROM alert WHERE state <> 'ended' GROUP BY severity, state"
+        )
+        return {(row[0], row[1]): int(row[2]) for row in await cursor.fetchall()}
+
+
 async def acknowledge_alert(archive: Archive, number: int, note: str) -> Alert:
     """Somebody takes care of it: it is not repeated to others. Raises InvalidRequestError, NotFoundError, NotAllowedError."""
     who = require(Permission.ROUTING_MANAGE).name

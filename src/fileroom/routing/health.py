@@ -149,11 +149,18 @@ async def health_of(archive: Archive, destination_id: int) -> Health:
     return (await read_health(archive)).get(destination_id, UNKNOWN)
 
 
-async def note_outcomes(archive: Archive, destination_id: int, outcomes: Sequence[Outcome]) -> Health | None:
+async def note_outcomes(
+    archive: Archive, destination_id: int, outcomes: Sequence[Outcome], *, name: str = ""
+) -> Health | None:
     """What a lane has seen of a destination: once for a batch. The last outcome that tells of the whole decides.
 
-    None: they say nothing of it. An error of the session itself is `note_failure`. Raises DatabaseError.
+    None: they say nothing of it. An error of the session itself is `note_failure`. With the `name` of the destination they
+    are counted for `/metrics`, too. Raises DatabaseError.
     """
+    if name:
+        for one in outcomes:
+            archive.meters.delivery_tries.add((name, one.kind.value))
+            archive.meters.delivered_bytes.add((name,), one.sent_bytes)
     telling = [one for one in outcomes if one.kind is not OutcomeKind.REFUSED]
     failed = sum(one.kind is not OutcomeKind.TAKEN and one.kind is not OutcomeKind.WARNED for one in outcomes)
     async with archive.pool.connection() as connection, connection.transaction():
@@ -166,9 +173,9 @@ async def note_outcomes(archive: Archive, destination_id: int, outcomes: Sequenc
         return await _note(connection, destination_id, archive.now(), cause, probed=False)
 
 
-async def note_failure(archive: Archive, destination_id: int, cause: str) -> Health | None:
+async def note_failure(archive: Archive, destination_id: int, cause: str, *, name: str = "") -> Health | None:
     """A session could not be opened, or broke. Raises DatabaseError."""
-    return await note_outcomes(archive, destination_id, [Outcome(OutcomeKind.TRY_LATER, cause)])
+    return await note_outcomes(archive, destination_id, [Outcome(OutcomeKind.TRY_LATER, cause)], name=name)
 
 
 async def probe_due(archive: Archive) -> int:

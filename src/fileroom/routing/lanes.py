@@ -186,7 +186,7 @@ class Lane:
         """
         self._sessions.pop(target.id, None)
         await self._close()
-        await note_failure(self.archive, target.id, str(error))
+        await note_failure(self.archive, target.id, str(error), name=target.name)
         is_pool_with_others = self.destination.kind == POOL_KIND and target.id != self.destination.id
         delay = 0.0 if is_pool_with_others else self._errand.rest.failed(str(error))
         _log.warning("destination_failed", destination=target.name, rests_s=round(delay, 1), reason=str(error))
@@ -241,7 +241,7 @@ class Lane:
                 await writing
             await batch.write()
             batch.note()
-        await note_outcomes(self.archive, target.id, batch.outcomes)
+        await note_outcomes(self.archive, target.id, batch.outcomes, name=target.name)
         return batch.is_ours
 
     async def _prepared(

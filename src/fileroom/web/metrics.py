@@ -26,12 +26,17 @@ from fileroom.archive.processes import ProcessState, list_processes
 from fileroom.archive.services import Archive
 from fileroom.core.errors import FileroomError
 from fileroom.core.meters import Meter
+from fileroom.routing.alert_rules import SEVERITIES
+from fileroom.routing.alert_sums import read_queues
+from fileroom.routing.alerts import count_alerts
+from fileroom.routing.delivery_rows import DeliveryState
 from fileroom.tasks.meter_files import SUPERVISOR, meters_folder, read_workers, sum_of_workers
 from fileroom.web.answers import NO_STORE, Answer, compressed
 from fileroom.web.endpoint import Handler
 
 _log = structlog.get_logger(__name__)
 _OTHER_ACCEPT: Final = ""
+_ALERT_STATES: Final = ("firing", "acknowledged")
 
 
 def metrics_handler(archive: Archive) -> Handler:
@@ -62,7 +67,7 @@ async def collect(archive: Archive) -> list[Metric]:
         *_processes(processes, archive.now().timestamp()),
         *(_family(meter) for meter in sum_of_workers(workers, archive.meters).all),
     ]
-    for read in (_totals, _state, _storage, _certificates, _nodes):
+    for read in (_totals, _state, _storage, _certificates, _nodes, _routing):
         try:
             families += await read(archive)
         except FileroomError as error:
@@ -209,6 +214,30 @@ async def _nodes(archive: Archive) -> list[Metric]:
     return [
         _gauge("fileroom_node_up", "Whether a node answered the last echo (1) or not (0).", label, up),
         _gauge("fileroom_node_echo_seconds", "How long its answer took.", label, seconds),
+    ]
+
+
+async def _routing(archive: Archive) -> list[Metric]:
+    queues = await read_queues(archive)
+    now = archive.now()
+    label = ("destination",)
+    waits = [((one.name,), max((now - one.oldest_at).total_seconds(), 0) if one.oldest_at else 0) for one in queues]
+    states = [((one.name, state), one.states.get(state.value, 0)) for one in queues for state in DeliveryState]
+    up = [((one.name,), one.down_since is None) for one in queues]
+    alerts = await count_alerts(archive)
+    levels = [
+        ((severity, state), alerts.get((severity, state), 0)) for severity in SEVERITIES for state in _ALERT_STATES
+    ]
+    return [
+        _gauge("fileroom_deliveries", "Deliveries of the ledger by state.", ("destination", "state"), states),
+        _gauge(
+            "fileroom_delivery_oldest_seconds",
+            "Age of the oldest delivery that waits, 0 where none does.",
+            label,
+            waits,
+        ),
+        _gauge("fileroom_destination_up", "Whether a destination is not down (1) or is (0).", label, up),
+        _gauge("fileroom_alerts", "Alerts that are.", ("severity", "state"), levels),
     ]
 
 

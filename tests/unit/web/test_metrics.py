@@ -11,6 +11,9 @@ from prometheus_client.openmetrics import parser as openmetrics
 from prometheus_client.parser import text_string_to_metric_families
 
 from fileroom.archive.services import Archive
+from fileroom.routing.destination_kind import Outcome, OutcomeKind
+from fileroom.routing.destinations import put_destination
+from fileroom.routing.health import note_failure, note_outcomes
 from stored_objects import make_file, store_file
 
 
@@ -35,6 +38,24 @@ async def test_received_objects_are_counted_with_their_bytes(client: httpx.Async
     stored = samples["fileroom_storage_used_bytes", frozenset()]
     assert received_bytes == 2 * stored > 0
     assert samples["fileroom_last_received_timestamp_seconds", frozenset()] > 1e9
+
+
+async def test_deliveries_and_alerts_are_told_by_destination(client: httpx.AsyncClient, archive: Archive) -> None:
+    hook = {"kind": "webhook", "target": {"url": "https://example.org/hook"}}
+    one = await put_destination(archive, "CARDIO", hook)
+    taken = Outcome(OutcomeKind.TAKEN, sent_bytes=500)
+    await note_outcomes(archive, one.id, [taken, taken, Outcome(OutcomeKind.REFUSED)], name=one.name)
+    for _ in range(3):
+        await note_failure(archive, one.id, "No connection.", name=one.name)
+    samples = await _samples(client)
+    destination = ("destination", "CARDIO")
+    assert samples["fileroom_delivery_tries_total", frozenset({destination, ("outcome", "taken")})] == 2
+    assert samples["fileroom_delivery_tries_total", frozenset({destination, ("outcome", "try later")})] == 3
+    assert samples["fileroom_delivered_bytes_total", frozenset({destination})] == 1000
+    assert samples["fileroom_destination_up", frozenset({destination})] == 0
+    assert samples["fileroom_deliveries", frozenset({destination, ("state", "waiting")})] == 0
+    assert samples["fileroom_delivery_oldest_seconds", frozenset({destination})] == 0
+    assert samples["fileroom_alerts", frozenset({("severity", "critical"), ("state", "firing")})] == 0
 
 
 async def test_requests_are_timed_by_route_and_status(client: httpx.AsyncClient) -> None:

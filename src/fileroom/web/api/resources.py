@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Final
 
 from fileroom.web.api.accounts import add_accounts
+from fileroom.web.api.alerts import add_alerts
 from fileroom.web.api.associations import add_associations
 from fileroom.web.api.audit import add_audit
 from fileroom.web.api.break_glass import add_break_glass
@@ -36,6 +37,7 @@ RESOURCES: Final[tuple[Callable[[Api], None], ...]] = (
     add_rules,
     add_deliveries,
     add_schedules,
+    add_alerts,
     add_treatments,
     add_associations,
     add_audit,
