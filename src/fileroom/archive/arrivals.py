@@ -19,7 +19,8 @@ class PlannedDelivery(NamedTuple):
     """One object shall go to one destination."""
 
     destination_id: int
-    rule_id: int
+    rule_id: int | None
+    """None where no rule says so."""
     until: str = ""
     """What is waited for before it goes: nothing (empty), `series` or `study` complete."""
     bonus_s: int = 0

@@ -7,7 +7,8 @@ down in the audit trail with their number. What a lane has in hand goes on to it
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import AsyncIterator, Sequence
+import itertools
+from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -24,6 +25,8 @@ from fileroom.core.access import Permission, current_access, require
 from fileroom.core.errors import DatabaseError, InvalidRequestError, NotFoundError, TooLargeError, told
 from fileroom.core.limits import STUDY_PAGE_MAX
 from fileroom.dicom.charset import clean
+from fileroom.routing.delivery_filter import DeliveryFilter as DeliveryFilter
+from fileroom.routing.delivery_filter import conditions_of
 from fileroom.routing.delivery_rows import DeliveryState
 from fileroom.routing.destinations import DESTINATIONS
 from fileroom.routing.entries import read_entry
@@ -44,29 +47,6 @@ CANCELLED_FROM: Final = (
     DeliveryState.FAILED,
     DeliveryState.QUARANTINED,
 )
-
-
-@dataclass(frozen=True, slots=True)
-class DeliveryFilter:
-    """Which deliveries: those that fit everything that is given. `since` and `until` are of when they were made."""
-
-    ids: tuple[int, ...] = ()
-    states: tuple[str, ...] = ()
-    destination: str = ""
-    rule: str = ""
-    study_instance_uid: str = ""
-    sop_instance_uid: str = ""
-    patient_id: str = ""
-    accession_number: str = ""
-    cause: str = ""
-    """A part of the cause."""
-    since: dt.datetime | None = None
-    until: dt.datetime | None = None
-
-    @property
-    def is_everything(self) -> bool:
-        """Nothing is given."""
-        return self == DeliveryFilter()
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,12 +105,29 @@ class DeliveryCount:
 
 
 @dataclass(frozen=True, slots=True)
+class Part:
+    """How much of an action is done at once: `chunks_max` chunks behind `after_id`; None: all of it."""
+
+    after_id: int = 0
+    chunks_max: int | None = None
+
+    def chunks(self) -> Iterator[int]:
+        """One turn for each chunk."""
+        return itertools.count() if self.chunks_max is None else iter(range(self.chunks_max))
+
+
+WHOLE: Final = Part()
+
+
+@dataclass(frozen=True, slots=True)
 class Changed:
     """What an action has done: to how many deliveries, and of how many studies."""
 
     deliveries: int = 0
     studies: int = 0
     study_uids: tuple[str, ...] = field(default=(), repr=False)
+    after_id: int = 0
+    """Where to go on; 0: all is done."""
 
 
 # --- to see ---
@@ -167,7 +164,7 @@ async def list_parcels(
     `before_id` is the last one of the page before.
     """
     require(Permission.ROUTING_READ)
-    conditions, parameters = _conditions(wanted)
+    conditions, parameters = conditions_of(wanted)
     if before_id is not None:
         conditions.append("p.id < %s")
         parameters.append(before_id)
@@ -209,39 +206,41 @@ async def export_deliveries(archive: Archive, wanted: DeliveryFilter) -> AsyncIt
 # --- to act ---
 
 
-async def retry_deliveries(archive: Archive, wanted: DeliveryFilter, reason: str) -> Changed:
+async def retry_deliveries(archive: Archive, wanted: DeliveryFilter, reason: str, part: Part = WHOLE) -> Changed:
     """Send again, now: what failed, was cancelled or quarantined, or waits for its next try.
 
     Raises InvalidRequestError, NotAllowedError, DatabaseError.
     """
-    return await _change(archive, wanted, RETRIED, DeliveryState.WAITING, reason, "retried")
+    return await _change(archive, wanted, RETRIED, DeliveryState.WAITING, reason, "retried", part)
 
 
-async def hold_deliveries(archive: Archive, wanted: DeliveryFilter, reason: str) -> Changed:
+async def hold_deliveries(archive: Archive, wanted: DeliveryFilter, reason: str, part: Part = WHOLE) -> Changed:
     """Keep back what waits. Raises InvalidRequestError, NotAllowedError, DatabaseError."""
-    return await _change(archive, wanted, HELD_FROM, DeliveryState.HELD, reason, "held")
+    return await _change(archive, wanted, HELD_FROM, DeliveryState.HELD, reason, "held", part)
 
 
-async def release_deliveries(archive: Archive, wanted: DeliveryFilter, reason: str) -> Changed:
+async def release_deliveries(archive: Archive, wanted: DeliveryFilter, reason: str, part: Part = WHOLE) -> Changed:
     """Let go what is held. Raises InvalidRequestError, NotAllowedError, DatabaseError."""
-    return await _change(archive, wanted, (DeliveryState.HELD,), DeliveryState.WAITING, reason, "released")
+    return await _change(archive, wanted, (DeliveryState.HELD,), DeliveryState.WAITING, reason, "released", part)
 
 
-async def cancel_deliveries(archive: Archive, wanted: DeliveryFilter, reason: str) -> Changed:
+async def cancel_deliveries(archive: Archive, wanted: DeliveryFilter, reason: str, part: Part = WHOLE) -> Changed:
     """Never send. Raises InvalidRequestError, NotAllowedError, DatabaseError."""
-    return await _change(archive, wanted, CANCELLED_FROM, DeliveryState.CANCELLED, reason, "cancelled")
+    return await _change(archive, wanted, CANCELLED_FROM, DeliveryState.CANCELLED, reason, "cancelled", part)
 
 
-async def redirect_deliveries(archive: Archive, wanted: DeliveryFilter, destination: str, reason: str) -> Changed:
+async def redirect_deliveries(
+    archive: Archive, wanted: DeliveryFilter, destination: str, reason: str, part: Part = WHOLE
+) -> Changed:
     """Send to another destination what has not been delivered; where it was to go, it is cancelled.
 
     Raises InvalidRequestError, NotFoundError, NotAllowedError, DatabaseError.
     """
     target = await _target(archive, destination)
     reason = _checked(wanted, reason)
-    open_ones = (*CANCELLED_FROM, DeliveryState.CANCELLED)
-    total, studies, after_id = 0, set[str](), 0
-    while True:
+    open_ones = (*CANCELLED_FROM, DeliveryState.CANCELLED) if "cancelled" in wanted.states else CANCELLED_FROM
+    total, studies, after_id = 0, set[str](), part.after_id
+    for _ in part.chunks():
         async with archive.pool.connection() as connection, connection.transaction():
             rows = await _locked(connection, wanted, open_ones, after_id=after_id, other_than=target)
             if not rows:
@@ -258,6 +257,8 @@ async def redirect_deliveries(archive: Archive, wanted: DeliveryFilter, destinat
             await _record(connection, destination, f"{len(rows)} deliveries redirected here: {reason}", chunk)
         if len(rows) < CHUNK_DELIVERIES:
             break
+    else:
+        return Changed(total, len(studies), tuple(studies), after_id)
     return Changed(total, len(studies), tuple(studies))
 
 
@@ -323,51 +324,8 @@ _FROM: Final = """FROM delivery d JOIN routing_entry e ON e.id = d.destination_i
     LEFT JOIN routing_entry r ON r.id = d.rule_id"""
 
 
-def _conditions(wanted: DeliveryFilter) -> tuple[list[str], list[Any]]:
-    """SQL conditions over d (delivery), e (destination) and r (rule), and their values."""
-    found: list[str] = []
-    values: list[Any] = []
-
-    def add(condition: str, value: Any) -> None:
-        found.append(condition)
-        values.append(value)
-
-    if wanted.ids:
-        add("d.id = ANY(%s)", list(wanted.ids))
-    if wanted.states:
-        add("d.state = ANY(%s)", list(wanted.states))
-    if wanted.destination:
-        add(
-            "d.destination_id = ANY(ARRAY(SELECT id FROM routing_entry WHERE section = 'destinations' AND name = %s))",
-            wanted.destination,
-        )
-    if wanted.rule:
-        add("d.rule_id = ANY(ARRAY(SELECT id FROM routing_entry WHERE section = 'rules' AND name = %s))", wanted.rule)
-    if wanted.study_instance_uid:
-        add("d.study_instance_uid = %s", wanted.study_instance_uid)
-    if wanted.sop_instance_uid:
-        add("d.sop_instance_uid = %s", wanted.sop_instance_uid)
-    if wanted.patient_id:
-        add(
-            "d.study_instance_uid = ANY(ARRAY(SELECT study_instance_uid FROM study WHERE patient_id = %s))",
-            wanted.patient_id,
-        )
-    if wanted.accession_number:
-        add(
-            "d.study_instance_uid = ANY(ARRAY(SELECT study_instance_uid FROM study WHERE accession_number = %s))",
-            wanted.accession_number,
-        )
-    if wanted.cause:
-        add("position(lower(%s) IN lower(d.cause)) > 0", wanted.cause)
-    if wanted.since is not None:
-        add("d.created_at >= %s", wanted.since)
-    if wanted.until is not None:
-        add("d.created_at < %s", wanted.until)
-    return found, values
-
-
 async def _rows(archive: Archive, wanted: DeliveryFilter, before_id: int | None, limit: int) -> list[DeliveryRow]:
-    conditions, values = _conditions(wanted)
+    conditions, values = conditions_of(wanted)
     if before_id is not None:
         conditions.append("d.id < %s")
         values.append(before_id)
@@ -395,6 +353,7 @@ async def _change(
     to_state: DeliveryState,
     reason: str,
     word: str,
+    part: Part,
 ) -> Changed:
     """In transactions of CHUNK_DELIVERIES: each is on its own, and what was changed stays changed."""
     require(Permission.ROUTING_MANAGE)
@@ -402,8 +361,8 @@ async def _change(
     who = current_access().name
     cause = "" if to_state is DeliveryState.WAITING else f"{word.capitalize()} by {who}: {reason}"
     is_over = to_state is DeliveryState.CANCELLED
-    total, studies, after_id = 0, set[str](), 0
-    while True:
+    total, studies, after_id = 0, set[str](), part.after_id
+    for _ in part.chunks():
         async with archive.pool.connection() as connection, connection.transaction():
             rows = await _locked(connection, wanted, from_states, after_id=after_id)
             if not rows:
@@ -424,6 +383,8 @@ async def _change(
             )
         if len(rows) < CHUNK_DELIVERIES:
             break
+    else:
+        return Changed(total, len(studies), tuple(studies), after_id)
     return Changed(total, len(studies), tuple(studies))
 
 
@@ -446,13 +407,8 @@ async def _locked(
     other_than: int = 0,
 ) -> list[tuple[Any, ...]]:
     """(id, parcel, instance, study, series, object, class, bytes) of a chunk, locked."""
-    conditions, values = _conditions(wanted)
+    conditions, values = conditions_of(wanted)
     conditions += ["d.state = ANY(%s)", "d.id > %s", "d.destination_id <> %s"]
-    if other_than:
-        # What was redirected before must not be found again by the next chunk.
-        conditions.append(
-            "NOT EXISTS (SELECT FROM delivery o WHERE o.destination_id = %s AND o.instance_id = d.instance_id)"
-        )
     parameters: list[Any] = [*values, [one.value for one in states], after_id, other_than]
     cursor = await connection.execute(
         f"""SELECT d.id, d.parcel_id, d.instance_id, d.study_instance_uid, d.series_instance_uid, d.sop_instance_uid,

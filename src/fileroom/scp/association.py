@@ -2,6 +2,7 @@
 
 C-ECHO  scp.echo        C-STORE  scp.store        C-FIND  scp.find
 C-GET, C-MOVE  scp.retrieve                       N-ACTION, N-EVENT-REPORT       scp.commitment
+N-CREATE (availability)  scp.availability
 
 The association acts as a node. What comes from the network runs in asyncio's own context, in which nobody acts, so each
 request is served inside of `acting_as`, and the tasks that it starts take that with them.
@@ -41,7 +42,7 @@ from fileroom.net.association_handler import AssociationEnd, AssociationPort, Da
 from fileroom.routing.completeness import Hint, give_hint
 from fileroom.routing.fetch import RECEIVED_BY
 from fileroom.routing.worklist_proxy import worklist_sources
-from fileroom.scp import commitment, find, offer, retrieve
+from fileroom.scp import availability, commitment, find, offer, retrieve
 from fileroom.scp.call import Call
 from fileroom.scp.node_watch import NodeWatch
 from fileroom.scp.store import StoreSink
@@ -71,6 +72,7 @@ SERVICES: Final[dict[CommandField, Service]] = {
     CommandField.C_MOVE_RQ: retrieve.move,
     CommandField.N_ACTION_RQ: commitment.request_commitment,
     CommandField.N_EVENT_REPORT_RQ: commitment.receive_result,
+    CommandField.N_CREATE_RQ: availability.note_availability,
 }
 
 
@@ -80,6 +82,7 @@ ROLES: Final = {
     CommandField.C_MOVE_RQ: NodeRole.RETRIEVE,
     CommandField.N_ACTION_RQ: NodeRole.COMMIT,
     CommandField.N_EVENT_REPORT_RQ: NodeRole.DESTINATION,
+    CommandField.N_CREATE_RQ: NodeRole.SEND,
 }
 """What a node needs for a request, beside the permissions that the services ask for."""
 

@@ -34,6 +34,7 @@ _MESSAGE_RULE: Final = AbstractSyntaxRule(MESSAGE_TRANSFER_SYNTAXES)
 SERVICE_RULES: Final[dict[str, AbstractSyntaxRule]] = {
     uids.VERIFICATION: _MESSAGE_RULE,
     uids.STORAGE_COMMITMENT_PUSH: AbstractSyntaxRule(MESSAGE_TRANSFER_SYNTAXES, requestor_may_be_scp=True),
+    uids.INSTANCE_AVAILABILITY_NOTIFICATION: _MESSAGE_RULE,
     **dict.fromkeys((*QUERY_RETRIEVE_FIND, *QUERY_RETRIEVE_MOVE, *QUERY_RETRIEVE_GET), _MESSAGE_RULE),
 }
 _STORAGE_RULE: Final = AbstractSyntaxRule(STORAGE_TRANSFER_SYNTAXES, requestor_may_be_scp=True)

@@ -31,11 +31,10 @@ CREATE TABLE routing_generation (
     one_row boolean PRIMARY KEY DEFAULT true CHECK (one_row),
     generation bigint NOT NULL DEFAULT 1
 );
-INSERT INTO routing_generation DEFAULT VALUES;
 
 CREATE FUNCTION count_routing_change() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-    UPDATE routing_generation SET generation = generation + 1;
+    INSERT INTO routing_generation AS g DEFAULT VALUES ON CONFLICT (one_row) DO UPDATE SET generation = g.generation + 1;
     RETURN NULL;
 END $$;
 CREATE TRIGGER routing_entry_changed AFTER INSERT OR UPDATE OR DELETE ON routing_entry
