@@ -24,6 +24,7 @@ from fileroom.web.console.search_everywhere import search_handler
 from fileroom.web.console.send_pages import send_handlers
 from fileroom.web.console.studies import filters_handler, study_list_handler, study_rows_handler
 from fileroom.web.console.study_page import attributes_handler, document_handler, look_handler, study_page_handler
+from fileroom.web.console.treatments_page import treatments_handlers
 from fileroom.web.endpoint import Endpoint, Handler
 
 _STUDY = "/studies/{study}"
@@ -54,6 +55,7 @@ def console_routes(archive: Archive, stopping: asyncio.Event | None = None) -> l
         **audit_handlers(archive),
         **nodes_handlers(archive),
         ROUTING_PATH: {"GET": routing_map_handler(archive)},
+        **treatments_handlers(archive),
         **certificates_handlers(archive),
         "/help": {"GET": help_handler(archive)},
         "/help/images/{name}": {"GET": picture_handler},
