@@ -49,9 +49,6 @@ def connect(centre: Fileroom, edge: Fileroom, folder: Path, url: str, *options: 
     """Make the edge known at the centre, let it dial `url`, and rules both ways."""
     added = centre.command("edge", "add", "clinic")
     assert added.returncode == 0, added.stderr
-    token = added.stdout.split()[0]
-    result = edge.command("edge", "connect", url, "--token", token, "--name", "hospital", *options)
-    assert result.returncode == 0, result.stderr
     up, down = (f'StudyInstanceUID == "{uid_of("study", seed)}"' for seed in (UP, DOWN))
     folder.mkdir(exist_ok=True)
     configure(
@@ -66,6 +63,10 @@ def connect(centre: Fileroom, edge: Fileroom, folder: Path, url: str, *options: 
         destinations={"clinic": {"kind": "edge_inbox", "target": {"edge": "clinic"}}},
         rules={"to the clinic": {"when": down, "to": ["clinic"]}},
     )
+    # Last: rules are in force within a second, and the first hello takes longer.
+    token = added.stdout.split()[0]
+    result = edge.command("edge", "connect", url, "--token", token, "--name", "hospital", *options)
+    assert result.returncode == 0, result.stderr
 
 
 def store(fileroom: Fileroom, files: Iterable[bytes]) -> None:
