@@ -19,6 +19,7 @@ from benchmarks.memory import memory
 from benchmarks.query import query
 from benchmarks.results import Row, markdown_table, write_json
 from benchmarks.retrieve import retrieve
+from benchmarks.routing import routing
 from benchmarks.series_metadata import series_metadata
 from benchmarks.session import Session
 from benchmarks.store import store
@@ -37,6 +38,7 @@ BENCHMARKS: dict[str, Benchmark] = {
     "study_list": study_list,
     "viewer": viewer,
     "console": console,
+    "routing": routing,
 }
 
 

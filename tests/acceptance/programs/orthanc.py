@@ -36,7 +36,9 @@ class Orthanc:
         nodes: Mapping[str, int] | None = None,
         dicomweb_servers: Mapping[str, str] | None = None,
         environment: Mapping[str, str] | None = None,
+        lua: str = "",
     ) -> None:
+        """`lua`: a script that it runs."""
         program = orthanc_program()
         assert program is not None, "Orthanc is not installed"
         self.aet = "ORTHANC"
@@ -45,7 +47,12 @@ class Orthanc:
         self.rest = httpx.Client(base_url=self.url, timeout=REQUEST_TIMEOUT_S)
         folder.mkdir(parents=True, exist_ok=True)
         configuration = folder / "orthanc.json"
-        configuration.write_text(json.dumps(self._configuration(folder, nodes or {}, dicomweb_servers or {}), indent=1))
+        made = self._configuration(folder, nodes or {}, dicomweb_servers or {})
+        if lua:
+            script = folder / "script.lua"
+            script.write_text(lua)
+            made["LuaScripts"] = [str(script)]
+        configuration.write_text(json.dumps(made, indent=1))
         self._server = Server([program, configuration], folder / "orthanc.log", environment)
 
     def __enter__(self) -> Orthanc:
