@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import re
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from fileroom.cli.output import print_json, print_rows, with_archive
-from fileroom.core.errors import InvalidRequestError
 
 if TYPE_CHECKING:
     from fileroom.archive.services import Archive
@@ -18,7 +16,6 @@ app = typer.Typer(help="When destinations are sent to, and when alerts keep quie
 
 Name = Annotated[str, typer.Argument(help="The schedule's name.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-_WINDOW: Final = re.compile(r"(\S+)\s+([0-9:]+)\s*-\s*([0-9:]+)")
 
 
 @app.command("add")
@@ -40,8 +37,10 @@ def add(
     Example: `fileroom schedule add nights --window 'mon-fri 18:00-06:00' --window 'sat,sun,holiday 00:00-24:00'
     --holidays DE-BY --zone Europe/Berlin`
     """
+    from fileroom.routing.calendars import windows_from_text
+
     fields: dict[str, Any] = {
-        "windows": [_window(one) for one in window or ()],
+        "windows": windows_from_text("\n".join(window or ())),
         "holidays": holidays,
         "dates": date or [],
         "zone": zone,
@@ -59,7 +58,7 @@ def add(
 @app.command("list")
 def list_all(as_json: Json = False) -> None:
     """List the schedules, and whether they are open now. Example: `fileroom schedule list --json`"""
-    from fileroom.routing.calendars import days_in_words
+    from fileroom.routing.calendars import windows_to_text
     from fileroom.routing.schedules import list_schedules
 
     found = with_archive(list_schedules)
@@ -71,11 +70,8 @@ def list_all(as_json: Json = False) -> None:
         return
     rows = []
     for one in found:
-        hours = [
-            f"{days_in_words(window.days)} {fields['from']}-{fields['to']}"
-            for window, fields in zip(one.schedule.windows, one.fields["windows"], strict=True)
-        ]
-        rows.append(_Row(one.name, _state(one), "; ".join(hours) or "always", one.schedule.holidays, one.schedule.zone))
+        hours = windows_to_text(one.schedule).replace("\n", "; ") or "always"
+        rows.append(_Row(one.name, _state(one), hours, one.schedule.holidays, one.schedule.zone))
     print_rows(["name", "now", "hours", "holidays", "zone"], rows, as_json=False)
 
 
@@ -106,12 +102,3 @@ def _state(one: NamedSchedule) -> str:
         return "disabled (always open)"
     word = "open" if one.open_now else "closed"
     return f"{word} until {one.changes_at:%Y-%m-%d %H:%M} UTC" if one.changes_at else word
-
-
-def _window(text: str) -> dict[str, str]:
-    matched = _WINDOW.fullmatch(text.strip())
-    if matched is None:
-        raise InvalidRequestError(
-            f"{text[:60]!r} is no window. It is written 'mon-fri 18:00-06:00' or 'sat,sun,holiday 00:00-24:00'."
-        )
-    return {"days": matched[1], "from": matched[2], "to": matched[3]}

@@ -34,6 +34,7 @@ HOLIDAY: Final = 7
 DAY_NAMES: Final = ("mon", "tue", "wed", "thu", "fri", "sat", "sun", "holiday")
 _MINUTES: Final = 24 * 60
 _YEARLY: Final = re.compile(r"(\d\d)-(\d\d)")
+_WINDOW: Final = re.compile(r"(\S+)\s+([0-9:]+)\s*-\s*([0-9:]+)")
 _TIME: Final = re.compile(r"(\d{1,2}):(\d\d)")
 
 
@@ -101,6 +102,30 @@ def schedule_to_fields(schedule: Schedule) -> dict[str, Any]:
     if schedule.dates:
         fields["dates"] = sorted(schedule.dates)
     return fields
+
+
+def windows_from_text(text: str) -> list[dict[str, str]]:
+    """Windows as people write them: `mon-fri 18:00-06:00`, one on each line or apart by `;`. Raises InvalidRequestError."""
+    found: list[dict[str, str]] = []
+    for line in text.replace(";", "\n").splitlines():
+        if not line.strip():
+            continue
+        matched = _WINDOW.fullmatch(line.strip())
+        if matched is None:
+            raise InvalidRequestError(
+                told(
+                    "{given} is no window. It is written mon-fri 18:00-06:00, or sat,sun,holiday 00:00-24:00.",
+                    given=line.strip()[:60],
+                )
+            )
+        found.append({"days": matched[1], "from": matched[2], "to": matched[3]})
+    return found
+
+
+def windows_to_text(schedule: Schedule) -> str:
+    """The same back, one on each line."""
+    fields = schedule_to_fields(schedule)["windows"]
+    return "\n".join(f"{one['days']} {one['from']}-{one['to']}" for one in fields)
 
 
 def days_in_words(days: frozenset[int]) -> str:

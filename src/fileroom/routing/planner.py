@@ -21,11 +21,13 @@ from fileroom.core.settings import Settings
 from fileroom.db.pool import Pool
 from fileroom.dicom.header_scan import ScannedHeader
 from fileroom.index.attributes import SCANNED_TAGS
+from fileroom.routing.alert_rules import AlertKind
 from fileroom.routing.destinations import DESTINATIONS
 from fileroom.routing.entries import read_entries, read_generation
 from fileroom.routing.installation import installation_uid
 from fileroom.routing.rule_fields import RULES
-from fileroom.routing.rule_set import RuleSet
+from fileroom.routing.rule_set import RuleSet, log_alarm
+from fileroom.routing.troubles import Troubles
 
 LOOK_INTERVAL_S: Final = 1.0
 _CONTRIBUTING_EQUIPMENT: Final = 0x0018A001
@@ -50,6 +52,7 @@ class Planner:
         self._seen: tuple[int, ...] = ()
         self._uid = b""
         self._task: asyncio.Task[None] | None = None
+        self._troubles = Troubles()
 
     @property
     def tags(self) -> frozenset[int]:
@@ -77,6 +80,7 @@ class Planner:
             _log.error(
                 "routing_loop", sop_instance_uid=claim.sop_instance_uid, sender=claim.sending_aet or claim.sender
             )
+            self._troubles.note(AlertKind.ROUTING_LOOP, f"an object from {claim.sending_aet or claim.sender}")
             return [one._replace(state="held", cause=_LOOP) for one in planned if one.destination_id]
         return planned
 
@@ -108,18 +112,30 @@ class Planner:
         nodes = await read_nodes(self._pool)
         if rules and not self._uid:
             self._uid = (await installation_uid(self._pool)).encode()
-        self._rules = RuleSet(rules, destinations, nodes=nodes, holidays=self._settings.routing_holidays)
+        self._rules = RuleSet(
+            rules, destinations, nodes=nodes, holidays=self._settings.routing_holidays, alarm=self._alarm
+        )
         is_used = bool(self._rules.rules)
         self._tags = SCANNED_TAGS | self._rules.tags | {_CONTRIBUTING_EQUIPMENT} if is_used else SCANNED_TAGS
         self._seen = seen
+
+    async def tell(self) -> None:
+        """Write down which rules failed and what came back in a loop, for the alerts. Raises DatabaseError."""
+        await self._troubles.flush(self._pool, self._now())
 
     async def _watch(self) -> None:
         while True:
             await asyncio.sleep(LOOK_INTERVAL_S)
             try:
                 await self.look()
+                await self.tell()
             except FileroomError as error:
                 _log.warning("rules_not_read", reason=str(error))
+
+    def _alarm(self, rule: str, why: str) -> None:
+        """A rule failed: for the log, and for the alerts."""
+        log_alarm(rule, why)
+        self._troubles.note(AlertKind.RULE_ERROR, f"{rule or 'a rule'}: {why}")
 
 
 async def _node_generation(pool: Pool) -> int:

@@ -25,4 +25,4 @@ def test_schedule_goes_through_its_life(empty_archive: Path, run: Run) -> None:
 def test_what_is_no_window_is_named(empty_archive: Path, run: Run) -> None:
     ended = run("schedule", "add", "nights", "--window", "at night")
     assert ended.code == 2
-    assert "'at night' is no window" in ended.err
+    assert "at night is no window" in ended.err

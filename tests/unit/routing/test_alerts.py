@@ -34,6 +34,7 @@ from fileroom.routing.alerts import (
 )
 from fileroom.routing.destinations import put_destination
 from fileroom.routing.health import note_failure
+from fileroom.routing.planner import Planner
 from fileroom.routing.schedules import put_schedule
 from fileroom.routing.troubles import Troubles
 
@@ -141,6 +142,21 @@ async def test_ledger_health_and_troubles_are_what_it_looks_at(clocked: Archive,
     assert "2 times; the last: the rule s" in found["rule_error"].sentence
     assert found["destination_down"].sentence == "A is down for 6 min: No connection."
     assert (await list_alerts(clocked))[0].severity == "critical"
+
+
+async def test_rule_that_fails_in_a_process_is_an_alert(clocked: Archive, clock: Clock) -> None:
+    async with clocked.pool.connection() as connection:  # As a version of before left it: today it could not be saved
+        await connection.execute(
+            b"""INSERT INTO routing_entry (section, name, fields, changed_by)
+                VALUES ('rules', 'broken', '{"when": "((", "on": "instance", "to": []}', '')"""
+        )
+    await put_condition(clocked, "rules", {"kind": "rule_error"})
+    planner = Planner(clocked.pool, clocked.settings, clock)
+    await planner.look()
+    await planner.tell()
+    await alerts_due(clocked)
+    [alert] = await list_alerts(clocked)
+    assert "the last: broken: " in alert.sentence
 
 
 async def test_what_waits_for_its_hours_or_is_held_is_not_late(clocked: Archive, clock: Clock) -> None:
