@@ -27,6 +27,15 @@ EDGE: Final = "the token of an edge"
 """Its permission alone is not enough: an administrator is no edge."""
 
 ROUTES: Final[dict[str, Permission | str]] = {
+    "GET /routing/edges": Permission.ROUTING_READ,
+    "POST /routing/edges/add": Permission.ROUTING_MANAGE,
+    "POST /routing/edges/token": Permission.ROUTING_MANAGE,
+    "POST /routing/edges/save": Permission.ROUTING_MANAGE,
+    "POST /routing/edges/enable": Permission.ROUTING_MANAGE,
+    "POST /routing/edges/disable": Permission.ROUTING_MANAGE,
+    "POST /routing/edges/remove": Permission.ROUTING_MANAGE,
+    "POST /routing/edges/connect": Permission.ROUTING_MANAGE,
+    "POST /routing/edges/disconnect": Permission.ROUTING_MANAGE,
     # --- the edge link ---
     "GET /edge/v1/offers": EDGE,
     "GET /edge/v1/offers/{offer}": EDGE,
@@ -187,6 +196,7 @@ ROUTES: Final[dict[str, Permission | str]] = {
     "POST /admin/nodes/ignore": _MANAGE_NODES,
     "POST /admin/nodes/import": _MANAGE_NODES,
     "POST /admin/nodes/remove": _MANAGE_NODES,
+    "POST /routing/alerts/acknowledge": Permission.ROUTING_MANAGE,
     # --- routing: map, deliveries, a destination ---
     "GET /routing": Permission.ROUTING_READ,
     # --- for those who watch ---

@@ -13,6 +13,7 @@ from fileroom.web.api.break_glass import add_break_glass
 from fileroom.web.api.certificates import add_certificates
 from fileroom.web.api.corrections import add_corrections
 from fileroom.web.api.deliveries import add_deliveries
+from fileroom.web.api.edges import add_edges
 from fileroom.web.api.filters import add_filters
 from fileroom.web.api.me import add_me
 from fileroom.web.api.nodes import add_nodes
@@ -39,6 +40,7 @@ RESOURCES: Final[tuple[Callable[[Api], None], ...]] = (
     add_schedules,
     add_alerts,
     add_treatments,
+    add_edges,
     add_associations,
     add_audit,
     add_accounts,

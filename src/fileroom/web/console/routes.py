@@ -14,6 +14,7 @@ from fileroom.web.console.audit_page import audit_handlers
 from fileroom.web.console.certificates_page import certificates_handlers
 from fileroom.web.console.dashboard import figures_handler, now_handler, system_handler
 from fileroom.web.console.downloads import download_handler
+from fileroom.web.console.edges_page import edges_handlers
 from fileroom.web.console.help_page import chapter_handler, help_handler, picture_handler
 from fileroom.web.console.history_page import history_handler
 from fileroom.web.console.live import LiveAssociations, LiveStudies, live_associations_handler, live_handler
@@ -56,6 +57,7 @@ def console_routes(archive: Archive, stopping: asyncio.Event | None = None) -> l
         **nodes_handlers(archive),
         ROUTING_PATH: {"GET": routing_map_handler(archive)},
         **treatments_handlers(archive),
+        **edges_handlers(archive),
         **certificates_handlers(archive),
         "/help": {"GET": help_handler(archive)},
         "/help/images/{name}": {"GET": picture_handler},
