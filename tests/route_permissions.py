@@ -199,6 +199,16 @@ ROUTES: Final[dict[str, Permission | str]] = {
     "POST /routing/alerts/acknowledge": Permission.ROUTING_MANAGE,
     # --- routing: map, deliveries, a destination ---
     "GET /routing": Permission.ROUTING_READ,
+    "GET /routing/rules": Permission.ROUTING_READ,
+    "GET /routing/rules/rule": Permission.ROUTING_READ,
+    "POST /routing/rules/save": Permission.ROUTING_MANAGE,
+    "POST /routing/rules/try": Permission.ROUTING_READ,
+    "POST /routing/rules/backtest": Permission.STUDY_SEARCH,
+    "POST /routing/rules/enable": Permission.ROUTING_MANAGE,
+    "POST /routing/rules/disable": Permission.ROUTING_MANAGE,
+    "POST /routing/rules/move": Permission.ROUTING_MANAGE,
+    "POST /routing/rules/remove": Permission.ROUTING_MANAGE,
+    "POST /routing/rules/restore": Permission.ROUTING_MANAGE,
     # --- for those who watch ---
     "GET /healthz": OPEN,
     "GET /readyz": OPEN,

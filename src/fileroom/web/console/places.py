@@ -21,7 +21,8 @@ class Place:
 
 PLACES: Final = (
     Place("studies", "/", N_("Studies"), Permission.STUDY_SEARCH),
-    # Exceptions, Worklist and Routing take their lines here, in this order, when there is something behind them.
+    # Exceptions and Worklist take their lines here, in this order, when there is something behind them.
+    Place("routing", "/routing", N_("Routing"), Permission.ROUTING_READ),
     Place("system", "/system", N_("System"), Permission.SYSTEM_READ),
     Place("admin", "/admin/people", N_("Admin"), Permission.USER_MANAGE),
     # Whoever may not manage people enters it by its next page.
@@ -45,6 +46,8 @@ HANDBOOK: Final = {
     "/api/docs": "api",
     "/login": "people",
     "/system": "operating#health",
+    "/routing/rules": "routing#rules",
+    "/routing": "routing",
     "/studies": "console#a-study",
     "/search": "console#search-everywhere",
 }
@@ -57,6 +60,7 @@ def chapter_for(path: str) -> str:
 
 
 PAGES: Final = (
+    Place("routing", "/routing/rules", N_("Rules"), Permission.ROUTING_READ),
     Place("admin", "/admin/people", N_("People"), Permission.USER_MANAGE),
     Place("admin", "/admin/nodes", N_("Nodes"), Permission.NODE_READ),
     Place("admin", "/admin/associations", N_("Associations"), Permission.LEDGER_READ),

@@ -21,6 +21,7 @@ from fileroom.web.console.live import LiveAssociations, LiveStudies, live_associ
 from fileroom.web.console.nodes_page import nodes_handlers
 from fileroom.web.console.page import page_handler
 from fileroom.web.console.routing_map_page import ROUTING_PATH, routing_map_handler
+from fileroom.web.console.rules_page import rules_handlers
 from fileroom.web.console.search_everywhere import search_handler
 from fileroom.web.console.send_pages import send_handlers
 from fileroom.web.console.studies import filters_handler, study_list_handler, study_rows_handler
@@ -56,6 +57,7 @@ def console_routes(archive: Archive, stopping: asyncio.Event | None = None) -> l
         **audit_handlers(archive),
         **nodes_handlers(archive),
         ROUTING_PATH: {"GET": routing_map_handler(archive)},
+        **rules_handlers(archive),
         **treatments_handlers(archive),
         **edges_handlers(archive),
         **certificates_handlers(archive),
