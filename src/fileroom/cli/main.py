@@ -20,6 +20,7 @@ from fileroom.cli import (
     configuration,
     deid,
     deliveries,
+    destinations,
     doctor,
     edge,
     network,
@@ -51,6 +52,7 @@ app.add_typer(certificates.app, name="certificate")
 app.add_typer(configuration.app, name="config")
 app.add_typer(deid.app, name="deid")
 app.add_typer(deliveries.app, name="deliveries")
+app.add_typer(destinations.app, name="destination")
 app.add_typer(edge.app, name="edge")
 app.add_typer(schedules.app, name="schedule")
 app.add_typer(alerts.app, name="alerts")

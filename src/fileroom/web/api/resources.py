@@ -13,6 +13,7 @@ from fileroom.web.api.break_glass import add_break_glass
 from fileroom.web.api.certificates import add_certificates
 from fileroom.web.api.corrections import add_corrections
 from fileroom.web.api.deliveries import add_deliveries
+from fileroom.web.api.destinations import add_destinations
 from fileroom.web.api.edges import add_edges
 from fileroom.web.api.filters import add_filters
 from fileroom.web.api.me import add_me
@@ -36,6 +37,7 @@ RESOURCES: Final[tuple[Callable[[Api], None], ...]] = (
     add_filters,
     add_nodes,
     add_rules,
+    add_destinations,
     add_deliveries,
     add_schedules,
     add_alerts,
