@@ -12,6 +12,7 @@ from pathlib import Path
 
 from benchmarks import REPOSITORY
 from benchmarks.console import console
+from benchmarks.deid import deid
 from benchmarks.frames import frames
 from benchmarks.ingest_at_scale import ingest_at_scale
 from benchmarks.machine import describe_machine
@@ -39,6 +40,7 @@ BENCHMARKS: dict[str, Benchmark] = {
     "viewer": viewer,
     "console": console,
     "routing": routing,
+    "deid": deid,
 }
 
 

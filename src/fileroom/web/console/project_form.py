@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from fileroom.core.errors import InvalidRequestError, told
 from fileroom.deid.options import Option
+from fileroom.dicom.dictionary import keyword_of
 from fileroom.routing.project_fields import PROJECTS
 from fileroom.web.console.forms import Form
 from fileroom.web.console.language import N_
@@ -91,7 +92,8 @@ def texts_of(fields: Mapping[str, Any], form: Form | None) -> dict[str, str]:
         return {name: form.get(name) for name in _TEXTS}
     return {
         "overrides": "\n".join(
-            " ".join(filter(None, (one["tag"], one["action"], one.get("value", "")))) for one in fields["overrides"]
+            " ".join(filter(None, (keyword_of(int(one["tag"], 16)) or one["tag"], one["action"], one.get("value", ""))))
+            for one in fields["overrides"]
         ),
         "safe_private": "\n".join(f"{one['tag']} {one['creator']}" for one in fields["safe_private"]),
         "devices": json.dumps(fields["devices"], indent=1, ensure_ascii=False) if fields["devices"] else "",
