@@ -199,6 +199,11 @@ ROUTES: Final[dict[str, Permission | str]] = {
     "POST /routing/alerts/acknowledge": Permission.ROUTING_MANAGE,
     # --- routing: map, deliveries, a destination ---
     "GET /routing": Permission.ROUTING_READ,
+    "GET /routing/deliveries": Permission.ROUTING_READ,
+    "GET /routing/deliveries/export": Permission.ROUTING_READ,
+    "GET /routing/deliveries/{number}": Permission.ROUTING_READ,
+    "POST /routing/deliveries/do": Permission.ROUTING_MANAGE,
+    "POST /routing/deliveries/review": Permission.ROUTING_MANAGE,
     "GET /routing/rules": Permission.ROUTING_READ,
     "GET /routing/rules/rule": Permission.ROUTING_READ,
     "POST /routing/rules/save": Permission.ROUTING_MANAGE,

@@ -13,6 +13,8 @@ from fileroom.web.console.associations_page import association_handlers
 from fileroom.web.console.audit_page import audit_handlers
 from fileroom.web.console.certificates_page import certificates_handlers
 from fileroom.web.console.dashboard import figures_handler, now_handler, system_handler
+from fileroom.web.console.deliveries_page import deliveries_handlers
+from fileroom.web.console.delivery_actions import delivery_action_handlers
 from fileroom.web.console.downloads import download_handler
 from fileroom.web.console.edges_page import edges_handlers
 from fileroom.web.console.help_page import chapter_handler, help_handler, picture_handler
@@ -57,6 +59,8 @@ def console_routes(archive: Archive, stopping: asyncio.Event | None = None) -> l
         **audit_handlers(archive),
         **nodes_handlers(archive),
         ROUTING_PATH: {"GET": routing_map_handler(archive)},
+        **delivery_action_handlers(archive),
+        **deliveries_handlers(archive),
         **rules_handlers(archive),
         **treatments_handlers(archive),
         **edges_handlers(archive),
