@@ -197,6 +197,15 @@ ROUTES: Final[dict[str, Permission | str]] = {
     "POST /admin/nodes/import": _MANAGE_NODES,
     "POST /admin/nodes/remove": _MANAGE_NODES,
     "POST /routing/alerts/acknowledge": Permission.ROUTING_MANAGE,
+    # --- routing: schedules and alerts ---
+    "GET /routing/schedules": Permission.ROUTING_READ,
+    "POST /routing/schedules/save": Permission.ROUTING_MANAGE,
+    "POST /routing/schedules/remove": Permission.ROUTING_MANAGE,
+    "GET /routing/alerts": Permission.ROUTING_READ,
+    "POST /routing/alerts/acknowledge": Permission.ROUTING_MANAGE,
+    "POST /routing/alerts/save": Permission.ROUTING_MANAGE,
+    "POST /routing/alerts/remove": Permission.ROUTING_MANAGE,
+    "POST /routing/alerts/usual": Permission.ROUTING_MANAGE,
     # --- routing: map, deliveries, a destination ---
     "GET /routing": Permission.ROUTING_READ,
     "GET /routing/deliveries": Permission.ROUTING_READ,

@@ -23,6 +23,7 @@ from fileroom.archive.processes import list_processes
 from fileroom.archive.services import Archive
 from fileroom.core.access import Permission, require
 from fileroom.core.meters import total
+from fileroom.routing.alerts import count_alerts
 from fileroom.tasks.meter_files import meters_folder, read_workers, sum_of_workers
 from fileroom.web.answers import Answer, json_answer
 from fileroom.web.console import dashboard_charts
@@ -108,10 +109,15 @@ def system_handler(archive: Archive) -> Handler:
             "processes": await _processes(archive),
             "nodes": await _nodes(archive, view.reader),
             "pressing": await pressing_expiries(archive.pool, archive.settings, archive.now()),
+            "alerts_firing": await _alerts_firing(archive),
         }
         return await page(archive, request, "system.html", place="system", **values)
 
     return handle
+
+
+async def _alerts_firing(archive: Archive) -> int:
+    return sum(count for (_, state), count in (await count_alerts(archive)).items() if state == "firing")
 
 
 def figures_handler(archive: Archive) -> Handler:

@@ -8,6 +8,7 @@ from starlette.routing import BaseRoute, Route
 
 from fileroom.archive.services import Archive
 from fileroom.web.audited import audited
+from fileroom.web.console.alerts_page import alerts_handlers
 from fileroom.web.console.assets import ASSETS_PATH, asset_handler
 from fileroom.web.console.associations_page import association_handlers
 from fileroom.web.console.audit_page import audit_handlers
@@ -24,6 +25,7 @@ from fileroom.web.console.nodes_page import nodes_handlers
 from fileroom.web.console.page import page_handler
 from fileroom.web.console.routing_map_page import ROUTING_PATH, routing_map_handler
 from fileroom.web.console.rules_page import rules_handlers
+from fileroom.web.console.schedules_page import schedules_handlers
 from fileroom.web.console.search_everywhere import search_handler
 from fileroom.web.console.send_pages import send_handlers
 from fileroom.web.console.studies import filters_handler, study_list_handler, study_rows_handler
@@ -59,6 +61,8 @@ def console_routes(archive: Archive, stopping: asyncio.Event | None = None) -> l
         **audit_handlers(archive),
         **nodes_handlers(archive),
         ROUTING_PATH: {"GET": routing_map_handler(archive)},
+        **schedules_handlers(archive),
+        **alerts_handlers(archive),
         **delivery_action_handlers(archive),
         **deliveries_handlers(archive),
         **rules_handlers(archive),
