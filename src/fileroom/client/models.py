@@ -11,6 +11,9 @@ from fileroom.client.values import Model
 ActorKind = Literal["person", "token", "node", "system", "nobody"]
 """What kind of somebody acts."""
 
+Confirmation = Literal["answer", "commitment", "count"]
+"""What makes a delivery proven, after the destination has taken the object."""
+
 Direction = Literal["in", "out"]
 """Who called."""
 
@@ -31,6 +34,9 @@ EchoProblem = Literal[
     "not asked",
 ]
 """Why a node did not answer."""
+
+FieldType = Literal["text", "lines", "secret", "url", "number", "decimal", "flag", "choice", "list"]
+"""What a field holds."""
 
 FindingKind = Literal["changed", "missing", "reordered", "unsealed", "checkpoint"]
 """What is wrong with a row."""
@@ -126,6 +132,31 @@ class Advice(Model):
 
 
 @dataclass(frozen=True, slots=True)
+class Alert(Model):
+    """Something that is, or was, as a condition says."""
+
+    id: int
+    condition_name: str
+    kind: str
+    subject: str
+    """The destination that it is about; empty for the whole."""
+    state: str
+    """firing, acknowledged or ended."""
+    severity: str
+    value: float
+    sentence: str
+    began_at: dt.datetime
+    seen_at: dt.datetime
+    """When it was last so."""
+    ended_at: dt.datetime | None
+    acknowledged_by: str
+    acknowledged_at: dt.datetime | None
+    note: str
+    notices: int
+    """How often people were told."""
+
+
+@dataclass(frozen=True, slots=True)
 class Applied(Model):
     """The version that holds now, and what came of the change. Without changes no version was made."""
 
@@ -142,6 +173,15 @@ class AskedAttribute(Model):
     """Keyword or tag."""
     values: tuple[str | int | float, ...] | None
     """As in DICOM JSON; [] empties it, null removes it."""
+
+
+@dataclass(frozen=True, slots=True)
+class AskedThrottle(Model):
+    """How fast at most; 0: no limit."""
+
+    mbit_s: float = 0
+    objects_s: float = 0
+    associations: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,6 +246,15 @@ class BacktestResult(Model):
 
 
 @dataclass(frozen=True, slots=True)
+class BrokenKind(Model):
+    """A kind of an installed package that is left out."""
+
+    name: str
+    package: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class CarriedStudy(Model):
     """A study that objects were carried of, as far as one may see it."""
 
@@ -214,6 +263,31 @@ class CarriedStudy(Model):
     patient_id: str
     study_date: str
     description: str
+
+
+@dataclass(frozen=True, slots=True)
+class Centre(Model):
+    """A centre and its link; of the token only that there is one."""
+
+    url: str
+    """Address of its web port."""
+    token: str
+    """`secret`: as it is."""
+    name: str
+    version: int
+    connected: bool
+    since: dt.datetime | None
+    seen_at: dt.datetime | None
+    software: str
+    cause: str
+    """Why there is no link."""
+    fingerprint: str
+    """SHA-256 of its certificate."""
+    compress: bool
+    piece_kib: int
+    in_flight: int
+    description: str
+    enabled: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,6 +327,23 @@ class Checkpoint(Model):
 
     position: int
     chain: str
+
+
+@dataclass(frozen=True, slots=True)
+class Condition(Model):
+    """When something is an alert."""
+
+    name: str
+    kind: str
+    above: float
+    destinations: tuple[str, ...]
+    window_min: int
+    severity: str
+    notify: tuple[str, ...]
+    quiet: str
+    repeat_min: int
+    enabled: bool
+    version: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -350,6 +441,105 @@ class Deleted(Model):
 
 
 @dataclass(frozen=True, slots=True)
+class DeliveriesChanged(Model):
+    """How much was changed."""
+
+    deliveries: int
+    studies: int
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery(Model):
+    """One object and one destination."""
+
+    id: int
+    destination: str
+    rule: str
+    """The rule that planned it; empty where somebody ordered it."""
+    state: Literal["gathering", "waiting", "sent", "delivered", "failed", "held", "cancelled", "quarantined"]
+    cause: str
+    """Why it stands where it does, in words."""
+    status: int | None
+    """DIMSE status or HTTP code of the last attempt."""
+    attempts: int
+    study_instance_uid: str
+    series_instance_uid: str
+    sop_instance_uid: str
+    sop_class_uid: str
+    bytes: int
+    created_at: dt.datetime
+    due_at: dt.datetime
+    """The next try."""
+    taken_at: dt.datetime | None
+    settled_at: dt.datetime | None
+    delivered_as: str
+    """SOP Instance UIDs with which it left, where they are others."""
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryCount(Model):
+    """How many deliveries of a destination are in a state."""
+
+    destination: str
+    state: Literal["gathering", "waiting", "sent", "delivered", "failed", "held", "cancelled", "quarantined"]
+    number: int
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Destination(Model):
+    """A destination, without its secrets."""
+
+    name: str
+    kind: str
+    target: dict[str, Any]
+    leads_to: str
+    """In a few words; empty where its kind is not installed."""
+    state: str
+    """enabled, held or disabled."""
+    confirmation: Confirmation
+    lanes_max: int
+    attempts_max: int
+    treatment: str
+    schedule: str
+    throttle: Throttle
+    hold: bool
+    description: str
+    enabled: bool
+    version: int
+    changed_by: str
+
+
+@dataclass(frozen=True, slots=True)
+class DestinationKind(Model):
+    """A kind of destination; one that tells no fields takes what its package's handbook says."""
+
+    name: str
+    confirmations: tuple[Confirmation, ...]
+    secrets: tuple[str, ...]
+    fields: tuple[TargetField, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class DestinationKinds(Model):
+    """Fileroom's own first."""
+
+    items: tuple[DestinationKind, ...]
+    left_out: tuple[BrokenKind, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class DestinationVersion(Model):
+    """What a destination was."""
+
+    version: int
+    fields: dict[str, Any]
+    enabled: bool
+    changed_by: str
+    changed_at: str
+
+
+@dataclass(frozen=True, slots=True)
 class Difference(Model):
     """An attribute that would not be the same; null: it is not there."""
 
@@ -409,6 +599,38 @@ class EchoTick(Model):
 
 
 @dataclass(frozen=True, slots=True)
+class Edge(Model):
+    """An edge as the centre knows it."""
+
+    name: str
+    enabled: bool
+    version: int
+    state: Literal["here", "silent", "never seen", "disabled"]
+    seen_at: dt.datetime | None
+    since: dt.datetime | None
+    address: str
+    software: str
+    clock_ahead_s: float
+    round_trip_s: float
+    waiting_here: int
+    """Deliveries that wait for it at the centre."""
+    waiting_there: int
+    """Deliveries that wait at the edge, as it said."""
+    failed_there: int
+    destinations: tuple[str, ...]
+    description: str
+    silent_after_s: int
+
+
+@dataclass(frozen=True, slots=True)
+class EdgeToken(Model):
+    """An edge's token, which is shown this one time."""
+
+    name: str
+    token: str
+
+
+@dataclass(frozen=True, slots=True)
 class End(Model):
     """The end of the chain: worth noting elsewhere."""
 
@@ -451,6 +673,28 @@ class Expiry(Model):
     is_trusted: bool
     not_after: dt.datetime
     days_left: int
+
+
+@dataclass(frozen=True, slots=True)
+class Fetch(Model):
+    """An order to fetch a study, and how far it is."""
+
+    id: int
+    study_instance_uid: str
+    source: str
+    reason: Literal["asked", "prefetch"]
+    asked_by: str
+    rule: str
+    state: Literal["waiting", "running", "done", "failed", "cancelled"]
+    cause: str
+    expected: int
+    """Objects that the source says it has; 0: it does not say."""
+    objects: int
+    bytes: int
+    attempts: int
+    requested_at: dt.datetime
+    started_at: dt.datetime | None
+    finished_at: dt.datetime | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -533,6 +777,17 @@ class HistoryEntry(Model):
     """Its number in the ledger."""
     event: int | None
     """Its number in the audit trail."""
+
+
+@dataclass(frozen=True, slots=True)
+class Identity(Model):
+    """Who a pseudonym is."""
+
+    pseudonym: str
+    patient_id: str
+    issuer: str
+    patient_name: str
+    birth_date: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -671,6 +926,56 @@ class Operation(Model):
 
 
 @dataclass(frozen=True, slots=True)
+class OtherArchive(Model):
+    """A source as it is kept; of secrets only that there are some."""
+
+    name: str
+    version: int
+    changed_by: str
+    node: str
+    dicomweb: str
+    """Address of its DICOMweb service."""
+    federate: bool
+    """Searches of people and peers may reach it."""
+    prefetch: bool
+    """Rules may fetch priors from it."""
+    worklist: bool
+    """Questions for a modality worklist are passed on to it."""
+    timeout_s: int
+    results_max: int
+    method: Literal["get", "move"]
+    label: str
+    """What people read beside its studies."""
+    login: str
+    password: str
+    """`secret`: as it is."""
+    token: str
+    """`secret`: as it is."""
+    ca: str
+    """PEM file to check it by."""
+    budget: OtherArchiveBudget
+    enabled: bool
+
+
+@dataclass(frozen=True, slots=True)
+class OtherArchiveBudget(Model):
+    """What may be taken from a source; 0: no limit."""
+
+    studies_per_hour: int = 100
+    gb_per_day: float = 50
+    associations: int = 2
+
+
+@dataclass(frozen=True, slots=True)
+class OtherArchiveEcho(Model):
+    """Whether a source answers."""
+
+    answered: bool
+    latency_ms: float | None
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
 class Part(Model):
     """A part that Fileroom needs."""
 
@@ -707,6 +1012,41 @@ class Point(Model):
 
 
 @dataclass(frozen=True, slots=True)
+class Prefetch(Model):
+    """A rule as it is kept."""
+
+    name: str
+    version: int
+    changed_by: str
+    on: Literal["arrival", "order", "timer"]
+    when: str
+    """Condition in the language of the rules; empty: always."""
+    sources: tuple[str, ...]
+    """Empty: all that may be prefetched from."""
+    push_to: tuple[str, ...]
+    """Destinations that get the priors."""
+    modalities: dict[str, tuple[str, ...]]
+    """Which modalities matter for one, the best first."""
+    body_parts: dict[str, tuple[str, ...]]
+    """More beginnings of words that tell a region."""
+    same_body_part: bool
+    years_max: int
+    count_max: int
+    every_minutes: int
+    enabled: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Probe(Model):
+    """What a destination said when it was asked."""
+
+    is_there: bool
+    answer: str
+    """What answered, or why nothing did."""
+    latency_ms: float
+
+
+@dataclass(frozen=True, slots=True)
 class Profile(Model):
     """What a person has chosen; empty: as the browser or the installation has it."""
 
@@ -717,6 +1057,30 @@ class Profile(Model):
     columns: tuple[str, ...]
     layout: str
     hanging_protocol: str
+
+
+@dataclass(frozen=True, slots=True)
+class Project(Model):
+    """A project as it is kept; a patient map is not shown."""
+
+    name: str
+    version: int
+    changed_by: str
+    options: tuple[str, ...]
+    """Of safe_private, uids, device, institution, patient, full_dates, modified_dates, descriptors, structured_content, graphics, pixels, visual_features."""
+    pseudonym: str
+    """Pattern of pseudonyms."""
+    shift_days: int
+    patient_map: str
+    """Lines of ID,PSEUDONYM; "secret" leaves the one that is there."""
+    others: str
+    """Patients that are not in the map: make or refuse."""
+    overrides: tuple[dict[str, Any], ...]
+    safe_private: tuple[dict[str, Any], ...]
+    devices: tuple[dict[str, Any], ...]
+    """Where devices write text into images."""
+    description: str
+    enabled: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -747,6 +1111,21 @@ class Refusal(Model):
 
 
 @dataclass(frozen=True, slots=True)
+class Report(Model):
+    """What became of a study on its way to a destination. UIDs are the new ones."""
+
+    id: int
+    project: str
+    project_version: int
+    destination: str
+    study_instance_uid: str
+    begun_at: str
+    changed_at: str
+    objects: int
+    quarantined: int
+
+
+@dataclass(frozen=True, slots=True)
 class Role(Model):
     """What somebody with it may do, and whose studies they see."""
 
@@ -757,6 +1136,19 @@ class Role(Model):
     built_in: bool
     version: int
     """Counts its changes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row(Model):
+    """One object: what was done, or why it was held back."""
+
+    sop_instance_uid: str
+    sop_class_uid: str
+    quarantined: str
+    actions: dict[str, int]
+    regions: tuple[tuple[int, ...], ...]
+    """Blanked: left, top, right, bottom."""
+    proof: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -995,6 +1387,28 @@ class System(Model):
 
 
 @dataclass(frozen=True, slots=True)
+class TargetField(Model):
+    """One field of a kind's target."""
+
+    name: str
+    label: str
+    type: FieldType
+    help: str
+    default: Any
+    required: bool
+    choices: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Throttle(Model):
+    """How fast at most; 0: no limit."""
+
+    mbit_s: float
+    objects_s: float
+    associations: int
+
+
+@dataclass(frozen=True, slots=True)
 class Token(Model):
     """A token without its secret; `login` of its person, or `role` of the program."""
 
@@ -1173,6 +1587,22 @@ class WholeAssociation(Model):
     contexts: tuple[Context, ...]
     operations: tuple[Operation, ...]
     studies: tuple[CarriedStudy, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class WholeReport(Model):
+    """A report with its objects."""
+
+    id: int
+    project: str
+    project_version: int
+    destination: str
+    study_instance_uid: str
+    begun_at: str
+    changed_at: str
+    objects: int
+    quarantined: int
+    rows: tuple[Row, ...]
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,29 +9,44 @@ from typing import Any, Literal, cast
 from fileroom.client.connection import Connection, segment
 from fileroom.client.models import (
     Account,
+    Alert,
     Applied,
     AskedAttribute,
+    AskedThrottle,
     Association,
     AttributeName,
     BacktestResult,
+    Centre,
     Certificate,
     Checkpoint,
+    Condition,
     ConditionCheck,
+    Confirmation,
     Corrected,
     Correction,
     Count,
     Deleted,
+    DeliveriesChanged,
+    Delivery,
+    DeliveryCount,
+    Destination,
+    DestinationKinds,
+    DestinationVersion,
     Differences,
     Direction,
     Document,
     Echo,
     EchoHistory,
+    Edge,
+    EdgeToken,
     Event,
     Expiry,
+    Fetch,
     Filter,
     Glass,
     HeldCaller,
     HistoryEntry,
+    Identity,
     ImportResult,
     Instance,
     Me,
@@ -41,12 +56,19 @@ from fileroom.client.models import (
     NodeFile,
     NodeRole,
     NodeVersion,
+    OtherArchive,
+    OtherArchiveBudget,
+    OtherArchiveEcho,
     Outcome,
     PemText,
     Permission,
     Point,
+    Prefetch,
+    Probe,
     Profile,
+    Project,
     Queues,
+    Report,
     Role,
     Rows,
     Rule,
@@ -70,6 +92,7 @@ from fileroom.client.models import (
     VerifyResult,
     Version,
     WholeAssociation,
+    WholeReport,
     WholeSending,
 )
 
@@ -742,6 +765,186 @@ class RulesResource:
         )
 
 
+class DestinationsResource:
+    """Destinations: where objects are sent."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def all(self, *, limit: int | None = None) -> Iterator[Destination]:
+        """All destinations by name. Needs `routing.read`."""
+        return self._connection.pages("/routing/destinations", Destination, limit=limit, query={})
+
+    def get(self, name: str) -> Destination:
+        """One destination. Needs `routing.read`."""
+        return cast("Destination", self._connection.call("GET", f"/routing/destinations/{segment(name)}", Destination))
+
+    def save(
+        self,
+        name: str,
+        *,
+        kind: str,
+        target: Mapping[str, Any],
+        confirmation: Confirmation | None = None,
+        lanes_max: int | None = None,
+        attempts_max: int | None = None,
+        treatment: str | None = None,
+        schedule: str | None = None,
+        throttle: AskedThrottle | None = None,
+        hold: bool | None = None,
+        description: str | None = None,
+        enabled: bool | None = None,
+        if_match: str | None = None,
+    ) -> Destination:
+        """Add a destination, or replace it. Needs `routing.manage`.
+
+        - `target`: The fields of its kind. A secret is given as itself, and shown as the word `secret`; that word
+          keeps the one that is there.
+        - `confirmation`: What makes a delivery proven.
+        - `lanes_max`: Studies that go there side by side.
+        - `attempts_max`: Then an object counts as failed; 0: never.
+        - `hold`: Nothing is sent; deliveries wait.
+        """
+        return cast(
+            "Destination",
+            self._connection.call(
+                "PUT",
+                f"/routing/destinations/{segment(name)}",
+                Destination,
+                body={
+                    "kind": kind,
+                    "target": target,
+                    "confirmation": confirmation,
+                    "lanes_max": lanes_max,
+                    "attempts_max": attempts_max,
+                    "treatment": treatment,
+                    "schedule": schedule,
+                    "throttle": throttle,
+                    "hold": hold,
+                    "description": description,
+                    "enabled": enabled,
+                },
+                if_match=if_match,
+            ),
+        )
+
+    def remove(self, name: str) -> None:
+        """Remove a destination that no rule names and nothing waits for. Needs `routing.manage`."""
+        self._connection.call("DELETE", f"/routing/destinations/{segment(name)}")
+
+    def history(self, name: str) -> tuple[DestinationVersion, ...]:
+        """What a destination was, the latest first. Needs `routing.read`."""
+        return cast(
+            "tuple[DestinationVersion, ...]",
+            self._connection.items("GET", f"/routing/destinations/{segment(name)}/versions", DestinationVersion),
+        )
+
+    def hold(self, name: str) -> Destination:
+        """Send nothing there; deliveries wait. Needs `routing.manage`."""
+        return cast(
+            "Destination", self._connection.call("POST", f"/routing/destinations/{segment(name)}/hold", Destination)
+        )
+
+    def release(self, name: str) -> Destination:
+        """Send what waits. Needs `routing.manage`."""
+        return cast(
+            "Destination", self._connection.call("POST", f"/routing/destinations/{segment(name)}/release", Destination)
+        )
+
+    def probe(self, name: str) -> Probe:
+        """Ask a destination whether it is there; nothing stays there. Needs `routing.read`."""
+        return cast("Probe", self._connection.call("POST", f"/routing/destinations/{segment(name)}/probe", Probe))
+
+    def kinds(self) -> DestinationKinds:
+        """Which kinds of destinations there are, and those that are left out. Needs `routing.read`."""
+        return cast("DestinationKinds", self._connection.call("GET", "/routing/destination-kinds", DestinationKinds))
+
+
+class DeliveriesResource:
+    """The delivery ledger: every object on its way to a destination."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def all(
+        self,
+        *,
+        state: Sequence[
+            Literal["gathering", "waiting", "sent", "delivered", "failed", "held", "cancelled", "quarantined"]
+        ]
+        | None = None,
+        destination: str | None = None,
+        rule: str | None = None,
+        study: str | None = None,
+        limit: int | None = None,
+    ) -> Iterator[Delivery]:
+        """Deliveries, the newest first. Needs `routing.read`."""
+        return self._connection.pages(
+            "/routing/deliveries",
+            Delivery,
+            limit=limit,
+            query={"state": state, "destination": destination, "rule": rule, "study": study},
+        )
+
+    def sums(self) -> tuple[DeliveryCount, ...]:
+        """How many deliveries stand where, by destination and state. Needs `routing.read`."""
+        return cast(
+            "tuple[DeliveryCount, ...]", self._connection.items("GET", "/routing/deliveries/sums", DeliveryCount)
+        )
+
+    def change(
+        self,
+        *,
+        action: Literal["retry", "hold", "release", "cancel", "redirect"],
+        reason: str,
+        ids: Sequence[int] | None = None,
+        states: Sequence[
+            Literal["gathering", "waiting", "sent", "delivered", "failed", "held", "cancelled", "quarantined"]
+        ]
+        | None = None,
+        destination: str | None = None,
+        study_instance_uid: str | None = None,
+        to: str | None = None,
+    ) -> DeliveriesChanged:
+        """Retry, hold, release, cancel or redirect deliveries. Needs `routing.manage`.
+
+        - `reason`: It stands in the audit trail.
+        - `to`: For `redirect`: the other destination.
+        """
+        return cast(
+            "DeliveriesChanged",
+            self._connection.call(
+                "POST",
+                "/routing/deliveries/change",
+                DeliveriesChanged,
+                body={
+                    "action": action,
+                    "reason": reason,
+                    "ids": ids,
+                    "states": states,
+                    "destination": destination,
+                    "study_instance_uid": study_instance_uid,
+                    "to": to,
+                },
+            ),
+        )
+
+    def order(self, *, destination: str, studies: Sequence[str], reason: str | None = None) -> DeliveriesChanged:
+        """Deliver studies to a destination. Needs `study.export`.
+
+        - `studies`: Study Instance UIDs.
+        """
+        return cast(
+            "DeliveriesChanged",
+            self._connection.call(
+                "POST",
+                "/routing/deliveries/order",
+                DeliveriesChanged,
+                body={"destination": destination, "studies": studies, "reason": reason},
+            ),
+        )
+
+
 class SchedulesResource:
     """When destinations are sent to, and when alerts keep quiet."""
 
@@ -785,6 +988,82 @@ class SchedulesResource:
     def remove(self, name: str) -> None:
         """Remove a schedule that nothing keeps to. Needs `routing.manage`."""
         self._connection.call("DELETE", f"/schedules/{segment(name)}")
+
+
+class AlertsResource:
+    """What is alarming about routing and the disk, and when it is."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def all(self, *, ended: bool | None = None) -> tuple[Alert, ...]:
+        """What is alarming now; or what was. Needs `routing.read`.
+
+        - `ended`: Those that have ended instead of those that are.
+        """
+        return cast("tuple[Alert, ...]", self._connection.items("GET", "/alerts", Alert, query={"ended": ended}))
+
+    def acknowledge(self, number: int, *, note: str | None = None) -> Alert:
+        """Say that somebody takes care of it: people are not told again. Needs `routing.manage`."""
+        return cast(
+            "Alert", self._connection.call("POST", f"/alerts/{segment(number)}/acknowledge", Alert, body={"note": note})
+        )
+
+    def conditions(self) -> tuple[Condition, ...]:
+        """When something is an alert. Needs `routing.read`."""
+        return cast("tuple[Condition, ...]", self._connection.items("GET", "/alert-conditions", Condition))
+
+    def add_usual_conditions(self) -> tuple[Condition, ...]:
+        """Add the usual conditions that are not there yet; the answer is what was added. Needs `routing.manage`."""
+        return cast("tuple[Condition, ...]", self._connection.items("POST", "/alert-conditions", Condition))
+
+    def save_condition(
+        self,
+        name: str,
+        *,
+        kind: str,
+        above: float | None = None,
+        destinations: Sequence[str] | None = None,
+        window_min: int | None = None,
+        severity: str | None = None,
+        notify: Sequence[str] | None = None,
+        quiet: str | None = None,
+        repeat_min: int | None = None,
+        enabled: bool | None = None,
+    ) -> Condition:
+        """Add a condition, or replace it. Needs `routing.manage`.
+
+        - `kind`: One of, with the usual limit: queue_age (60), failure_rate (20), dead_letters (0), quarantined
+          (0), destination_down (5), disk (90), rule_error (0), routing_loop (0).
+        - `above`: The limit: minutes, percent or a number. Null: the usual one.
+        - `destinations`: Empty: all.
+        - `severity`: critical or warning.
+        - `notify`: Destinations of the kinds mail and webhook.
+        - `quiet`: A schedule: while it is open, nobody is told.
+        """
+        return cast(
+            "Condition",
+            self._connection.call(
+                "PUT",
+                f"/alert-conditions/{segment(name)}",
+                Condition,
+                body={
+                    "kind": kind,
+                    "above": above,
+                    "destinations": destinations,
+                    "window_min": window_min,
+                    "severity": severity,
+                    "notify": notify,
+                    "quiet": quiet,
+                    "repeat_min": repeat_min,
+                    "enabled": enabled,
+                },
+            ),
+        )
+
+    def remove_condition(self, name: str) -> None:
+        """Remove a condition; what fires because of it ends. Needs `routing.manage`."""
+        self._connection.call("DELETE", f"/alert-conditions/{segment(name)}")
 
 
 class TreatmentsResource:
@@ -855,9 +1134,12 @@ class TreatmentsResource:
         """Remove a treatment that no rule and no destination names. Needs `routing.manage`."""
         self._connection.call("DELETE", f"/routing/treatments/{segment(name)}")
 
-    def test(self, name: str, *, sop_instance_uid: str, treatment: AskedTreatment) -> Trial:
+    def test(self, name: str, *, sop_instance_uid: str, treatment: Mapping[str, Any]) -> Trial:
         """What a treatment would make of a stored object, attribute by attribute; nothing is written and nothing
-        leaves. Needs `routing.read`."""
+        leaves. Needs `routing.read`.
+
+        - `treatment`: The fields of the treatment, as they are saved.
+        """
         return cast(
             "Trial",
             self._connection.call(
@@ -867,6 +1149,362 @@ class TreatmentsResource:
                 body={"sop_instance_uid": sop_instance_uid, "treatment": treatment},
             ),
         )
+
+
+class ProjectsResource:
+    """How objects are de-identified on the way to a destination."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def all(self) -> tuple[Project, ...]:
+        """All projects, by name. Needs `routing.read`."""
+        return cast("tuple[Project, ...]", self._connection.items("GET", "/routing/projects", Project))
+
+    def get(self, name: str) -> Project:
+        """One project. Needs `routing.read`."""
+        return cast("Project", self._connection.call("GET", f"/routing/projects/{segment(name)}", Project))
+
+    def save(
+        self,
+        name: str,
+        *,
+        options: Sequence[str] | None = None,
+        pseudonym: str | None = None,
+        shift_days: int | None = None,
+        patient_map: str | None = None,
+        others: str | None = None,
+        overrides: Sequence[Mapping[str, Any]] | None = None,
+        safe_private: Sequence[Mapping[str, Any]] | None = None,
+        devices: Sequence[Mapping[str, Any]] | None = None,
+        description: str | None = None,
+        enabled: bool | None = None,
+    ) -> Project:
+        """Add a project, or replace it. Its pseudonyms stay what they are. Needs `routing.manage`.
+
+        - `options`: Of safe_private, uids, device, institution, patient, full_dates, modified_dates, descriptors,
+          structured_content, graphics, pixels, visual_features.
+        - `pseudonym`: Pattern of pseudonyms.
+        - `patient_map`: Lines of ID,PSEUDONYM; "secret" leaves the one that is there.
+        - `others`: Patients that are not in the map: make or refuse.
+        - `devices`: Where devices write text into images.
+        """
+        return cast(
+            "Project",
+            self._connection.call(
+                "PUT",
+                f"/routing/projects/{segment(name)}",
+                Project,
+                body={
+                    "options": options,
+                    "pseudonym": pseudonym,
+                    "shift_days": shift_days,
+                    "patient_map": patient_map,
+                    "others": others,
+                    "overrides": overrides,
+                    "safe_private": safe_private,
+                    "devices": devices,
+                    "description": description,
+                    "enabled": enabled,
+                },
+            ),
+        )
+
+    def remove(self, name: str) -> None:
+        """Remove a project that no treatment names. Needs `routing.manage`."""
+        self._connection.call("DELETE", f"/routing/projects/{segment(name)}")
+
+    def reveal(self, name: str, *, pseudonym: str, reason: str) -> Identity:
+        """Who a pseudonym is. Written to the audit trail with the reason, found or not. Needs `identity.reveal`."""
+        return cast(
+            "Identity",
+            self._connection.call(
+                "POST",
+                f"/routing/projects/{segment(name)}/reveal",
+                Identity,
+                body={"pseudonym": pseudonym, "reason": reason},
+            ),
+        )
+
+
+class DeidReportsResource:
+    """What became of objects that were de-identified."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def all(
+        self, *, project: str | None = None, before: int | None = None, limit: int | None = None
+    ) -> tuple[Report, ...]:
+        """Reports, the latest first. `before` is the number of the last one of the page before. Needs
+        `routing.read`."""
+        return cast(
+            "tuple[Report, ...]",
+            self._connection.items(
+                "GET", "/routing/deid-reports", Report, query={"project": project, "before": before, "limit": limit}
+            ),
+        )
+
+    def get(self, number: int) -> WholeReport:
+        """One report with its objects. Needs `routing.read`."""
+        return cast(
+            "WholeReport", self._connection.call("GET", f"/routing/deid-reports/{segment(number)}", WholeReport)
+        )
+
+
+class SourcesResource:
+    """Other archives that may be asked, what is fetched from them, and prefetching."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def all(self) -> tuple[OtherArchive, ...]:
+        """All sources, by name. Needs `routing.read`."""
+        return cast("tuple[OtherArchive, ...]", self._connection.items("GET", "/routing/sources", OtherArchive))
+
+    def get(self, name: str) -> OtherArchive:
+        """One source. Needs `routing.read`."""
+        return cast("OtherArchive", self._connection.call("GET", f"/routing/sources/{segment(name)}", OtherArchive))
+
+    def save(
+        self,
+        name: str,
+        *,
+        node: str | None = None,
+        dicomweb: str | None = None,
+        federate: bool | None = None,
+        prefetch: bool | None = None,
+        worklist: bool | None = None,
+        timeout_s: int | None = None,
+        results_max: int | None = None,
+        method: Literal["get", "move"] | None = None,
+        label: str | None = None,
+        login: str | None = None,
+        password: str | None = None,
+        token: str | None = None,
+        ca: str | None = None,
+        budget: OtherArchiveBudget | None = None,
+        enabled: bool | None = None,
+    ) -> OtherArchive:
+        """Add a source, or replace it. Needs `routing.manage`.
+
+        - `dicomweb`: Address of its DICOMweb service.
+        - `federate`: Searches of people and peers may reach it.
+        - `prefetch`: Rules may fetch priors from it.
+        - `worklist`: Questions for a modality worklist are passed on to it.
+        - `label`: What people read beside its studies.
+        - `password`: `secret`: as it is.
+        - `token`: `secret`: as it is.
+        - `ca`: PEM file to check it by.
+        """
+        return cast(
+            "OtherArchive",
+            self._connection.call(
+                "PUT",
+                f"/routing/sources/{segment(name)}",
+                OtherArchive,
+                body={
+                    "node": node,
+                    "dicomweb": dicomweb,
+                    "federate": federate,
+                    "prefetch": prefetch,
+                    "worklist": worklist,
+                    "timeout_s": timeout_s,
+                    "results_max": results_max,
+                    "method": method,
+                    "label": label,
+                    "login": login,
+                    "password": password,
+                    "token": token,
+                    "ca": ca,
+                    "budget": budget,
+                    "enabled": enabled,
+                },
+            ),
+        )
+
+    def remove(self, name: str) -> None:
+        """Ask a source no more. Needs `routing.manage`."""
+        self._connection.call("DELETE", f"/routing/sources/{segment(name)}")
+
+    def echo(self, name: str) -> OtherArchiveEcho:
+        """Ask a source whether it is there. Needs `routing.read`."""
+        return cast(
+            "OtherArchiveEcho",
+            self._connection.call("POST", f"/routing/sources/{segment(name)}/echo", OtherArchiveEcho),
+        )
+
+    def fetches(self) -> tuple[Fetch, ...]:
+        """The latest orders to fetch studies. Needs `routing.read`."""
+        return cast("tuple[Fetch, ...]", self._connection.items("GET", "/routing/fetches", Fetch))
+
+    def fetch(self, *, study_instance_uid: str) -> Fetch:
+        """Order a study that another archive has; an order that is open already is answered as it is. Needs
+        `study.view`."""
+        return cast(
+            "Fetch",
+            self._connection.call("POST", "/routing/fetches", Fetch, body={"study_instance_uid": study_instance_uid}),
+        )
+
+    def cancel_fetch(self, number: int) -> tuple[Fetch, ...]:
+        """End an order; what has come stays. Needs `routing.manage`."""
+        return cast(
+            "tuple[Fetch, ...]", self._connection.items("POST", f"/routing/fetches/{segment(number)}/cancel", Fetch)
+        )
+
+    def retry_fetch(self, number: int) -> tuple[Fetch, ...]:
+        """Carry out again an order that failed or was cancelled. Needs `routing.manage`."""
+        return cast(
+            "tuple[Fetch, ...]", self._connection.items("POST", f"/routing/fetches/{segment(number)}/retry", Fetch)
+        )
+
+    def prefetch_rules(self) -> tuple[Prefetch, ...]:
+        """The rules that fetch priors, by name. Needs `routing.read`."""
+        return cast("tuple[Prefetch, ...]", self._connection.items("GET", "/routing/prefetch", Prefetch))
+
+    def save_prefetch_rule(
+        self,
+        name: str,
+        *,
+        on: Literal["arrival", "order", "timer"] | None = None,
+        when: str | None = None,
+        sources: Sequence[str] | None = None,
+        push_to: Sequence[str] | None = None,
+        modalities: Mapping[str, Sequence[str]] | None = None,
+        body_parts: Mapping[str, Sequence[str]] | None = None,
+        same_body_part: bool | None = None,
+        years_max: int | None = None,
+        count_max: int | None = None,
+        every_minutes: int | None = None,
+        enabled: bool | None = None,
+    ) -> Prefetch:
+        """Add a rule, or replace it. Needs `routing.manage`.
+
+        - `when`: Condition in the language of the rules; empty: always.
+        - `sources`: Empty: all that may be prefetched from.
+        - `push_to`: Destinations that get the priors.
+        - `modalities`: Which modalities matter for one, the best first.
+        - `body_parts`: More beginnings of words that tell a region.
+        """
+        return cast(
+            "Prefetch",
+            self._connection.call(
+                "PUT",
+                f"/routing/prefetch/{segment(name)}",
+                Prefetch,
+                body={
+                    "on": on,
+                    "when": when,
+                    "sources": sources,
+                    "push_to": push_to,
+                    "modalities": modalities,
+                    "body_parts": body_parts,
+                    "same_body_part": same_body_part,
+                    "years_max": years_max,
+                    "count_max": count_max,
+                    "every_minutes": every_minutes,
+                    "enabled": enabled,
+                },
+            ),
+        )
+
+    def remove_prefetch_rule(self, name: str) -> None:
+        """Remove a rule; what it has ordered is still fetched. Needs `routing.manage`."""
+        self._connection.call("DELETE", f"/routing/prefetch/{segment(name)}")
+
+
+class EdgesResource:
+    """The edge link: Filerooms behind NAT that dial in, and the centres that are dialled."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def all(self) -> tuple[Edge, ...]:
+        """All edges: when each was here, what waits both ways. Needs `routing.read`."""
+        return cast("tuple[Edge, ...]", self._connection.items("GET", "/routing/edges", Edge))
+
+    def get(self, name: str) -> Edge:
+        """One edge. Needs `routing.read`."""
+        return cast("Edge", self._connection.call("GET", f"/routing/edges/{segment(name)}", Edge))
+
+    def add(self, name: str, *, description: str | None = None, silent_after_s: int | None = None) -> EdgeToken:
+        """Let an edge dial in; its token is in the answer, this one time. Whoever adds one needs user.manage
+        besides. Needs `routing.manage`."""
+        return cast(
+            "EdgeToken",
+            self._connection.call(
+                "POST",
+                f"/routing/edges/{segment(name)}",
+                EdgeToken,
+                body={"description": description, "silent_after_s": silent_after_s},
+            ),
+        )
+
+    def save(self, name: str, *, description: str | None = None, silent_after_s: int | None = None) -> Edge:
+        """Change an edge. Needs `routing.manage`."""
+        return cast(
+            "Edge",
+            self._connection.call(
+                "PUT",
+                f"/routing/edges/{segment(name)}",
+                Edge,
+                body={"description": description, "silent_after_s": silent_after_s},
+            ),
+        )
+
+    def remove(self, name: str) -> None:
+        """Remove an edge and its token. Needs `routing.manage`."""
+        self._connection.call("DELETE", f"/routing/edges/{segment(name)}")
+
+    def renew_token(self, name: str) -> EdgeToken:
+        """Give an edge another token. The old one is good no more. Needs `routing.manage`."""
+        return cast("EdgeToken", self._connection.call("POST", f"/routing/edges/{segment(name)}/token", EdgeToken))
+
+    def centres(self) -> tuple[Centre, ...]:
+        """The centres that this Fileroom dials, and how the links are. Needs `routing.read`."""
+        return cast("tuple[Centre, ...]", self._connection.items("GET", "/routing/centres", Centre))
+
+    def save_centre(
+        self,
+        name: str,
+        *,
+        url: str,
+        token: str,
+        fingerprint: str | None = None,
+        compress: bool | None = None,
+        piece_kib: int | None = None,
+        in_flight: int | None = None,
+        description: str | None = None,
+        enabled: bool | None = None,
+    ) -> tuple[Centre, ...]:
+        """Dial a centre, or otherwise than before. Needs `routing.manage`.
+
+        - `url`: Address of its web port.
+        - `token`: `secret`: as it is.
+        - `fingerprint`: SHA-256 of its certificate.
+        """
+        return cast(
+            "tuple[Centre, ...]",
+            self._connection.items(
+                "PUT",
+                f"/routing/centres/{segment(name)}",
+                Centre,
+                body={
+                    "url": url,
+                    "token": token,
+                    "fingerprint": fingerprint,
+                    "compress": compress,
+                    "piece_kib": piece_kib,
+                    "in_flight": in_flight,
+                    "description": description,
+                    "enabled": enabled,
+                },
+            ),
+        )
+
+    def remove_centre(self, name: str) -> None:
+        """Dial a centre no more. Needs `routing.manage`."""
+        self._connection.call("DELETE", f"/routing/centres/{segment(name)}")
 
 
 class AssociationsResource:
@@ -1441,8 +2079,15 @@ class Resources:
         self.filters = FiltersResource(connection)
         self.nodes = NodesResource(connection)
         self.rules = RulesResource(connection)
+        self.destinations = DestinationsResource(connection)
+        self.deliveries = DeliveriesResource(connection)
         self.schedules = SchedulesResource(connection)
+        self.alerts = AlertsResource(connection)
         self.treatments = TreatmentsResource(connection)
+        self.projects = ProjectsResource(connection)
+        self.deid_reports = DeidReportsResource(connection)
+        self.sources = SourcesResource(connection)
+        self.edges = EdgesResource(connection)
         self.associations = AssociationsResource(connection)
         self.audit = AuditResource(connection)
         self.accounts = AccountsResource(connection)

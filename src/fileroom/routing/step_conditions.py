@@ -36,7 +36,8 @@ def step_condition(when: Any) -> Condition:
     def holds(dataset: Dataset) -> bool:
         asked = Dataset()
         asked._dict = {tag: one for tag, one in dataset._dict.items() if int(tag) in wanted or int(tag) == 0x00080005}
-        asked.set_original_encoding(*dataset.original_encoding, dataset.original_character_set)
+        implicit, little = dataset.original_encoding
+        asked.set_original_encoding(implicit, little, dataset.original_character_set)
         header = header_bytes(text_fits(asked), uids.EXPLICIT_VR_LITTLE_ENDIAN)
         scanned = scan_header(header, uids.EXPLICIT_VR_LITTLE_ENDIAN, wanted, complete=True)
         return compiled.holds(Facts(scanned, _CLAIM, "", dt.datetime.now(dt.UTC)))

@@ -64,7 +64,10 @@ class AskedTrial(Asked):
     """A stored object, and the treatment to try on it."""
 
     sop_instance_uid: Annotated[str, Field(min_length=1, max_length=64, examples=["1.2.3"])]
-    treatment: AskedTreatment
+    treatment: Annotated[
+        dict[str, Any],
+        Field(description="The fields of the treatment, as they are saved.", examples=[{"charset": "ISO_IR 100"}]),
+    ]
 
 
 class ShownDifference(Shown):
@@ -125,7 +128,7 @@ def add_treatments(api: Api) -> None:
     @resource.post("/routing/treatments/{name}/trial", "test", Permission.ROUTING_READ)
     async def try_treatment(name: NameInPath, asked: AskedTrial) -> ShownTrial:
         """What a treatment would make of a stored object, attribute by attribute; nothing is written and nothing leaves."""
-        found = await treatments.try_treatment(archive, name, asked.treatment.fields(), asked.sop_instance_uid)
+        found = await treatments.try_treatment(archive, name, asked.treatment, asked.sop_instance_uid)
         return ShownTrial.model_validate(found, from_attributes=True)
 
 
