@@ -71,6 +71,35 @@ ROUTES: Final[dict[str, Permission | str]] = {
     f"GET {_FRAMES}/rendered": _VIEW,
     f"GET {_FRAMES}/thumbnail": _VIEW,
     "GET /wado": _VIEW,
+    # --- the same where other archives stand behind it ---
+    **{
+        f"GET /dicom-web/federated{path}": permission
+        for path, permission in (
+            *(("/instances", _SEARCH), ("/series", _SEARCH), ("/studies", _SEARCH)),
+            *((f"/studies/{{study}}{one}", _SEARCH) for one in ("/instances", "/series", "/series/{series}/instances")),
+            *((f"/studies/{{study}}{one}", _VIEW) for one in ("", "/metadata", "/rendered", "/thumbnail")),
+            *(
+                (f"/studies/{{study}}/series/{{series}}{one}", _VIEW)
+                for one in ("", "/metadata", "/rendered", "/thumbnail")
+            ),
+            *(
+                (f"/studies/{{study}}/series/{{series}}/instances/{{instance}}{one}", _VIEW)
+                for one in (
+                    *("", "/bulkdata/{path:path}", "/metadata", "/pixeldata", "/rendered", "/thumbnail"),
+                    *("/frames/{frames}", "/frames/{frames}/rendered", "/frames/{frames}/thumbnail"),
+                )
+            ),
+        )
+    },
+    # --- other archives ---
+    "GET /studies/elsewhere": _SEARCH,
+    "POST /studies/elsewhere/fetch": _VIEW,
+    "GET /routing/sources": Permission.ROUTING_READ,
+    "POST /routing/sources/echo": Permission.ROUTING_READ,
+    **{
+        f"POST /routing/sources/{one}": Permission.ROUTING_MANAGE
+        for one in ("save", "remove", "cancel", "retry", "prefetch", "prefetch/remove")
+    },
     # --- the viewer ---
     "GET /viewer": _VIEW,
     "GET /viewer/app-config.js": OPEN,
@@ -179,6 +208,13 @@ ROUTES: Final[dict[str, Permission | str]] = {
     "GET /system": _SYSTEM,
     "GET /system/figures": _SYSTEM,
     "GET /system/now": _SYSTEM,
+    "GET /routing/projects": Permission.ROUTING_READ,
+    "GET /routing/projects/project": Permission.ROUTING_READ,
+    "GET /routing/projects/report": Permission.ROUTING_READ,
+    "GET /routing/projects/report.csv": Permission.ROUTING_READ,
+    "POST /routing/projects/save": Permission.ROUTING_MANAGE,
+    "POST /routing/projects/remove": Permission.ROUTING_MANAGE,
+    "POST /routing/projects/reveal": Permission.IDENTITY_REVEAL,
     "GET /routing/treatments": Permission.ROUTING_READ,
     "GET /routing/treatments/treatment": Permission.ROUTING_READ,
     "POST /routing/treatments/save": Permission.ROUTING_MANAGE,
@@ -196,7 +232,6 @@ ROUTES: Final[dict[str, Permission | str]] = {
     "POST /admin/nodes/ignore": _MANAGE_NODES,
     "POST /admin/nodes/import": _MANAGE_NODES,
     "POST /admin/nodes/remove": _MANAGE_NODES,
-    "POST /routing/alerts/acknowledge": Permission.ROUTING_MANAGE,
     # --- routing: schedules and alerts ---
     "GET /routing/schedules": Permission.ROUTING_READ,
     "POST /routing/schedules/save": Permission.ROUTING_MANAGE,
@@ -208,6 +243,13 @@ ROUTES: Final[dict[str, Permission | str]] = {
     "POST /routing/alerts/usual": Permission.ROUTING_MANAGE,
     # --- routing: map, deliveries, a destination ---
     "GET /routing": Permission.ROUTING_READ,
+    "GET /routing/destinations": Permission.ROUTING_READ,
+    "GET /routing/destinations/{name}": Permission.ROUTING_READ,
+    "GET /routing/destination/new": Permission.ROUTING_READ,
+    "POST /routing/destination/save": Permission.ROUTING_MANAGE,
+    "POST /routing/destination/probe": Permission.ROUTING_READ,
+    "POST /routing/destination/state": Permission.ROUTING_MANAGE,
+    "POST /routing/destination/remove": Permission.ROUTING_MANAGE,
     "GET /routing/deliveries": Permission.ROUTING_READ,
     "GET /routing/deliveries/export": Permission.ROUTING_READ,
     "GET /routing/deliveries/{number}": Permission.ROUTING_READ,

@@ -227,6 +227,11 @@ async def read_sources(archive: Archive, wanted: Callable[[Source], bool] = lamb
     return [source for source in (source_of(entry) for entry in entries if entry.enabled) if wanted(source)]
 
 
+async def has_sources(archive: Archive) -> bool:
+    """Whether there is any archive that searches could reach. Raises DatabaseError."""
+    return any(source_of(one).federate for one in await read_entries(archive.pool, SOURCES) if one.enabled)
+
+
 async def node_of(archive: Archive, source: Source) -> Node:
     """The node of a source. Raises PeerRefusedError when it is gone or disabled, DatabaseError."""
     node = await read_node(archive.pool, name=source.node)

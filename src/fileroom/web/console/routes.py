@@ -18,6 +18,7 @@ from fileroom.web.console.deliveries_page import deliveries_handlers
 from fileroom.web.console.delivery_actions import delivery_action_handlers
 from fileroom.web.console.downloads import download_handler
 from fileroom.web.console.edges_page import edges_handlers
+from fileroom.web.console.elsewhere_page import elsewhere_handlers
 from fileroom.web.console.help_page import chapter_handler, help_handler, picture_handler
 from fileroom.web.console.history_page import history_handler
 from fileroom.web.console.live import LiveAssociations, LiveStudies, live_associations_handler, live_handler
@@ -28,6 +29,7 @@ from fileroom.web.console.rules_page import rules_handlers
 from fileroom.web.console.schedules_page import schedules_handlers
 from fileroom.web.console.search_everywhere import search_handler
 from fileroom.web.console.send_pages import send_handlers
+from fileroom.web.console.sources_page import sources_handlers
 from fileroom.web.console.studies import filters_handler, study_list_handler, study_rows_handler
 from fileroom.web.console.study_page import attributes_handler, document_handler, look_handler, study_page_handler
 from fileroom.web.console.treatments_page import treatments_handlers
@@ -50,6 +52,7 @@ def console_routes(archive: Archive, stopping: asyncio.Event | None = None) -> l
         "/studies/filters": {"POST": filters_handler(archive)},
         "/studies/download": {"GET": download_handler(archive)},
         **send_handlers(archive),
+        **elsewhere_handlers(archive),
         _STUDY: {"GET": seen(study_page_handler(archive), "study page")},
         f"{_STUDY}/history": {"GET": history_handler(archive)},
         f"{_SERIES}/look": {"GET": seen(look_handler(archive), "images")},
@@ -60,6 +63,7 @@ def console_routes(archive: Archive, stopping: asyncio.Event | None = None) -> l
         **association_handlers(archive),
         **audit_handlers(archive),
         **nodes_handlers(archive),
+        **sources_handlers(archive),
         ROUTING_PATH: {"GET": routing_map_handler(archive)},
         **schedules_handlers(archive),
         **alerts_handlers(archive),

@@ -25,6 +25,7 @@ from fileroom.core.errors import InvalidRequestError, told
 from fileroom.core.identifiers import UID
 from fileroom.core.limits import LIVE_STUDIES_MAX
 from fileroom.dicom.query import Level, Query, StudyPlace
+from fileroom.routing.sources import has_sources
 from fileroom.web.answers import NO_STORE, Answer
 from fileroom.web.audited import note_query
 from fileroom.web.authentication import FORM_TOKEN_FIELD, require_form_token
@@ -68,6 +69,7 @@ def study_list_handler(archive: Archive) -> Handler:
             return await page(archive, request, "study_list_body.html", **values)
         values |= {
             "saved": await saved_filters.list_filters(archive.pool),
+            "has_sources": await has_sources(archive),
             "totals": await overview.totals(archive),
             "all_columns": COLUMNS,
             "settings": archive.settings,

@@ -19,6 +19,7 @@ from fileroom.core.errors import FileroomError, InvalidRequestError, NotFoundErr
 from fileroom.core.identifiers import UID
 from fileroom.core.limits import SERIES_SHOWN_MAX
 from fileroom.dicom import uids
+from fileroom.routing.fetch import FetchJob, fetches_of
 from fileroom.web.address import path_uid
 from fileroom.web.answers import NO_STORE, PRIVATE, Answer, json_answer
 from fileroom.web.console.attribute_table import attribute_rows
@@ -49,6 +50,8 @@ def study_page_handler(archive: Archive) -> Handler:
         except NotFoundError:
             if (offered := await way_in(archive, request, path_uid(request, "study"))) is not None:
                 return offered
+            if (job := await _being_fetched(archive, path_uid(request, "study"))) is not None:
+                return await page(archive, request, "study_fetching.html", place="studies", job=job)
             raise
         offset = _offset(request.query_params.get("from", ""))
         series = await list_series(archive, study.study_uid, offset=offset)
@@ -70,11 +73,19 @@ def study_page_handler(archive: Archive) -> Handler:
             "patient": await _patient(archive, values["header"]),
             "may_export": access.allows(Permission.STUDY_EXPORT),
             "may_view": may_view,
+            "fetching": (await fetches_of(archive, [study.study_uid])).get(study.study_uid),
             **await history_values(archive, study.study_uid, view_of(request).reader),
         }
         return await page(archive, request, "study_page.html", place="studies", **values)
 
     return handle
+
+
+async def _being_fetched(archive: Archive, study_uid: UID) -> FetchJob | None:
+    """The open order for a study of which nothing has come yet. Whoever sees only some studies is not told of others."""
+    if not current_access().rows.is_everything:
+        return None
+    return (await fetches_of(archive, [study_uid])).get(study_uid)
 
 
 def look_handler(archive: Archive) -> Handler:
