@@ -28,7 +28,7 @@ from corpus.ct import make_ct_series
 pytestmark = pytest.mark.usefixtures("dcmtk_installed")
 
 DELIVERY_WORKER: Final = "fileroom.app.delivery_worker"
-KILLS: Final = int(os.environ.get("FILEROOM_TEST_ROUNDS", "6"))
+KILLS: Final = int(os.environ.get("FILEROOM_TEST_ROUNDS", "3"))
 SEED: Final = int(os.environ.get("FILEROOM_TEST_SEED", "0")) or random.SystemRandom().randrange(1, 2**31)
 
 

@@ -1,11 +1,12 @@
-"""The routing of a running Fileroom, set up as an administrator does by a file: nodes, destinations, rules."""
+"""The routing of a running Fileroom, set up by its API as a script of an administrator does: nodes, destinations, rules."""
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Mapping
 from typing import Any
+
+import httpx
 
 from acceptance.programs.fileroom import Fileroom
 
@@ -64,21 +65,6 @@ class Routing:
         return [str(row[0]) for row in rows]
 
     def _apply(self) -> None:
-        lines: list[str] = []
-        for section, entries in self._sections.items():
-            for name, fields in entries.items():
-                lines.append(f"[{section}.{json.dumps(name)}]")
-                lines += [f"{key} = {_toml(value)}" for key, value in fields.items()]
-        file = self._room.folder / "configuration.toml"
-        file.write_text("\n".join(lines))
-        done = self._room.command("config", "apply", file)
-        assert done.returncode == 0, done.stderr + done.stdout
+        answer = httpx.put(f"{self._room.url}/api/v1/settings/document", json={"document": self._sections}, timeout=30)
+        assert answer.is_success, answer.text
         time.sleep(TAKEN_WITHIN_S)
-
-
-def _toml(value: Any) -> str:
-    if isinstance(value, Mapping):
-        return "{" + ", ".join(f"{json.dumps(key)} = {_toml(one)}" for key, one in value.items()) + "}"
-    if isinstance(value, list):
-        return "[" + ", ".join(map(_toml, value)) + "]"
-    return json.dumps(value)
