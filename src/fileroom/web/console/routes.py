@@ -16,6 +16,7 @@ from fileroom.web.console.certificates_page import certificates_handlers
 from fileroom.web.console.dashboard import figures_handler, now_handler, system_handler
 from fileroom.web.console.deliveries_page import deliveries_handlers
 from fileroom.web.console.delivery_actions import delivery_action_handlers
+from fileroom.web.console.destinations_page import destinations_handlers
 from fileroom.web.console.downloads import download_handler
 from fileroom.web.console.edges_page import edges_handlers
 from fileroom.web.console.elsewhere_page import elsewhere_handlers
@@ -70,6 +71,7 @@ def console_routes(archive: Archive, stopping: asyncio.Event | None = None) -> l
         **delivery_action_handlers(archive),
         **deliveries_handlers(archive),
         **rules_handlers(archive),
+        **destinations_handlers(archive),
         **treatments_handlers(archive),
         **edges_handlers(archive),
         **certificates_handlers(archive),
