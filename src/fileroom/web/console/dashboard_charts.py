@@ -113,7 +113,7 @@ def draw(points: Sequence[Point], span: Span, tag: str) -> list[DrawnChart]:
     for chart in CHARTS:
         values = [line.values(points, span.step_s) for line in chart.lines]
         top = max((value for one in values for value in one if value is not None), default=0.0) or 1.0
-        lines = tuple(_drawn_line(line.title, one, top, tag) for line, one in zip(chart.lines, values, strict=True))
+        lines = tuple(drawn_line(line.title, one, top, tag) for line, one in zip(chart.lines, values, strict=True))
         drawn.append(DrawnChart(chart.key, chart.title, chart.unit, short(top, tag), lines))
     return drawn
 
@@ -146,7 +146,8 @@ def short(value: float, tag: str) -> str:
     return number(round(value, digits), tag)
 
 
-def _drawn_line(title: str, values: Values, top: float, tag: str) -> DrawnLine:
+def drawn_line(title: str, values: Values, top: float, tag: str) -> DrawnLine:
+    """A line over all of a chart's width, `top` at its upper edge."""
     known = [value for value in values if value is not None]
     if not known:
         return DrawnLine(title, "", NOTHING, NOTHING, NOTHING)
