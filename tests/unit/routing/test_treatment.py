@@ -12,10 +12,14 @@ import numpy as np
 import pydicom
 import pytest
 from pydicom.dataset import Dataset
+from pydicom.encaps import generate_frames
+from pydicom.uid import JPEGLSLossless, RLELossless
 
+from fileroom.archive.correct import Corrections, add_corrections
 from fileroom.archive.retrieve import Selection, list_instances
 from fileroom.archive.services import Archive
 from fileroom.dicom import uids
+from fileroom.dicom.correction import AttributeCorrection
 from fileroom.pixels import transcode
 from fileroom.routing.entries import Entry
 from fileroom.routing.outgoing import OutgoingObject, StoredOutgoing
@@ -295,3 +299,72 @@ async def test_an_object_that_contradicts_itself_is_not_taken_apart(archive: Arc
     answer = await treated(archive, await stored(archive, out.getvalue()), {"sop_class_fallback": {"when": "always"}})
     assert answer.made == ()
     assert "3 frames but describes 2" in answer.failed
+
+
+@pytest.mark.parametrize("syntax", [RLELossless, JPEGLSLossless])
+async def test_compressed_frames_are_cut_out_without_decoding(archive: Archive, syntax: str) -> None:
+    dataset = pydicom.dcmread(io.BytesIO(enhanced_ct()))
+    whole = dataset.pixel_array
+    dataset.compress(syntax, generate_instance_uid=False)
+    out = io.BytesIO()
+    pydicom.dcmwrite(out, dataset)
+    one = await stored(archive, out.getvalue())
+    answer = await treated(archive, one, {"sop_class_fallback": {"when": "always"}})
+    assert not answer.quarantined
+    encoded = list(generate_frames(dataset.PixelData, number_of_frames=3))
+    for number, item in enumerate(answer.made):
+        assert item.transfer_syntax_uid == syntax
+        single = await read(item)
+        assert next(generate_frames(single.PixelData, number_of_frames=1)) == encoded[number]
+        assert np.array_equal((await read(item, EXPLICIT_LE)).pixel_array, whole[number])
+
+
+async def test_compressed_pixels_leave_byte_for_byte_and_can_be_had_in_another_syntax(archive: Archive) -> None:
+    dataset = pydicom.dcmread(io.BytesIO(image()))
+    dataset.compress(RLELossless, generate_instance_uid=False)
+    out = io.BytesIO()
+    pydicom.dcmwrite(out, dataset)
+    one = await stored(archive, out.getvalue())
+    answer = await treated(archive, one, {"steps": [{"do": "set", "attribute": "PatientID", "value": "X9"}]})
+    made = await read(answer.made[0])
+    assert made.PixelData == dataset.PixelData
+    other = await read(answer.made[0], IMPLICIT_LE)
+    assert other.PatientID == "X9"
+    assert np.array_equal(other.pixel_array.reshape(-1), np.frombuffer(PIXELS, "<u2"))
+
+
+@pytest.mark.parametrize("syntax", [EXPLICIT_LE, IMPLICIT_LE, DEFLATED, BIG])
+async def test_attributes_behind_the_pixels_are_attributes_too(archive: Archive, syntax: str) -> None:
+    dataset = pydicom.dcmread(io.BytesIO(image()))
+    dataset.private_block(0x7FE1, "LATE", create=True).add_new(0x10, "LO", "behind")
+    if syntax == BIG:
+        dataset.PixelData = np.frombuffer(PIXELS, "<u2").astype(">u2").tobytes()
+    dataset.file_meta.TransferSyntaxUID = syntax
+    out = io.BytesIO()
+    pydicom.dcmwrite(out, dataset, implicit_vr=syntax == IMPLICIT_LE, little_endian=syntax != BIG, force_encoding=True)
+    one = await stored(archive, out.getvalue())
+    steps = [{"do": "set", "attribute": '(7FE1,10,"LATE")', "value": "changed"}]
+    answer = await treated(archive, one, {"steps": steps})
+    assert not answer.quarantined
+    assert not answer.failed
+    made = await read(answer.made[0])
+    assert made.private_block(0x7FE1, "LATE")[0x10].value in ("changed", b"changed ")
+    assert np.array_equal(made.pixel_array.reshape(-1), np.frombuffer(PIXELS, "<u2"))
+
+
+async def test_corrections_are_laid_over_before_anything_else(archive: Archive) -> None:
+    one = await stored(archive, image())
+    correction = AttributeCorrection((0x00100020,), "LO", ("RIGHT",))
+    await add_corrections(archive, Corrections(one.study_instance_uid, (correction,), "wrong", "me"))
+    (instance,) = await list_instances(archive, Selection(sop_uids=(one.sop_instance_uid,)))
+    steps = [{"do": "prefix", "attribute": "PatientID", "value": "N-"}]
+    answer = await treated(archive, StoredOutgoing(archive, 7, instance), {"steps": steps})
+    assert (await read(answer.made[0])).PatientID == "N-RIGHT"
+
+
+async def test_objects_without_pixels_are_changed_and_never_compressed(archive: Archive) -> None:
+    one = await stored(archive, make_file(pixels=None, SOPClassUID="1.2.840.10008.5.1.4.1.1.88.11", Modality="SR"))
+    steps = [{"do": "set", "attribute": "PatientID", "value": "X9"}]
+    answer = await treated(archive, one, {"steps": steps, "syntax": uids.JPEG_LS_LOSSLESS})
+    assert answer.made[0].transfer_syntax_uid == EXPLICIT_LE
+    assert (await read(answer.made[0])).PatientID == "X9"
