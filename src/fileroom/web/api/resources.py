@@ -12,6 +12,7 @@ from fileroom.web.api.audit import add_audit
 from fileroom.web.api.break_glass import add_break_glass
 from fileroom.web.api.certificates import add_certificates
 from fileroom.web.api.corrections import add_corrections
+from fileroom.web.api.deid import add_deid
 from fileroom.web.api.deliveries import add_deliveries
 from fileroom.web.api.destinations import add_destinations
 from fileroom.web.api.edges import add_edges
@@ -24,6 +25,7 @@ from fileroom.web.api.rules import add_rules
 from fileroom.web.api.schedules import add_schedules
 from fileroom.web.api.sendings import add_sendings
 from fileroom.web.api.settings import add_settings
+from fileroom.web.api.sources import add_sources
 from fileroom.web.api.studies import add_studies
 from fileroom.web.api.system import add_system
 from fileroom.web.api.tokens import add_tokens
@@ -42,6 +44,8 @@ RESOURCES: Final[tuple[Callable[[Api], None], ...]] = (
     add_schedules,
     add_alerts,
     add_treatments,
+    add_deid,
+    add_sources,
     add_edges,
     add_associations,
     add_audit,
