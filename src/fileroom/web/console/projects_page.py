@@ -110,7 +110,8 @@ class ProjectPages:
                 self._archive, name, fields, enabled=enabled, version=version, new=is_new
             )
         except EditedMeanwhileError as error:
-            return await self._one(request, name, fields, version=error.now.version, enabled=enabled, error=error)
+            version = error.now.version
+            return await self._one(request, name, fields, version=version, enabled=enabled, error=error, form=form)
         except RequestError as error:
             shown: dict[str, Any] = {"is_new": is_new, "version": version or 0, "enabled": enabled, "form": form}
             return await self._one(request, name, fields, error=error, **shown)

@@ -25,6 +25,7 @@ from fileroom.web.console.history_page import history_handler
 from fileroom.web.console.live import LiveAssociations, LiveStudies, live_associations_handler, live_handler
 from fileroom.web.console.nodes_page import nodes_handlers
 from fileroom.web.console.page import page_handler
+from fileroom.web.console.projects_page import projects_handlers
 from fileroom.web.console.routing_map_page import ROUTING_PATH, routing_map_handler
 from fileroom.web.console.rules_page import rules_handlers
 from fileroom.web.console.schedules_page import schedules_handlers
@@ -66,13 +67,14 @@ def console_routes(archive: Archive, stopping: asyncio.Event | None = None) -> l
         **nodes_handlers(archive),
         **sources_handlers(archive),
         ROUTING_PATH: {"GET": routing_map_handler(archive)},
-        **schedules_handlers(archive),
-        **alerts_handlers(archive),
         **delivery_action_handlers(archive),
         **deliveries_handlers(archive),
+        **schedules_handlers(archive),
+        **alerts_handlers(archive),
         **rules_handlers(archive),
         **destinations_handlers(archive),
         **treatments_handlers(archive),
+        **projects_handlers(archive),
         **edges_handlers(archive),
         **certificates_handlers(archive),
         "/help": {"GET": help_handler(archive)},
