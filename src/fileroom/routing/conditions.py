@@ -23,9 +23,9 @@ from pydicom._dicom_dict import DicomDictionary
 
 from fileroom.core.errors import InvalidRequestError, told
 from fileroom.dicom.dictionary import tag_of
-from fileroom.dicom.matching import matches, parse_matching
-from fileroom.dicom.normal_forms import fold_text, normalize_date, normalize_datetime, normalize_name, normalize_time
+from fileroom.dicom.normal_forms import normalize_datetime, normalize_name, normalize_time
 from fileroom.routing.calendars import checked_holidays
+from fileroom.routing.condition_functions import PATTERN_CHARS_MAX, RUNTIME_FUNCTIONS, normalize_day
 from fileroom.routing.condition_tree import text_of_tree
 from fileroom.routing.expression import ExpressionError, Outline, Token, closing, outline, quoted, tokenize
 from fileroom.routing.operands import (
@@ -41,7 +41,6 @@ from fileroom.routing.operands import (
 )
 
 OPERANDS_MAX: Final = 100
-PATTERN_CHARS_MAX: Final = 300
 EVALUATION_S_MAX: Final = 0.02
 """Of one part on sample values: a thousandth of that is usual. What is slower is a pattern made to be slow."""
 _EVALUATION_TRIES: Final = 3
@@ -347,7 +346,7 @@ def _literal(token: Token, type_: Type, *, whole: bool) -> str:
     value = token.value
     if type_ is Type.NAME:
         return normalize_name(value)
-    normalize = {Type.DATE: _normalize_day, Type.TIME: normalize_time, Type.MOMENT: _normalize_moment}.get(type_)
+    normalize = {Type.DATE: normalize_day, Type.TIME: normalize_time, Type.MOMENT: _normalize_moment}.get(type_)
     if normalize is None or not value or not whole:
         return value
     normal = normalize(value)
@@ -359,10 +358,6 @@ def _literal(token: Token, type_: Type, *, whole: bool) -> str:
             len(token.text),
         )
     return normal
-
-
-def _normalize_day(text: str) -> str | None:
-    return normalize_date(text.replace("-", ""))
 
 
 def _normalize_moment(text: str) -> str | None:
@@ -556,52 +551,3 @@ def _explained(error: Exception) -> str:
     if isinstance(error, TypeError):
         return told("Values of these kinds cannot be compared or reckoned with like this.")
     return told("This cannot be worked out: {why}.", why=text.splitlines()[0][:200] if text else type(error).__name__)
-
-
-# --- functions that CEL calls ---
-
-
-def _like(value: Any, pattern: Any) -> bool:
-    """Whether a text, or any of a list, fits a pattern of * and ?, without regard to case and accents."""
-    some = value if isinstance(value, list) else [value]
-    return any(_fits(str(one), str(pattern)) for one in some[:256] if one is not None)
-
-
-@functools.lru_cache(maxsize=4096)
-def _fits(value: str, pattern: str) -> bool:
-    if not pattern.strip("*"):
-        return bool(value) or pattern == ""
-    if not value:
-        return False
-    matching = parse_matching("PN", _plain(pattern[:PATTERN_CHARS_MAX]))
-    return matches(_plain(value[:_LIKE_CHARS_MAX]), matching, "PN")
-
-
-def _plain(text: str) -> str:
-    """Matching as of names folds case and accents; what has a meaning in names shall have none here."""
-    return text.translate(_PLAIN)
-
-
-_PLAIN: Final = str.maketrans("\\=^", "/-~")
-_LIKE_CHARS_MAX: Final = 4096
-
-
-def _same(value: Any, other: Any) -> bool:
-    """Whether a text, or any of a list, is the same without regard to case and to blanks around and between words."""
-    some = value if isinstance(value, list) else [value]
-    wanted = fold_text(str(other))
-    return any(fold_text(str(one)) == wanted for one in some if one is not None)
-
-
-def _at(values: Any, place: Any) -> Any:
-    """One value of a list, from 1; empty when there are not so many."""
-    some = values if isinstance(values, list) else [values]
-    number = int(place)
-    return some[number - 1] if 0 < number <= len(some) else ""
-
-
-def _date(text: Any) -> str:
-    return _normalize_day(str(text)) or ""
-
-
-RUNTIME_FUNCTIONS: Final[dict[str, Callable[..., Any]]] = {"like": _like, "same": _same, "at": _at, "date": _date}

@@ -253,7 +253,8 @@ def add_rules(api: Api) -> None:
         """Add a rule, or replace it. A rule that is wrong is refused, and the version in force stays."""
         if if_match is not None:
             require_unchanged(if_match, _shown(await rules.get_rule(archive, name)))
-        return _tagged(await rules.put_rule(archive, name, asked.fields(), enabled=asked.enabled), response)
+        await rules.put_rule(archive, name, asked.fields(), enabled=asked.enabled)
+        return _tagged(await rules.get_rule(archive, name), response)  # as it will be read: its tag must be that
 
     @resource.delete("/routing/rules/{name}", "remove", Permission.ROUTING_MANAGE)
     async def remove_rule(name: NameInPath) -> None:
@@ -269,7 +270,8 @@ def add_rules(api: Api) -> None:
     @resource.post("/routing/rules/{name}/restore", "restore", Permission.ROUTING_MANAGE)
     async def restore(name: NameInPath, asked: RuleVersionToRestore, response: Response) -> ShownRule:
         """Make a rule what it was; that is a new version."""
-        return _tagged(await rules.restore_rule(archive, name, asked.version), response)
+        await rules.restore_rule(archive, name, asked.version)
+        return _tagged(await rules.get_rule(archive, name), response)
 
     @resource.post("/routing/rules/{name}/move", "move", Permission.ROUTING_MANAGE)
     async def move(name: NameInPath, asked: RuleMove) -> RulePage:
