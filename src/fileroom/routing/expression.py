@@ -174,7 +174,11 @@ def _unreadable(text: str, at: int) -> ExpressionError:
 
 def _match_brackets(tokens: Sequence[Token]) -> None:
     open_: list[Token] = []
+    signs = 0
     for token in tokens:
+        signs = signs + 1 if token.text in ("!", "-") else 0
+        if signs > DEPTH_MAX:
+            raise ExpressionError(told("So many {char} in a row mean nothing.", char=token.text), token.start)
         if token.kind != "operator":
             continue
         if token.text in _OPENING:
