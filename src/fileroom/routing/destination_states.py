@@ -111,6 +111,17 @@ async def destinations_now(archive: Archive) -> list[DestinationNow]:
     return sorted(found.values(), key=lambda one: one.name.lower())
 
 
+async def destinations_of_node(archive: Archive, node: str) -> list[str]:
+    """Names of the destinations that are this node. Raises NotAllowedError, DatabaseError."""
+    require(Permission.ROUTING_READ)
+    entries = await read_entries(archive.pool, DESTINATIONS)
+    return [
+        one.name
+        for one in entries
+        if one.fields.get("kind") == "dicom" and one.fields.get("target", {}).get("node") == node
+    ]
+
+
 def standing_of(
     destination: Destination, health: Health | None, schedule: Schedule | None, now: dt.datetime
 ) -> Standing:

@@ -24,6 +24,7 @@ from fileroom.core.access import Permission, current_access, require
 from fileroom.core.errors import InvalidRequestError, NotFoundError, RequestError
 from fileroom.dicom.uids import uid_name
 from fileroom.dimse.status import StatusCategory, category, describe
+from fileroom.routing.destination_states import destinations_of_node
 from fileroom.web.answers import Answer
 from fileroom.web.console.language import N_, Reader
 from fileroom.web.console.page import is_part, page, view_of
@@ -193,6 +194,7 @@ async def _one(archive: Archive, request: Request) -> Answer:
         "status_of": lambda row: _status(row, reader),
         "is_failed": _is_failed,
         "node": nodes.get(_peer(entry), ""),
+        "destinations": await _destinations(archive, nodes.get(_peer(entry), "")),
     }
     return await page(archive, request, "association.html", place="admin", **values)
 
@@ -234,6 +236,13 @@ async def _node_names(archive: Archive) -> dict[str, str]:
     if not current_access().allows(Permission.NODE_READ):
         return {}
     return {str(node.aet): node.name for node in await list_nodes(archive.pool)}
+
+
+async def _destinations(archive: Archive, node: str) -> list[str]:
+    """Destinations of routing that lead to the peer, for who may see them."""
+    if not node or not current_access().allows(Permission.ROUTING_READ):
+        return []
+    return await destinations_of_node(archive, node)
 
 
 def _peer(entry: AssociationEntry) -> str:

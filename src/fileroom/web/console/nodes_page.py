@@ -18,6 +18,7 @@ from fileroom.archive import node_echo
 from fileroom.archive.services import Archive
 from fileroom.core.access import Permission, current_access, require
 from fileroom.core.errors import InvalidRequestError, NotFoundError, RequestError, told
+from fileroom.routing.destination_states import destinations_of_node
 from fileroom.web.answers import NO_STORE, Answer
 from fileroom.web.authentication import FORM_TOKEN_FIELD, require_form_token
 from fileroom.web.console.form_pages import number_of, whole_number
@@ -246,12 +247,19 @@ class NodePages:
             "is_new": is_new,
             "texts": field_texts(node, typed),
             "history": histories.get(node.name),
+            "destinations": await self._destinations(node.name),
             "versions": [] if is_new else await nodes.list_versions(self._archive.pool, name),
             "error": view_of(request).reader.say(error) if error is not None else "",
             "conflict": conflict,
             "done": request.query_params.get("done", ""),
         }
         return await page(self._archive, request, "node.html", place="admin", status=number_of(error), **values)
+
+    async def _destinations(self, name: str) -> list[str]:
+        """Destinations of routing that are this node, for who may see them."""
+        if not current_access().allows(Permission.ROUTING_READ):
+            return []
+        return await destinations_of_node(self._archive, name)
 
     def _common(self) -> dict[str, Any]:
         own = self._archive.settings.aet

@@ -19,6 +19,9 @@ from fileroom.core.setting_marks import SettingEntry
 from fileroom.dicom.dictionary import tag_of, vr_of
 from fileroom.dicom.matching import parse_matching
 from fileroom.dicom.query import Key, SingleValue
+from fileroom.routing.destinations import DESTINATIONS
+from fileroom.routing.entries import Section, read_entries
+from fileroom.routing.rule_fields import RULES
 from fileroom.web.answers import Answer
 from fileroom.web.audited import note_query
 from fileroom.web.console.break_glass_page import hidden_behind_glass
@@ -39,11 +42,13 @@ class Everywhere:
     nodes: Sequence[nodes.Node] = ()
     places: Sequence[Place] = ()
     settings: Sequence[SettingEntry] = ()
+    rules: Sequence[str] = ()
+    destinations: Sequence[str] = ()
 
     @property
     def is_empty(self) -> bool:
         """Nothing at all."""
-        return not (self.studies or self.nodes or self.places or self.settings)
+        return not (self.studies or self.nodes or self.places or self.settings or self.rules or self.destinations)
 
 
 def search_handler(archive: Archive) -> Handler:
@@ -71,7 +76,17 @@ async def _search(archive: Archive, request: Request, text: str) -> Everywhere:
     named = [place for place in pages_for(access) if sought in reader.gettext(place.title).lower()]
     entries = settings_table().values() if access.allows(Permission.SETTINGS_READ) else ()
     told = [entry for entry in entries if sought in f"{entry.name} {reader.gettext(entry.description)}".lower()]
-    return Everywhere(studies, of_text[:FOUND_OF_EACH_KIND], named, told[:FOUND_OF_EACH_KIND])
+    rules, destinations = [await _named(archive, section, sought) for section in (RULES, DESTINATIONS)]
+    return Everywhere(studies, of_text[:FOUND_OF_EACH_KIND], named, told[:FOUND_OF_EACH_KIND], rules, destinations)
+
+
+async def _named(archive: Archive, section: Section, sought: str) -> list[str]:
+    """Entries of routing by their names and descriptions, for who may see them."""
+    if not current_access().allows(Permission.ROUTING_READ):
+        return []
+    entries = await read_entries(archive.pool, section)
+    fitting = [one.name for one in entries if sought in f"{one.name} {one.fields.get('description', '')}".lower()]
+    return fitting[:FOUND_OF_EACH_KIND]
 
 
 async def _studies(archive: Archive, request: Request, text: str) -> list[ListedStudy]:

@@ -19,11 +19,15 @@ from fileroom.core.errors import FileroomError, InvalidRequestError, NotFoundErr
 from fileroom.core.identifiers import UID
 from fileroom.core.limits import SERIES_SHOWN_MAX
 from fileroom.dicom import uids
+from fileroom.routing.deliveries import ParcelRow
+from fileroom.routing.delivery_filter import DeliveryFilter
+from fileroom.routing.delivery_search import search_parcels
 from fileroom.routing.fetch import FetchJob, fetches_of
 from fileroom.web.address import path_uid
 from fileroom.web.answers import NO_STORE, PRIVATE, Answer, json_answer
 from fileroom.web.console.attribute_table import attribute_rows
 from fileroom.web.console.break_glass_page import way_in
+from fileroom.web.console.deliveries_page import words_of_deliveries
 from fileroom.web.console.history_page import history_values
 from fileroom.web.console.page import is_part, page, view_of
 from fileroom.web.console.structured_report import report_of
@@ -39,6 +43,8 @@ _DOCUMENT_POLICY: Final = (
 )
 """A browser's own reader of PDF is a plug-in to it; nothing else of the document is let in, and only our page frames it."""
 _OFFSET_DIGITS_MAX: Final = 6
+DELIVERIES_SHOWN: Final = 20
+"""Destinations of a study; all of them stand in the ledger."""
 
 
 def study_page_handler(archive: Archive) -> Handler:
@@ -73,6 +79,8 @@ def study_page_handler(archive: Archive) -> Handler:
             "patient": await _patient(archive, values["header"]),
             "may_export": access.allows(Permission.STUDY_EXPORT),
             "may_view": may_view,
+            "deliveries": await _deliveries(archive, study.study_uid),
+            **words_of_deliveries(request),
             "fetching": (await fetches_of(archive, [study.study_uid])).get(study.study_uid),
             **await history_values(archive, study.study_uid, view_of(request).reader),
         }
@@ -86,6 +94,13 @@ async def _being_fetched(archive: Archive, study_uid: UID) -> FetchJob | None:
     if not current_access().rows.is_everything:
         return None
     return (await fetches_of(archive, [study_uid])).get(study_uid)
+
+
+async def _deliveries(archive: Archive, study_uid: str) -> list[ParcelRow]:
+    """Where the study was sent by rules or people, for who may see it."""
+    if not current_access().allows(Permission.ROUTING_READ):
+        return []
+    return (await search_parcels(archive, DeliveryFilter(study_instance_uid=study_uid), limit=DELIVERIES_SHOWN)).rows
 
 
 def look_handler(archive: Archive) -> Handler:
