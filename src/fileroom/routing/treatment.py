@@ -34,6 +34,7 @@ from fileroom.routing.treatment_fields import ALL_CLASSES, checked_treatment, wi
 from fileroom.routing.treatment_work import Changed, Plan, changed_object
 from fileroom.transform.charset import character_set_terms
 from fileroom.transform.errors import CannotChangeError
+from fileroom.transform.legacy import can_be_single
 from fileroom.transform.split_merge import checked_merge, checked_split
 from fileroom.transform.step_kinds import STEP_KINDS
 from fileroom.transform.steps import Context, compiled_steps
@@ -111,12 +112,18 @@ async def treat(
     return await _treat_all(archive, treatment, objects, single=single, destination=destination)
 
 
+def falls_back(treatment: Treatment, sop_class_uid: str) -> bool:
+    """Whether objects of the class leave as single frames where the destination refuses it."""
+    plan = treatment.plan
+    is_meant = bool({sop_class_uid, ALL_CLASSES} & plan.single_classes)
+    return is_meant and not plan.single_always and can_be_single(sop_class_uid)
+
+
 async def fall_back(
     archive: Archive, treatment: Treatment, one: StoredOutgoing, *, destination: str = ""
 ) -> Treated | None:
     """The object with its SOP class fallback, for a destination that has refused the class; None where there is none."""
-    classes = treatment.plan.single_classes
-    if one.sop_class_uid not in classes and ALL_CLASSES not in classes:
+    if not falls_back(treatment, one.sop_class_uid):
         return None
     (treated,) = await _treat_all(archive, treatment, [one], single=True, destination=destination)
     return None if any(made.sop_class_uid == one.sop_class_uid for made in treated.made) else treated
