@@ -212,7 +212,8 @@ class StowSession:
         writer = MultipartWriter(request.boundary)
         content_type = f'multipart/related; type="application/dicom"; boundary={request.boundary}'
         headers = {"accept": _ANSWER_TYPES, "content-type": content_type}
-        heads = [writer.part_head(f"application/dicom; transfer-syntax={one.transfer_syntax}") for _, one in opened]
+        # Without the parameter transfer-syntax, which the file tells itself: Orthanc answers 200 and keeps no part that has it.
+        heads = [writer.part_head("application/dicom") for _ in opened]
         if all(one.length is not None for _, one in opened):
             inside = sum(
                 len(head) + (one.length or 0) + len(PART_TAIL) for head, (_, one) in zip(heads, opened, strict=True)
@@ -283,13 +284,16 @@ async def _body(
 
 def outcomes_of(url: str, answer: WebAnswer, sent: Sequence[OutgoingObject]) -> dict[str, Outcome]:
     """The outcome of each object that was sent, by its SOP Instance UID (PS3.18 table 10.5.3-1, annex I)."""
-    named = _named_in(answer)
+    module = _named_in(answer)
+    named = module or {}
     outcomes: dict[str, Outcome] = {}
     for one in sent:
         uid = one.sop_instance_uid
         found = named.get(uid)
-        if found is None and answer.status == 200 and not named:
-            found = Outcome(OutcomeKind.TAKEN, status=200)  # 200 says that all are stored, with or without a list.
+        if found is None and answer.status == 200 and module is None:
+            found = Outcome(
+                OutcomeKind.TAKEN, status=200
+            )  # 200 says that all are stored; a list that lacks one does not.
         elif found is None and answer.status in (200, 202):
             found = Outcome(
                 OutcomeKind.TRY_LATER,
@@ -304,18 +308,18 @@ def outcomes_of(url: str, answer: WebAnswer, sent: Sequence[OutgoingObject]) -> 
     return outcomes
 
 
-def _named_in(answer: WebAnswer) -> dict[str, Outcome]:
-    """What the Store Instances Response Module says of each object; nothing where there is none."""
+def _named_in(answer: WebAnswer) -> dict[str, Outcome] | None:
+    """What the Store Instances Response Module says of each object; None where there is none."""
     if not answer.body or answer.status not in (200, 202, 400, 403, 409, 503):
-        return {}
+        return None
     try:
         model = parse_xml(answer.body) if answer.content_type.endswith("xml") else orjson.loads(answer.body)
     except (orjson.JSONDecodeError, InvalidObjectError):
-        return {}
+        return None
     if isinstance(model, list) and len(model) == 1:  # Some services answer with an array, as searches do.
         model = model[0]
     if not isinstance(model, dict):
-        return {}
+        return None
     found: dict[str, Outcome] = {}
     for item in _items(model, "ReferencedSOPSequence"):
         warning = number_of(item, "WarningReason")

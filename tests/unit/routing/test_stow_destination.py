@@ -146,6 +146,12 @@ async def test_answers_in_xml_are_read_too(tmp_path: Path) -> None:
     assert "no pixels" in settled.by_id[2].cause
 
 
+async def test_success_with_an_empty_list_is_no_proof(tmp_path: Path) -> None:
+    """As Orthanc answers where it took no part."""
+    settled, _ = await send(tmp_path, Said(200, b'{"00081198": {"vr": "SQ"}, "00081199": {"vr": "SQ"}}'))
+    assert settled.kinds == [LATER] * 3
+
+
 async def test_a_duplicate_is_there(tmp_path: Path) -> None:
     settled, _ = await send(tmp_path, Said(409, module(failed=dict.fromkeys(UIDS[:3], 0x0111))))
     assert settled.kinds == [TAKEN] * 3
