@@ -188,10 +188,8 @@ def findings(condition: Condition, sums: Sums) -> list[Finding]:
         number, last = sums.troubles.get((condition.kind, condition.window_min), (0, ""))
         if number <= condition.above:
             return []
-        what = "rules failed" if condition.kind is AlertKind.RULE_ERROR else "objects came back in a loop"
-        return [
-            Finding("", number, f"In the last {condition.window_min} minutes {what} {number} times; the last: {last}")
-        ]
+        what = "Rules failed" if condition.kind is AlertKind.RULE_ERROR else "Objects came back in a loop"
+        return [Finding("", number, f"{what}: {number} in the last {condition.window_min} minutes; the last: {last}")]
     found = (_of_destination(condition, one) for one in sums.destinations)
     wanted = frozenset(condition.destinations)
     return [one for one in found if one is not None and (not wanted or one.subject in wanted)]

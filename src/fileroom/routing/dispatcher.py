@@ -18,13 +18,14 @@ from psycopg import AsyncConnection
 
 from fileroom.archive.services import Archive
 from fileroom.core.errors import DatabaseError, FileroomError
-from fileroom.routing.calendars import Schedule, is_open, schedule_from_fields
+from fileroom.routing.calendars import Schedule, is_open
 from fileroom.routing.delivery_rows import CHANNEL, IS_BACK
 from fileroom.routing.destination_fields import Destination
 from fileroom.routing.destinations import read_destinations
 from fileroom.routing.entries import read_generation
 from fileroom.routing.lanes import Errand, Lane, Rest
 from fileroom.routing.parcels import ready_destinations, wake_due_parcels
+from fileroom.routing.schedules import read_schedules
 from fileroom.routing.throttle import AccountsInDatabase, Throttle
 
 LOOK_INTERVAL_S: Final = 1.0
@@ -94,7 +95,7 @@ class Dispatcher:
         if generation == self._generation:
             return
         destinations = await read_destinations(self._archive)
-        schedules = await self._read_schedules()
+        schedules = await read_schedules(self._archive)
         runners: dict[int, _Runner] = {}
         for one in destinations.values():
             before = self._runners.pop(one.id, None)
@@ -108,13 +109,6 @@ class Dispatcher:
         for gone in self._runners.values():
             gone.is_over = True
         self._runners, self._by_name, self._generation = runners, destinations, generation
-
-    async def _read_schedules(self) -> dict[str, Schedule | None]:
-        async with self._archive.pool.connection() as connection:
-            cursor = await connection.execute(
-                b"SELECT name, fields FROM routing_entry WHERE section = 'schedules' AND removed_at IS NULL"
-            )
-            return {row[0]: schedule_from_fields(row[1]) for row in await cursor.fetchall()}
 
     async def _open_lanes(self) -> None:
         may = [number for number, runner in self._runners.items() if self._may_deliver(runner)]

@@ -233,8 +233,10 @@ class PacedObject:
         return self.original.file_bytes
 
     async def open(self, transfer_syntax: str | None = None, *, part10: bool) -> OpenedObject:
-        """The original's bytes, at the pace. There is no `file`: what is sent past Python keeps no pace."""
-        await self.throttle.wait(self.destination_id, self.pace, objects=1)
+        """The original's bytes, at the pace. There is no `file`: what is sent past Python keeps no pace.
+
+        Objects a second are the lane's to wait for, once for each: a session may open an object twice.
+        """
         opened = await self.original.open(transfer_syntax, part10=part10)
         if not self.pace().bytes_s:
             return opened

@@ -55,7 +55,7 @@ def test_disk_loop_and_rule_error_are_of_the_whole() -> None:
     assert (full.subject, "93 %" in full.sentence) == ("", True)
     for kind in (AlertKind.RULE_ERROR, AlertKind.ROUTING_LOOP):
         [found] = findings(condition(kind=kind.value), Sums(troubles={(kind, 15): (3, "the rule x")}))
-        assert "3 times; the last: the rule x" in found.sentence
+        assert ": 3 in the last 15 minutes; the last: the rule x" in found.sentence
 
 
 def test_few_attempts_say_nothing_of_a_rate() -> None:

@@ -139,7 +139,7 @@ async def test_ledger_health_and_troubles_are_what_it_looks_at(clocked: Archive,
         "routing_loop",
     }
     assert found["failure_rate"].value == 100
-    assert "2 times; the last: the rule s" in found["rule_error"].sentence
+    assert ": 2 in the last 15 minutes; the last: the rule s" in found["rule_error"].sentence
     assert found["destination_down"].sentence == "A is down for 6 min: No connection."
     assert (await list_alerts(clocked))[0].severity == "critical"
 
