@@ -78,6 +78,7 @@ class ProjectPages:
 
     async def show_report(self, request: Request) -> Answer:
         """One report with its objects."""
+        require(Permission.ROUTING_READ)
         head, rows = await deid_reports.get_report(self._archive, _number(request))
         values: dict[str, Any] = {
             "report": head,
@@ -88,6 +89,7 @@ class ProjectPages:
 
     async def download_report(self, request: Request) -> Answer:
         """The report as CSV."""
+        require(Permission.ROUTING_READ)
         number = _number(request)
         text = await deid_reports.export_report(self._archive, number)
         headers = {
