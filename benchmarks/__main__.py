@@ -13,6 +13,7 @@ from pathlib import Path
 from benchmarks import REPOSITORY
 from benchmarks.console import console
 from benchmarks.deid import deid
+from benchmarks.edge import edge
 from benchmarks.frames import frames
 from benchmarks.ingest_at_scale import ingest_at_scale
 from benchmarks.machine import describe_machine
@@ -41,6 +42,7 @@ BENCHMARKS: dict[str, Benchmark] = {
     "console": console,
     "routing": routing,
     "deid": deid,
+    "edge": edge,
 }
 
 
