@@ -103,7 +103,7 @@ class Planner:
         seen = (
             await read_generation(self._pool),
             await _node_generation(self._pool),
-            hash(self._settings.routing_holidays),
+            hash((self._settings.routing_holidays, self._settings.routing_zone)),
         )
         if seen == self._seen:
             return
@@ -113,7 +113,12 @@ class Planner:
         if rules and not self._uid:
             self._uid = (await installation_uid(self._pool)).encode()
         self._rules = RuleSet(
-            rules, destinations, nodes=nodes, holidays=self._settings.routing_holidays, alarm=self._alarm
+            rules,
+            destinations,
+            nodes=nodes,
+            holidays=self._settings.routing_holidays,
+            zone=self._settings.routing_zone,
+            alarm=self._alarm,
         )
         is_used = bool(self._rules.rules)
         self._tags = SCANNED_TAGS | self._rules.tags | {_CONTRIBUTING_EQUIPMENT} if is_used else SCANNED_TAGS
