@@ -100,7 +100,7 @@ async def count_deliveries(archive: Archive, wanted: DeliveryFilter) -> int:
     _checked(wanted)
     conditions, values = conditions_of(wanted)
     statement = f"""SELECT count(*) FROM (SELECT 1 FROM delivery d WHERE {" AND ".join(conditions) or "true"}
-        LIMIT %s) AS some"""  # noqa: S608 - the conditions are ours, the values parameters
+        LIMIT %s) AS fitting"""  # noqa: S608 - the conditions are ours, the values parameters
     try:
         async with archive.pool.connection() as connection:
             cursor = await connection.execute(statement.encode(), (*values, COUNT_MAX + 1))
