@@ -16,7 +16,7 @@ from fileroom.core.live_settings import setting_texts
 from fileroom.web.console.language import LANGUAGES, catalogue_of, choose_reader
 
 CONSOLE = resources.files("fileroom.web.console")
-SENTENCES = [resources.files(f"fileroom.{room}") for room in ("core", "admin", "archive")]
+SENTENCES = [resources.files(f"fileroom.{room}") for room in ("core", "admin", "archive", "routing", "transform")]
 TEMPLATES = sorted((CONSOLE / "templates").iterdir(), key=lambda file: file.name)
 
 
