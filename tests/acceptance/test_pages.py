@@ -91,6 +91,9 @@ def room(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fileroom]:
         node = ("CT1", "--aet", "FILEROOM", "--host", "127.0.0.1", "--port", str(running.dicom_port))
         assert running.command("node", "add", *node).returncode == 0
         assert running.command("node", "echo", "CT1").returncode == 0
+        assert running.command("destination", "add", "people", "--node", "CT1").returncode == 0
+        study = PARAMETERS["study"](running)
+        assert running.command("deliveries", "send", study, "--to", "people").returncode == 0
         yield running
 
 
