@@ -259,7 +259,7 @@ ROUTES: Final[dict[str, Permission | str]] = {
     "GET /routing/rules/rule": Permission.ROUTING_READ,
     "POST /routing/rules/save": Permission.ROUTING_MANAGE,
     "POST /routing/rules/try": Permission.ROUTING_READ,
-    "POST /routing/rules/backtest": Permission.STUDY_SEARCH,
+    "POST /routing/rules/backtest": Permission.ROUTING_READ,
     "POST /routing/rules/enable": Permission.ROUTING_MANAGE,
     "POST /routing/rules/disable": Permission.ROUTING_MANAGE,
     "POST /routing/rules/move": Permission.ROUTING_MANAGE,
@@ -280,4 +280,6 @@ SERVICES: Final[dict[CommandField, Permission | str]] = {
     CommandField.C_MOVE_RQ: _EXPORT,
     CommandField.C_STORE_RQ: _STORE,
     CommandField.N_ACTION_RQ: _STORE,
+    CommandField.N_EVENT_REPORT_RQ: OPEN,
+    CommandField.N_CREATE_RQ: _STORE,
 }

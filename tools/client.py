@@ -24,6 +24,7 @@ from fileroom.web.authentication import IdentityCache
 FOLDER: Final = Path(__file__).resolve().parent.parent / "src" / "fileroom" / "client"
 _REFERENCE: Final = "#/components/schemas/"
 _LEFT_OUT: Final = frozenset({"Problem"})
+_LINE_CHARS: Final = 120
 _MADE: Final = "Made from the OpenAPI document by tools/client.py; change it there."
 
 Schema = Mapping[str, Any]
@@ -89,7 +90,9 @@ def _models(document: Schema) -> Iterator[str]:
             optional = member not in required and _is_sent(document, name)
             yield f"    {member}: {_type(its)}{_default(its) if optional else ''}"
             if "description" in its:
-                yield f'    """{its["description"]}"""'
+                yield textwrap.fill(
+                    f'"""{its["description"]}"""', _LINE_CHARS, initial_indent="    ", subsequent_indent="    "
+                )
 
 
 def _flattened_bodies(document: Schema) -> frozenset[str]:

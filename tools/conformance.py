@@ -453,7 +453,12 @@ def _listed(name: str) -> Mapping[Any, str]:
     finally:
         sys.path.pop(0)
     person = "`study.break-glass`, as a person"
-    words = {lists["OPEN"]: "*none*", lists["ACCOUNT"]: "*own account*", lists["PERSON"]: person}
+    words = {
+        lists["OPEN"]: "*none*",
+        lists["ACCOUNT"]: "*own account*",
+        lists["PERSON"]: person,
+        lists["EDGE"]: "*token of an edge*",
+    }
     return {key: words.get(needed) or f"`{needed.value}`" for key, needed in lists[name].items()}
 
 

@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import os
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
+from highdicom.legacy import LegacyConvertedEnhancedCTImage
 from playwright.sync_api import Browser
 from pydicom import dcmread
+from pydicom.dataset import Dataset
+from pynetdicom import AE, evt
+from pynetdicom.events import Event
 
 from acceptance.dicom_files import study_uid
 from acceptance.programs.browser import chromium
 from acceptance.programs.dcmtk import Dcmtk, StoreScp
 from acceptance.programs.fileroom import Fileroom
-from acceptance.programs.processes import wait_until
-from acceptance.programs.routing import Routing, node, rule, to_node
+from acceptance.programs.processes import free_ports, wait_until
+from acceptance.programs.routing import TAKEN_WITHIN_S, Routing, node, rule, to_node
 from corpus.ct import make_ct_series
 
 pytestmark = pytest.mark.usefixtures("dcmtk_installed")
@@ -131,3 +136,54 @@ def test_treatment_is_made_and_tried_by_mouse(
         page.screenshot(path=f"{folder}/treatment390.png", full_page=True)
     page.goto(f"{room.url}/routing/treatments")
     assert page.is_visible("text=mouse")
+
+
+def test_frames_leave_one_by_one_where_the_destination_refuses_the_class(
+    room: Fileroom, routing: Routing, tmp_path: Path
+) -> None:
+    """pynetdicom's receiver knows CT images only."""
+    singles = [dcmread(path) for path in make_ct_series(tmp_path, 3, 64, 7004)]
+    whole = LegacyConvertedEnhancedCTImage(singles, "1.2.3.74.1", 1, "1.2.3.74.1.1", 1)
+    whole.StudyID = "FRAMES"
+    whole.SOPClassUID = whole.file_meta.MediaStorageSOPClassUID = "1.2.840.10008.5.1.4.1.1.2.1"  # which storescu knows
+    whole.save_as(tmp_path / "whole.dcm", enforce_file_format=True)
+    received: list[Dataset] = []
+
+    def keep(event: Event) -> int:
+        received.append(event.dataset)
+        return 0
+
+    entity = AE("OLD")
+    entity.add_supported_context("1.2.840.10008.5.1.4.1.1.2")
+    (port,) = free_ports(1)
+    server = entity.start_server(("127.0.0.1", port), block=False, evt_handlers=[(evt.EVT_C_STORE, keep)])
+    try:
+        routing.add(
+            nodes={"OLD": node("OLD", port)},
+            treatments={"old": {"sop_class_fallback": {"when": "refused"}}},
+            destinations={"OLD": to_node("OLD", treatment="old")},
+            rules={
+                "old": rule('StudyID == "FRAMES"', "OLD"),
+                "north": rule('StudyID == "1"', "WS1", treatment="north"),
+            },
+        )
+        time.sleep(TAKEN_WITHIN_S)
+        singles[0].StudyID = "FRAMES"
+        singles[0].save_as(tmp_path / "single.dcm")
+        Dcmtk(room.dicom_port).store([tmp_path / "single.dcm", tmp_path / "whole.dcm"])
+        study = str(whole.StudyInstanceUID)
+        wait_until(
+            lambda: routing.states(study) == {"delivered": 2},
+            30,
+            "the frames",
+            lambda: f"{routing.states(study)} {routing.causes(study)} {room.log_tail()}",
+        )
+    finally:
+        server.shutdown()
+    assert [int(one.InstanceNumber) for one in received if one.SeriesInstanceUID != singles[0].SeriesInstanceUID] == [
+        1,
+        2,
+        3,
+    ]
+    pixels = {one.pixel_array.tobytes() for one in singles}
+    assert {bytes(one.PixelData) for one in received} == pixels

@@ -111,6 +111,20 @@ REQUESTS: dict[CommandField, tuple[str, dict[str, Any], bytes | None]] = {
         },
         commitment_request(),
     ),
+    CommandField.N_EVENT_REPORT_RQ: (
+        uids.STORAGE_COMMITMENT_PUSH,
+        {
+            "affected_sop_class_uid": uids.STORAGE_COMMITMENT_PUSH,
+            "affected_sop_instance_uid": uids.STORAGE_COMMITMENT_PUSH_INSTANCE,
+            "event_type_id": 1,
+        },
+        commitment_request(),
+    ),
+    CommandField.N_CREATE_RQ: (
+        uids.INSTANCE_AVAILABILITY_NOTIFICATION,
+        {"affected_sop_class_uid": uids.INSTANCE_AVAILABILITY_NOTIFICATION},
+        encoded(StudyInstanceUID="1.2"),
+    ),
 }
 
 

@@ -1067,7 +1067,8 @@ class Project(Model):
     version: int
     changed_by: str
     options: tuple[str, ...]
-    """Of safe_private, uids, device, institution, patient, full_dates, modified_dates, descriptors, structured_content, graphics, pixels, visual_features."""
+    """Of safe_private, uids, device, institution, patient, full_dates, modified_dates, descriptors, structured_content,
+    graphics, pixels, visual_features."""
     pseudonym: str
     """Pattern of pseudonyms."""
     shift_days: int
@@ -1453,7 +1454,8 @@ class Treatment(Model):
     deid: str
     """The de-identification project."""
     steps: tuple[dict[str, Any], ...]
-    """Changes of attributes, in order. `do` is one of set, remove, empty, copy, map, replace, prefix, suffix, case, trim, order, new_uids; `when` is a condition in the language of the rules."""
+    """Changes of attributes, in order. `do` is one of set, remove, empty, copy, map, replace, prefix, suffix, case,
+    trim, order, new_uids; `when` is a condition in the language of the rules."""
     charset: str
     transliterate: bool
     merge: dict[str, Any]

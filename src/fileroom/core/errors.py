@@ -5,6 +5,7 @@
     │   ├── ProtocolError        bytes or messages that the standard does not allow here
     │   ├── PeerTimeoutError     the peer did not speak in time
     │   └── PeerRefusedError     the peer (or its network) refused an association, a context or an operation
+    │       └── NoContextError       it accepted none of the proposed presentation contexts
     ├── RequestError         the caller asked for something it cannot have; nothing changed
     │   ├── InvalidRequestError  the question itself is wrong
     │   ├── InvalidObjectError   the object given cannot be kept
@@ -68,6 +69,10 @@ class PeerTimeoutError(PeerError):
 
 class PeerRefusedError(PeerError):
     """The peer refused an association, a presentation context or an operation, or could not be reached."""
+
+
+class NoContextError(PeerRefusedError):
+    """The peer opened the association, but takes nothing of what was proposed."""
 
 
 class RequestError(FileroomError):

@@ -16,7 +16,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Final
 
-from fileroom.core.errors import InvalidRequestError, PeerError, PeerRefusedError, PeerTimeoutError
+from fileroom.core.errors import InvalidRequestError, NoContextError, PeerError, PeerRefusedError, PeerTimeoutError
 from fileroom.core.identifiers import AETitle
 from fileroom.core.limits import MOVE_RESPONSE_TIMEOUT_S, PRESENTATION_CONTEXTS_MAX
 from fileroom.dimse.command_set import CommandField, CommandSet, Priority, respond
@@ -122,7 +122,7 @@ async def connect(
     try:
         if not connection.contexts:
             reasons = "; ".join(refused.describe() for refused in association.refused)
-            raise PeerRefusedError(f"{called_aet} at {host}:{port} accepted none of the proposed contexts: {reasons}")
+            raise NoContextError(f"{called_aet} at {host}:{port} accepted none of the proposed contexts: {reasons}")
         yield association
         await association.release()
     finally:

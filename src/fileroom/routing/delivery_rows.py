@@ -70,7 +70,8 @@ BEGIN
         INSERT INTO parcel AS p (destination_id, study_instance_uid, state, rank_at)
             SELECT destination_id, study, CASE WHEN bool_or(state = 'waiting') THEN 'ready' ELSE 'idle' END,
                 now() - make_interval(secs => max(bonus_s))
-            FROM planned_deliveries(planned) WHERE destination_id > 0 GROUP BY destination_id, study ORDER BY destination_id, study
+            FROM planned_deliveries(planned) WHERE destination_id > 0
+            GROUP BY destination_id, study ORDER BY destination_id, study
             ON CONFLICT (destination_id, study_instance_uid) DO UPDATE SET state = 'ready', rank_at = excluded.rank_at
                 WHERE p.state IN ('idle', 'later') AND excluded.state = 'ready'
             RETURNING destination_id, state)

@@ -31,11 +31,13 @@ from fileroom.core.errors import (
     ConfigurationError,
     FileroomError,
     InvalidRequestError,
+    NoContextError,
     PeerError,
     PeerRefusedError,
     told,
 )
 from fileroom.core.limits import BROKEN_ASSOCIATIONS_MAX, PRESENTATION_CONTEXTS_MAX
+from fileroom.dicom import uids
 from fileroom.dimse.status import StatusCategory, category, describe
 from fileroom.net.association_client import VERIFICATION, ClientAssociation, ProposedContext
 from fileroom.routing.commitment_proof import ask_for_commitment
@@ -143,7 +145,14 @@ class DicomSession:
         """Everything is settled, or PeerError is raised: the node cannot be reached, or breaks whatever it is sent."""
         left, broken = list(plan.instances), 0
         while left:
-            association = await self._associated(node, plan.contexts)
+            try:
+                association = await self._associated(node, plan.contexts)
+            except NoContextError as error:
+                # It is there and well, but takes nothing of this kind: that is the objects' fate, not the way's.
+                await self._drop()
+                for item in left:
+                    settle(item, _not_prepared(item, node, error))
+                return
             before = len(left)
             try:
                 await self._send_over(association, node, left, settle)
@@ -239,8 +248,9 @@ def _not_prepared(item: OutgoingObject, node: Node, error: FileroomError) -> Out
     """Why an object was not even sent."""
     if isinstance(error, PeerRefusedError):
         cause = (
-            f"{error} in {item.transfer_syntax_uid} nor in any other transfer syntax that we can make of it. Let "
-            f"{node.name} accept it, or give the destination a treatment that converts it."
+            f"{node.name} does not accept {uids.uid_name(item.sop_class_uid)} as it is stored "
+            f"({uids.uid_name(item.transfer_syntax_uid)}), nor in a form that loses nothing. Let it accept that, or give the "
+            "destination a treatment that converts it."
         )
         return Outcome(OutcomeKind.REFUSED, cause)
     if isinstance(error, InvalidRequestError) or type(error).__name__ in _FINAL:

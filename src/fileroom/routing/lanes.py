@@ -46,7 +46,7 @@ from fileroom.routing.parcels import (
 )
 from fileroom.routing.pools import choose_member
 from fileroom.routing.throttle import Pace, Throttle, paced
-from fileroom.routing.treatment import Treated, Treatment, load_treatment, treat
+from fileroom.routing.treatment import Treated, Treatment, fall_back, falls_back, load_treatment, treat
 from fileroom.tasks.loop import retry_delay
 
 SETTLE_INTERVAL_S: Final = 0.25
@@ -235,6 +235,8 @@ class Lane:
                 for one in batch.outgoing:
                     await self._errand.throttle.wait(target.id, pace, objects=1)
                     await session.send([paced(one, self._errand.throttle, target.id, lambda: pace)], batch.settle)
+            if again := await self._fallen_back(batch, target):
+                await session.send(again, batch.settle)
         finally:
             writing.cancel()
             with contextlib.suppress(asyncio.CancelledError):
@@ -269,21 +271,37 @@ class Lane:
             if not name:
                 made += [Treated(one, (one,)) for one in objects]
                 continue
-            made += await self._treated(name, objects)
+            made += await self._treated(name, objects, target)
         order = {one.id: number for number, one in enumerate(waiting)}
         return sorted(made, key=lambda one: order[one.original.delivery_id])
 
-    async def _treated(self, name: str, objects: Sequence[StoredOutgoing]) -> list[Treated]:
+    async def _fallen_back(self, batch: Batch, target: Destination) -> list[OutgoingObject]:
+        """What is sent in place of objects whose SOP class was refused, where their treatment has another form of them."""
+        begun = len(batch.outgoing)
+        for one, outcome in batch.take_refused():
+            treatment = self._treatments[batch.treatment_of(one.delivery_id)]
+            treated = await fall_back(self.archive, treatment, one, destination=target.name)
+            if treated is None:
+                batch.settle_finally(one, outcome)
+            else:
+                batch.expect(treated)
+        return batch.outgoing[begun:]
+
+    async def _treated(self, name: str, objects: Sequence[StoredOutgoing], target: Destination) -> list[Treated]:
         """A treatment that is gone or broken lets nothing through: it may be what takes the names out."""
         try:
             if name not in self._treatments:
                 self._treatments[name] = await load_treatment(self.archive, name)
-            return await treat(self.archive, self._treatments[name], objects)
+            return await treat(self.archive, self._treatments[name], objects, destination=target.name)
         except DatabaseError:
             raise
         except FileroomError as error:
             cause = f"The treatment {name} cannot be carried out, so nothing was sent: {error}"
             return [Treated(one, (), failed=cause) for one in objects]
+
+    def treatment_named(self, name: str) -> Treatment | None:
+        """One that was loaded for this batch."""
+        return self._treatments.get(name)
 
     def settled(self, delivery: WaitingDelivery, outcome: Outcome, target: Destination, delivered_as: str) -> Settled:
         """What an outcome makes of a delivery."""
@@ -353,8 +371,12 @@ class Lane:
             name = one.treatment or self.destination.treatment or target.treatment
             found[one.id] = [stored]
             if one.delivered_as and name:
-                found[one.id] = [item for made in await self._treated(name, [stored]) for item in made.made]
+                found[one.id] = [item for made in await self._treated(name, [stored], target) for item in made.made]
         return found
+
+
+_CLASS_REFUSED: Final = frozenset({None, 0x0122})
+"""Statuses of a refusal that is about the SOP class: no presentation context, SOP class not supported (PS3.7 C.5.6)."""
 
 
 class Batch:
@@ -365,6 +387,8 @@ class Batch:
         self.outcomes: list[Outcome] = []
         self._unwritten: list[Settled] = []
         self._left: dict[int, set[str]] = {}
+        self._originals: dict[int, StoredOutgoing] = {}
+        self._refused: list[tuple[StoredOutgoing, Outcome]] = []
         self._worst: dict[int, Outcome] = {}
         self._as: dict[int, list[str]] = {}
         self._taken: list[tuple[str, str]] = []
@@ -383,6 +407,13 @@ class Batch:
             state = DeliveryState.FAILED if treated.failed else DeliveryState.CANCELLED
             self.add(Settled(delivery.id, state, cause))
         else:
+            treatment = self._lane.treatment_named(self.treatment_of(delivery.id))
+            if (
+                treatment is not None
+                and len(treated.made) == 1
+                and falls_back(treatment, treated.made[0].sop_class_uid)
+            ):
+                self._originals[delivery.id] = treated.original
             self._left[delivery.id] = {one.sop_instance_uid for one in treated.made}
             self._as[delivery.id] = [one.sop_instance_uid for one in treated.made]
             self.outgoing += treated.made
@@ -392,6 +423,10 @@ class Batch:
         delivery = self._waiting[item.delivery_id]
         left = self._left.get(delivery.id, set())
         if item.sop_instance_uid not in left:
+            return
+        original = self._originals.get(delivery.id)
+        if original is not None and outcome.kind is OutcomeKind.REFUSED and outcome.status in _CLASS_REFUSED:
+            self._refused.append((original, outcome))
             return
         left.discard(item.sop_instance_uid)
         before = self._worst.get(delivery.id)
@@ -410,6 +445,23 @@ class Batch:
         else:
             self._failed.append(entry)
             self._reason = worst.cause
+
+    def treatment_of(self, delivery_id: int) -> str:
+        """The name of the treatment of a delivery; empty: none."""
+        one = self._waiting[delivery_id]
+        return one.treatment or self._lane.destination.treatment or self._target.treatment
+
+    def take_refused(self) -> list[tuple[StoredOutgoing, Outcome]]:
+        """Objects whose SOP class was refused and whose treatment may have another form of them; each once."""
+        refused, self._refused = self._refused, []
+        for one, _ in refused:
+            del self._originals[one.delivery_id]
+        return refused
+
+    def settle_finally(self, one: StoredOutgoing, outcome: Outcome) -> None:
+        """There is no other form: the refusal stands."""
+        self._left[one.delivery_id] = {one.sop_instance_uid}
+        self.settle(one, outcome)
 
     def add(self, settled: Settled) -> None:
         """Known, and to be written soon."""

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from fileroom.core.errors import FileroomError, InvalidRequestError
+from fileroom.core.access import Permission, require
+from fileroom.core.errors import FileroomError, InvalidRequestError, NotAllowedError
 from fileroom.core.identifiers import UID
 from fileroom.dicom import uids
 from fileroom.dicom.identifier import decode_identifier
@@ -26,6 +27,7 @@ async def note_availability(call: Call, operation: Operation) -> None:
     command = operation.command
     status, comment = Status.SUCCESS, ""
     try:
+        require(Permission.STUDY_STORE)
         if command.sop_class_uid != uids.INSTANCE_AVAILABILITY_NOTIFICATION:
             status = Status.NO_SUCH_SOP_CLASS
         else:
@@ -36,7 +38,8 @@ async def note_availability(call: Call, operation: Operation) -> None:
         status, comment = Status.INVALID_ARGUMENT_VALUE, str(error)
     except FileroomError as error:
         call.explain(operation, error)
-        status, comment = Status.PROCESSING_FAILURE, str(error)
+        status = Status.NOT_AUTHORIZED if isinstance(error, NotAllowedError) else Status.PROCESSING_FAILURE
+        comment = str(error)
     call.port.send_response(operation.context.id, respond(command, status, error_comment=comment or None))
 
 

@@ -28,7 +28,15 @@ CT = RowScope(modalities=("CT",))
 
 
 def test_the_built_in_roles_are_those_of_a_hospital() -> None:
-    assert list(BUILT_IN) == [ADMINISTRATOR, "radiologist", "physician", "technologist", "researcher", "auditor", "edge"]
+    assert list(BUILT_IN) == [
+        ADMINISTRATOR,
+        "radiologist",
+        "physician",
+        "technologist",
+        "researcher",
+        "auditor",
+        "edge",
+    ]
     assert BUILT_IN[ADMINISTRATOR].permissions == frozenset(Permission)
     for name in ("radiologist", "physician", "technologist", "researcher"):
         assert {Permission.STUDY_SEARCH, Permission.STUDY_VIEW} <= BUILT_IN[name].permissions

@@ -155,7 +155,14 @@ def free_port() -> int:
 def test_all_workers_are_started_and_stopped_and_the_database_last(house: House) -> None:
     house.run(1)
     modules = sorted(process.module for process in house.processes)
-    assert modules == ["association_worker", "association_worker", "module", "task_worker", "web_worker"]
+    assert modules == [
+        "association_worker",
+        "association_worker",
+        "delivery_worker",
+        "module",
+        "task_worker",
+        "web_worker",
+    ]
     assert all(process.signals == ["term"] for process in house.processes)
     assert house.ready == 1
     assert (house.database.starts, house.database.stops) == (1, 1)

@@ -240,10 +240,13 @@ async def test_spoilt_pieces_and_spoilt_objects_are_not_taken(archive: Archive, 
         first = await call.put_piece(sha256, Piece(0, 65536, total), one.data[:65536])
         assert (first.state, first.have) == ("part", 65536)
         other = await call.put_piece(sha256, Piece(131072, 196608, total), one.data[131072:196608])
-        assert other.is_wrong and other.have == 65536
+        assert other.is_wrong
+        assert other.have == 65536
         spoilt = b"\0" * (total - 65536)
         last = await call.put_piece(sha256, Piece(65536, total, total), spoilt)
-        assert last.is_wrong and last.have == 0 and "SHA-256" in last.cause
+        assert last.is_wrong
+        assert last.have == 0
+        assert "SHA-256" in last.cause
         small = sample_objects(1)[0]
         wrong = await call.put_piece("0" * 64, Piece(0, len(small.data), len(small.data)), small.data)
         assert wrong.is_wrong
@@ -251,7 +254,8 @@ async def test_spoilt_pieces_and_spoilt_objects_are_not_taken(archive: Archive, 
         refused = await call.put_piece(
             hashlib.sha256(no_dicom).hexdigest(), Piece(0, len(no_dicom), len(no_dicom)), no_dicom
         )
-        assert refused.state == "refused" and refused.cause
+        assert refused.state == "refused"
+        assert refused.cause
     assert await stored_uids(archive) == []
 
 
@@ -335,7 +339,8 @@ async def test_an_edge_gets_nothing_of_another(archive: Archive, url: str, token
         body = (await client.get(f"/offers/{offer['id']}", headers=ours)).content
         assert hashlib.sha256(body).hexdigest() == offer["sha256"]
         part = await client.get(f"/offers/{offer['id']}", headers={**ours, "range": "bytes=100-"})
-        assert part.status_code == 206 and part.content == body[100:]
+        assert part.status_code == 206
+        assert part.content == body[100:]
         assert (await client.post("/outcomes", json=outcomes, headers=ours)).json() == {"taken": 1}
         await lane
     assert settled.kinds == [OutcomeKind.TAKEN]
@@ -353,7 +358,8 @@ async def test_an_edge_must_be_named_and_have_a_good_entry(archive: Archive) -> 
     await connect_centre(archive, "c", {"url": "https://a.example/", "token": "secret", "compress": True})
     assert (await read_centre(archive, "c")).token == "fr_1"
     (shown,) = await list_centres(archive)
-    assert shown.fields["token"] == "secret" and not shown.connected
+    assert shown.fields["token"] == "secret"
+    assert not shown.connected
 
 
 # --- the link ---
@@ -376,7 +382,8 @@ async def test_the_centre_sees_an_edge_come_and_fall_silent(archive: Archive, ur
             assert (await client.post(f"{url}/edge/v1/hello", content=wrong)).status_code == 400
     edge = await get_edge(archive, "clinic")
     assert (edge.state, edge.software, edge.waiting_there, edge.failed_there) == ("here", "9.9", 7, 2)
-    assert edge.address == "127.0.0.1" and 118 < edge.clock_ahead_s < 122
+    assert edge.address == "127.0.0.1"
+    assert 118 < edge.clock_ahead_s < 122
     assert await silent_edges(archive) == []
     async with archive.pool.connection() as connection:
         await connection.execute(b"UPDATE edge_state SET seen_at = now() - interval '301 seconds'")

@@ -27,9 +27,9 @@ from fileroom.admin.nodes import Node, add_node
 from fileroom.archive.correct import Corrections, add_corrections
 from fileroom.archive.retrieve import Selection, StoredInstance, list_instances
 from fileroom.archive.services import Archive
+from fileroom.archive.suboperations import plan_associations
 from fileroom.dicom import uids
 from fileroom.dicom.correction import AttributeCorrection
-from fileroom.archive.suboperations import plan_associations
 from stored_objects import make_file, store_file
 from unit.scp.conftest import Peer
 

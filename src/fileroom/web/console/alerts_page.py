@@ -8,7 +8,7 @@ from typing import Any, Final
 from starlette.requests import Request
 
 from fileroom.archive.services import Archive
-from fileroom.core.access import Permission, current_access
+from fileroom.core.access import Permission, current_access, require
 from fileroom.core.errors import InvalidRequestError, RequestError, told
 from fileroom.routing import alerts
 from fileroom.routing.alert_rules import ABOVE_USUAL, OF_DESTINATIONS, SEVERITIES, UNITS, AlertKind
@@ -93,6 +93,7 @@ class _AlertPages:
         return await page(archive, request, "alerts.html", place="routing", status=number_of(error), **values)
 
     async def acknowledge(self, request: Request) -> Answer:
+        require(Permission.ROUTING_MANAGE)
         form = await _form(request)
         try:
             await alerts.acknowledge_alert(self._archive, whole_number(form, "id"), form.get("note"))
@@ -101,6 +102,7 @@ class _AlertPages:
         return _back()
 
     async def save(self, request: Request) -> Answer:
+        require(Permission.ROUTING_MANAGE)
         form = await _form(request)
         was = form.get("was")
         try:
@@ -118,6 +120,7 @@ class _AlertPages:
         return _back()
 
     async def remove(self, request: Request) -> Answer:
+        require(Permission.ROUTING_MANAGE)
         form = await _form(request)
         try:
             await alerts.remove_condition(self._archive, form.get("name"))
@@ -126,6 +129,7 @@ class _AlertPages:
         return _back()
 
     async def usual(self, request: Request) -> Answer:
+        require(Permission.ROUTING_MANAGE)
         await _form(request)
         await alerts.add_usual_alerts(self._archive)
         return _back()

@@ -142,7 +142,7 @@ class RulePages:
 
     async def backtest(self, request: Request) -> Answer:
         """What the condition in the form would have matched."""
-        require(Permission.STUDY_SEARCH)
+        require(Permission.ROUTING_READ)
         form = await _form(request)
         now = await self._saved(form)
         try:
@@ -161,6 +161,7 @@ class RulePages:
 
     async def move(self, request: Request) -> Answer:
         """Let it be asked earlier or later."""
+        require(Permission.ROUTING_MANAGE)
         form = await _form(request)
         await rules.move_rule(self._archive, form.get("name"), earlier=form.get("to") == "earlier")
         return _redirect(RULES_PATH)
@@ -172,6 +173,7 @@ class RulePages:
 
     async def restore(self, request: Request) -> Answer:
         """Make it what it was."""
+        require(Permission.ROUTING_MANAGE)
         form = await _form(request)
         name = form.get("name")
         try:

@@ -131,6 +131,7 @@ class TreatmentPages:
 
     async def remove(self, request: Request) -> Answer:
         """Remove it."""
+        require(Permission.ROUTING_MANAGE)
         form = await _form(request)
         name = form.get("name")
         try:

@@ -73,7 +73,9 @@ async def test_two_who_edit_at_once(web: httpx.AsyncClient, archive: Archive) ->
     assert answer.status_code == 409
     assert 'Modality == "MR"' in texts(answer)
     assert 'name="version" value="2"' in answer.text
-    assert (await sent(web, "save", RULE | {"was": "CT", "version": "2", "when": 'Modality == "US"'})).status_code == 303
+    assert (
+        await sent(web, "save", RULE | {"was": "CT", "version": "2", "when": 'Modality == "US"'})
+    ).status_code == 303
 
 
 async def test_trials_show_what_would_happen_and_change_nothing(web: httpx.AsyncClient, archive: Archive) -> None:
