@@ -41,7 +41,13 @@ from fileroom.core.errors import ConfigurationError, FileroomError
 from fileroom.core.live_settings import managed_settings
 from fileroom.core.settings import Settings
 from fileroom.net.syslog import SyslogServer
+from fileroom.routing.completeness import is_complete
+from fileroom.routing.deliveries import forget_old_deliveries
+from fileroom.routing.destinations import DESTINATIONS
+from fileroom.routing.entries import put_entry
 from fileroom.routing.folder_destination import allowed_root
+from fileroom.routing.planner import Planner
+from fileroom.routing.rule_set import RuleSet
 from fileroom.scp import offer
 from fileroom.web.answers import Answer
 from fileroom.web.endpoint import Handler
@@ -118,6 +124,62 @@ async def takes_unknown_classes(running: Running) -> tuple[bool, bool]:
 
 async def called_titles(running: Running) -> Any:
     return offer.policy(running.archive.settings, caller_is_known=True).called_aets
+
+
+def answers_to(title: str) -> Callable[[Running], Awaitable[bool]]:
+    async def shown(running: Running) -> bool:
+        titles = offer.policy(running.archive.settings, caller_is_known=True).called_aets
+        return titles is not None and title in titles
+
+    return shown
+
+
+def planner_value(name: str) -> Callable[[Running], Awaitable[Any]]:
+    async def shown(running: Running) -> Any:
+        return getattr(await _rules(running), name)
+
+    return shown
+
+
+async def planner_zone(running: Running) -> str:
+    return str((await _rules(running))._zone)
+
+
+async def _rules(running: Running) -> RuleSet:
+    """The rules in force, after the look that every process has once a second."""
+    planner = running.archive.arrivals
+    assert isinstance(planner, Planner)
+    await planner.look()
+    return planner.rules
+
+
+async def is_complete_after_5_s(running: Running) -> bool:
+    return is_complete(5, {}, 1, running.archive.settings.routing_stable_s)
+
+
+async def deliveries_left(running: Running) -> int:
+    """Of one delivery that was over ten days ago."""
+    entry = await put_entry(
+        running.archive.pool,
+        running.archive.settings,
+        DESTINATIONS,
+        "OUT",
+        {"kind": "folder", "target": {"path": "outbox"}},
+    )
+    async with running.archive.pool.connection() as connection:
+        await connection.execute(
+            b"""WITH p AS (INSERT INTO parcel (destination_id, study_instance_uid) VALUES (%s, '1.2')
+                    ON CONFLICT (destination_id, study_instance_uid) DO UPDATE SET state = 'idle' RETURNING id)
+                INSERT INTO delivery (destination_id, parcel_id, instance_id, study_instance_uid, series_instance_uid,
+                    sop_instance_uid, sop_class_uid, state, settled_at)
+                SELECT %s, id, 1, '1.2', '1.2.1', '1.2.1.1', '1.2.3', 'delivered', now() - interval '10 days' FROM p
+                ON CONFLICT DO NOTHING""",
+            (entry.id, entry.id),
+        )
+    await forget_old_deliveries(running.archive)
+    async with running.archive.pool.connection() as connection:
+        row = await (await connection.execute(b"SELECT count(*) FROM delivery")).fetchone()
+    return int(row[0]) if row else -1
 
 
 async def has_room(running: Running) -> bool:
@@ -300,6 +362,11 @@ EFFECTS = {
     "called_aet_check": Effect(False, called_titles, frozenset({"FILEROOM"}), None),
     "storage_reserve_mib": Effect(2**40, has_room, True, False),
     "routing_folders": Effect("/usr", may_write_below_usr, False, True),
+    "routing_holidays": Effect("DE", planner_value("_holidays"), "", "DE"),
+    "routing_zone": Effect("Europe/Berlin", planner_zone, "None", "Europe/Berlin"),
+    "routing_stable_s": Effect(1, is_complete_after_5_s, False, True),
+    "delivery_days": Effect(5, deliveries_left, 1, 0),
+    "federated_aet": Effect("ELSEWHERE", answers_to("ELSEWHERE"), False, True),
     "series_stable_s": Effect(1e-9, is_arriving, True, False),
     "viewer_name": Effect("North", viewer_title, (False, False), (True, True)),
     "viewer_logo": Effect("{folder}/logo.png", has_logo, False, True),
