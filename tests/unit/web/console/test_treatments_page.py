@@ -73,7 +73,7 @@ async def test_what_is_wrong_is_told_and_what_was_typed_stays(client: httpx.Asyn
         headers={"accept-language": "de"},
     )
     assert german.status_code == 400
-    assert "loses information" in german.text
+    assert "verliert Information der Pixel" in german.text
     assert "Eine neue Behandlung" in german.text
 
 
