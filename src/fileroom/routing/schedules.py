@@ -83,8 +83,9 @@ class DrawnDay:
 
 async def list_schedules(archive: Archive) -> list[NamedSchedule]:
     """All by name. Raises NotAllowedError, DatabaseError."""
+    entries = await list_entries(archive.pool, SCHEDULES)
     now = archive.now()
-    return [_named(one, now) for one in await list_entries(archive.pool, SCHEDULES)]
+    return [_named(one, now) for one in entries]
 
 
 async def get_schedule(archive: Archive, name: str) -> NamedSchedule:
