@@ -603,6 +603,8 @@ class Edge(Model):
     """An edge as the centre knows it."""
 
     name: str
+    description: str
+    silent_after_s: int
     enabled: bool
     version: int
     state: Literal["here", "silent", "never seen", "disabled"]
@@ -618,8 +620,6 @@ class Edge(Model):
     """Deliveries that wait at the edge, as it said."""
     failed_there: int
     destinations: tuple[str, ...]
-    description: str
-    silent_after_s: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -869,16 +869,17 @@ class DeliveriesResource:
     def all(
         self,
         *,
-        state: Sequence[
-            Literal["gathering", "waiting", "sent", "delivered", "failed", "held", "cancelled", "quarantined"]
-        ]
+        state: Literal["gathering", "waiting", "sent", "delivered", "failed", "held", "cancelled", "quarantined"]
         | None = None,
         destination: str | None = None,
         rule: str | None = None,
         study: str | None = None,
         limit: int | None = None,
     ) -> Iterator[Delivery]:
-        """Deliveries, the newest first. Needs `routing.read`."""
+        """Deliveries, the newest first. Needs `routing.read`.
+
+        - `state`: Only those in this state.
+        """
         return self._connection.pages(
             "/routing/deliveries",
             Delivery,

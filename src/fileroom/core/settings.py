@@ -259,7 +259,7 @@ class Settings(BaseSettings):
         90,
         ge=1,
         le=3650,
-        description="Days for which deliveries that are over are kept in the delivery ledger.",
+        description="Days for which deliveries that are over are kept.",
         json_schema_extra=managed(
             Group.TRACES, "days", affects="What is older goes within an hour, and does not come back."
         ),

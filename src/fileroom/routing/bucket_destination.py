@@ -71,7 +71,7 @@ class BucketKind:
         TargetField("region", told("Region"), default="us-east-1", help=told("Of S3 alone.")),
         TargetField(
             "login",
-            told("Login"),
+            told("Kind of login"),
             FieldType.CHOICE,
             default="keys",
             choices=("keys", "machine", "none"),
@@ -88,7 +88,7 @@ class BucketKind:
         ),
         TargetField(
             "pattern",
-            told("Keys"),
+            told("Names of objects"),
             default=DEFAULT_PATTERN,
             help=told("Keywords of attributes in braces; {field} must be among them.", field="{SOPInstanceUID}"),
         ),

@@ -49,7 +49,9 @@ class MailKind:
     secrets: frozenset[str] = frozenset({"password"})
     confirmations: frozenset[Confirmation] = frozenset({Confirmation.ANSWER})
     fields: tuple[TargetField, ...] = (
-        TargetField("to", told("To"), FieldType.LIST, default=[], required=True, help=told("Addresses, by commas.")),
+        TargetField(
+            "to", told("Recipients"), FieldType.LIST, default=[], required=True, help=told("Addresses, by commas.")
+        ),
         TargetField("sender", told("From"), required=True, help=told("For example fileroom@hospital.example.")),
         TargetField("host", told("Mail server"), required=True),
         TargetField("port", told("Port"), FieldType.NUMBER, default=587, minimum=1, maximum=65535),
@@ -80,7 +82,7 @@ class MailKind:
                 "The login crosses the network in the clear. For tests, or where the network itself is encrypted."
             ),
         ),
-        TargetField("subject", told("Subject"), default="Fileroom: {objects} objects for {destination}"),
+        TargetField("subject", told("Subject line"), default="Fileroom: {objects} objects for {destination}"),
         TargetField("text", told("Text"), FieldType.LINES, default=_TEXT),
         ATTRIBUTES_FIELD,
     )

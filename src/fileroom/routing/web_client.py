@@ -45,7 +45,7 @@ SAID_CHARS_MAX: Final = 200
 LOGIN_FIELDS: Final = (
     TargetField(
         "login",
-        told("Login"),
+        told("Kind of login"),
         FieldType.CHOICE,
         default="none",
         choices=("none", "basic", "bearer", "oauth2"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from fastapi import Query, Request
 from pydantic import Field
@@ -19,7 +19,9 @@ from fileroom.web.api.paging import Cursor, Limit, Page, next_address, read_curs
 
 State = Literal["gathering", "waiting", "sent", "delivered", "failed", "held", "cancelled", "quarantined"]
 Uid = Annotated[str, Field(strict=True, pattern=r"^[0-9]+(\.[0-9]+)*$", max_length=UID_CHARS_MAX)]
-_IDS_MAX = 1000
+_IDS_MAX: Final = 1000
+_ID_MAX: Final = 2**53 - 1
+"""As large as every JSON reader can tell apart."""
 
 
 class ShownDelivery(Shown):
@@ -71,7 +73,7 @@ class DeliveryChange(Asked):
         str, Field(min_length=1, max_length=REASON_CHARS_MAX, description="It stands in the audit trail.")
     ]
     ids: Annotated[
-        list[Annotated[int, Field(strict=True, ge=1, lt=2**63)]], Field(max_length=_IDS_MAX, default_factory=list)
+        list[Annotated[int, Field(strict=True, ge=1, le=_ID_MAX)]], Field(max_length=_IDS_MAX, default_factory=list)
     ]
     states: Annotated[list[State], Field(max_length=8, default_factory=list)]
     destination: Annotated[str, Field(max_length=64)] = ""
@@ -102,7 +104,7 @@ def add_deliveries(api: Api) -> None:
     @resource.get("/routing/deliveries", "all", Permission.ROUTING_READ)
     async def all_deliveries(
         request: Request,
-        state: Annotated[list[State] | None, Query(max_length=8)] = None,
+        state: Annotated[State | None, Query(description="Only those in this state.")] = None,
         destination: Annotated[str, Query(max_length=64)] = "",
         rule: Annotated[str, Query(max_length=64)] = "",
         study: Annotated[str, Query(pattern=r"^[0-9.]*$", max_length=UID_CHARS_MAX)] = "",
@@ -112,7 +114,9 @@ def add_deliveries(api: Api) -> None:
         """Deliveries, the newest first."""
         place = read_cursor(cursor, int)
         before_id = int(str(place[0])) if place else None
-        wanted = DeliveryFilter(states=tuple(state or ()), destination=destination, rule=rule, study_instance_uid=study)
+        wanted = DeliveryFilter(
+            states=(state,) if state else (), destination=destination, rule=rule, study_instance_uid=study
+        )
         found = await deliveries.list_deliveries(archive, wanted, before_id=before_id, limit=limit)
         behind = write_cursor(found[-1].id) if len(found) == limit else ""
         return DeliveryPage(

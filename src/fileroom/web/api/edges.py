@@ -24,10 +24,12 @@ class AskedEdge(Asked):
     silent_after_s: Annotated[int, Field(strict=True, ge=60, le=604_800), INTEGRAL] = edges.SILENT_AFTER_S
 
 
-class ShownEdge(AskedEdge):
+class ShownEdge(Shown):
     """An edge as the centre knows it."""
 
     name: str
+    description: str
+    silent_after_s: int
     enabled: bool
     version: int
     state: Literal["here", "silent", "never seen", "disabled"]
