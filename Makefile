@@ -5,6 +5,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 VIEWER := $(VENV)/share/fileroom/viewer
 CHARTS := $(VENV)/share/fileroom/charts
+# Unit tests only: those of acceptance start servers, and measure time and memory.
+PARALLEL := -n auto --maxprocesses 4
 
 .PHONY: help up test check bench docs lock format clean
 
@@ -25,14 +27,16 @@ test: $(VENV)/.dev
 	@$(BIN)/python tools/install_peers.py
 	@$(BIN)/python tools/viewer.py $(VIEWER)
 	@$(BIN)/python tools/charts.py $(CHARTS)
-	$(BIN)/python -m pytest -q
+	@$(BIN)/python -m pytest -q tests/unit $(PARALLEL); unit=$$?; \
+	$(BIN)/python -m pytest -q tests/acceptance; acceptance=$$?; \
+	exit $$((unit + acceptance))
 
 check: $(VENV)/.dev
 	$(BIN)/ruff format --check -q .
 	$(BIN)/ruff check -q .
 	$(BIN)/mypy --no-error-summary
 	$(BIN)/lint-imports --no-cache >/dev/null || $(BIN)/lint-imports --no-cache
-	$(BIN)/python -m pytest -q tests/unit
+	$(BIN)/python -m pytest -q tests/unit $(PARALLEL)
 
 bench: $(VENV)/.dev
 	@$(BIN)/python tools/install_peers.py

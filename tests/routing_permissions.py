@@ -41,7 +41,6 @@ ROUTING: Final[dict[str, Permission]] = {
     "deliveries.forget_old_deliveries": Permission.SYSTEM_MANAGE,
     "deliveries.hold_deliveries": Permission.ROUTING_MANAGE,
     "deliveries.list_deliveries": Permission.ROUTING_READ,
-    "deliveries.list_parcels": Permission.ROUTING_READ,
     "deliveries.order_delivery": Permission.STUDY_EXPORT,
     "deliveries.redirect_deliveries": Permission.ROUTING_MANAGE,
     "deliveries.release_deliveries": Permission.ROUTING_MANAGE,

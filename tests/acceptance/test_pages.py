@@ -24,7 +24,11 @@ LAYOUT_SHIFT_MAX: Final = 0.01
 PASSWORD: Final = "correct horse battery staple"
 TEACHES_ITSELF: Final = ("/help", "/login", "/api/docs")
 GUIDE_CHARS_MIN: Final = 40
-QUESTIONS: Final = {"/studies/send": "?uid={study}", "/admin/nodes/node": "?name=CT1"}
+QUESTIONS: Final = {
+    "/studies/send": "?uid={study}",
+    "/admin/nodes/node": "?name=CT1",
+    "/routing/projects/report": "?number={number}",
+}
 """What some pages are asked for."""
 _GUIDE: Final = """(() => {
   const found = document.querySelector('#help .guide')
@@ -41,6 +45,7 @@ NOT_PAGES: Final = (
     "/dicom-web",
     "/wado",
     "/viewer",
+    "/edge/",
     "/events/",
     "/static/",
     "/metrics",
@@ -54,7 +59,7 @@ NOT_PAGES: Final = (
 """Addresses that answer programs, or pieces of pages. The viewer is not ours to change."""
 NOT_A_WHOLE_PAGE: Final = (
     *("/studies/rows", "/studies/download", "/look", "/attributes", "/document", "/help/images", "/system/figures"),
-    *("/system/now", "/pem", "/export", "/settings/file", "/admin/audit/check"),
+    *("/system/now", "/pem", "/export", "/settings/file", "/admin/audit/check", "report.csv"),
 )
 _WATCH: Final = """
 window.shifted = 0;
@@ -94,6 +99,12 @@ def room(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fileroom]:
         assert running.command("destination", "add", "people", "--node", "CT1").returncode == 0
         study = PARAMETERS["study"](running)
         assert running.command("deliveries", "send", study, "--to", "people").returncode == 0
+        running.execute(
+            """WITH project AS (INSERT INTO routing_entry (section, name, fields, changed_by)
+                   VALUES ('projects', 'trial', '{}', 'test') RETURNING id)
+               INSERT INTO deid_report (project_id, project_version, destination, study_instance_uid)
+               SELECT id, 1, 'people', '2.25.1' FROM project"""
+        )
         yield running
 
 

@@ -42,22 +42,28 @@ class Sendable(Protocol):
     """What must be known of an object to choose the presentation context in which it leaves."""
 
     @property
-    def study_instance_uid(self) -> str: ...
+    def study_instance_uid(self) -> str:
+        """As it leaves."""
 
     @property
-    def series_instance_uid(self) -> str: ...
+    def series_instance_uid(self) -> str:
+        """As it leaves."""
 
     @property
-    def sop_instance_uid(self) -> str: ...
+    def sop_instance_uid(self) -> str:
+        """As it leaves."""
 
     @property
-    def sop_class_uid(self) -> str: ...
+    def sop_class_uid(self) -> str:
+        """As it leaves."""
 
     @property
-    def transfer_syntax_uid(self) -> str: ...
+    def transfer_syntax_uid(self) -> str:
+        """In which it is had without any work."""
 
     @property
-    def file_bytes(self) -> int: ...
+    def file_bytes(self) -> int:
+        """About as large as it is."""
 
 
 Source = Callable[[str], Awaitable[DataSource]]

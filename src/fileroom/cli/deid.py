@@ -104,7 +104,7 @@ def remove(name: Name) -> None:
 
 @app.command("try")
 def try_one(
-    file: Annotated[Path, typer.Argument(help="A DICOM file.", exists=True, dir_okay=False)],
+    file: Annotated[Path, typer.Argument(help="A DICOM file.", dir_okay=False)],
     project: Annotated[str, typer.Option("--project", help="The project.")],
     output: Annotated[Path | None, typer.Option("-o", "--output", help="Where the cleaned file is written.")] = None,
     as_json: Json = False,
@@ -117,7 +117,11 @@ def try_one(
     async def work(archive: Archive) -> Trial:
         from fileroom.routing.deid_trial import try_file
 
-        return await try_file(archive, project, file.read_bytes())
+        try:
+            content = file.read_bytes()
+        except OSError as error:
+            raise InvalidRequestError(f"The file {file} cannot be read: {error.strerror}.") from error
+        return await try_file(archive, project, content)
 
     done = with_archive(work)
     if done.file is not None and output is not None:
@@ -166,7 +170,7 @@ def report(
 ) -> None:
     """List reports, or show one: what was done to each object, and what was held back and why.
 
-    Example: `fileroom deid report 12 --csv > report.csv`
+    Example: `fileroom deid report 12 --csv`
     """
     if number is None:
 

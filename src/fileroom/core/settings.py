@@ -261,7 +261,7 @@ class Settings(BaseSettings):
         le=3650,
         description="Days for which deliveries that are over are kept.",
         json_schema_extra=managed(
-            Group.TRACES, "days", affects="What is older goes within an hour, and does not come back."
+            Group.ROUTING, "days", affects="What is older goes within an hour, and does not come back."
         ),
     )
     routing_zone: str = Field(

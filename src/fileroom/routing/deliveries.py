@@ -156,40 +156,6 @@ async def delivery_counts(archive: Archive) -> list[DeliveryCount]:
         return await cursor.fetchall()
 
 
-async def list_parcels(
-    archive: Archive, wanted: DeliveryFilter, *, before_id: int | None = None, limit: int = 50
-) -> list[ParcelRow]:
-    """Studies on their way to destinations, those that something of was made latest first. Raises NotAllowedError.
-
-    `before_id` is the last one of the page before.
-    """
-    require(Permission.ROUTING_READ)
-    conditions, parameters = conditions_of(wanted)
-    if before_id is not None:
-        conditions.append("p.id < %s")
-        parameters.append(before_id)
-    inner = " AND ".join(conditions) or "true"
-    statement = f"""
-        SELECT p.id, e.name AS destination, p.study_instance_uid, coalesce(s.patient_id, '') AS patient_id,
-            coalesce(s.patient_name, '') AS patient_name, coalesce(s.accession_number, '') AS accession_number,
-            coalesce(s.modalities, '{{}}') AS modalities, p.state, p.due_at, c.*
-        FROM parcel p JOIN routing_entry e ON e.id = p.destination_id
-        LEFT JOIN study s ON s.study_instance_uid = p.study_instance_uid
-        CROSS JOIN LATERAL (
-            SELECT count(*) AS total, count(*) FILTER (WHERE state = 'delivered') AS delivered,
-                count(*) FILTER (WHERE state IN ('waiting', 'gathering', 'sent')) AS waiting,
-                count(*) FILTER (WHERE state IN ('failed', 'quarantined')) AS failed,
-                count(*) FILTER (WHERE state = 'held') AS held,
-                coalesce((array_agg(cause ORDER BY id DESC) FILTER (WHERE cause <> ''))[1], '') AS cause
-            FROM delivery WHERE parcel_id = p.id) c
-        WHERE p.id IN (
-            SELECT DISTINCT d.parcel_id FROM delivery d JOIN parcel p ON p.id = d.parcel_id
-            JOIN routing_entry e ON e.id = d.destination_id LEFT JOIN routing_entry r ON r.id = d.rule_id
-            WHERE {inner} ORDER BY d.parcel_id DESC LIMIT %s)
-        ORDER BY p.id DESC"""  # noqa: S608 - the conditions are ours, the values parameters
-    return await _select(archive, ParcelRow, statement, (*parameters, min(limit, PAGE_MAX)))
-
-
 async def export_deliveries(archive: Archive, wanted: DeliveryFilter) -> AsyncIterator[DeliveryRow]:
     """Every delivery that fits, the newest first. Raises NotAllowedError, DatabaseError."""
     require(Permission.ROUTING_READ)

@@ -9,37 +9,18 @@ from pydicom.dataset import Dataset
 
 from fileroom.archive.retrieve import OpenedObject, StoredInstance, open_object, read_header, read_small
 from fileroom.archive.services import Archive
+from fileroom.archive.suboperations import Sendable
 from fileroom.core.access import Permission
 from fileroom.core.limits import OBJECT_MEMORY_BYTES_MAX
 from fileroom.net.association_handler import DataSource
 
 
-class OutgoingObject(Protocol):
+class OutgoingObject(Sendable, Protocol):
     """What a destination's session is given. UIDs and transfer syntax are those with which it leaves."""
 
     @property
     def delivery_id(self) -> int:
         """The row of the delivery ledger that stands for it."""
-
-    @property
-    def study_instance_uid(self) -> str: ...
-
-    @property
-    def series_instance_uid(self) -> str: ...
-
-    @property
-    def sop_instance_uid(self) -> str: ...
-
-    @property
-    def sop_class_uid(self) -> str: ...
-
-    @property
-    def transfer_syntax_uid(self) -> str:
-        """In which it is had without any work."""
-
-    @property
-    def file_bytes(self) -> int:
-        """About as large as it is."""
 
     async def open(self, transfer_syntax: str | None = None, *, part10: bool) -> OpenedObject:
         """Its bytes: a file, or the bare data set. Raises as `archive.retrieve.open_object` does."""

@@ -83,7 +83,7 @@ async def test_an_echo_is_answered(archive: Archive) -> None:
     assert answer.status == Status.SUCCESS
 
 
-@pytest.mark.parametrize("field", [CommandField.N_GET_RQ, CommandField.N_CREATE_RQ, CommandField.N_DELETE_RQ])
+@pytest.mark.parametrize("field", [CommandField.N_GET_RQ, CommandField.N_SET_RQ, CommandField.N_DELETE_RQ])
 async def test_an_operation_that_we_do_not_have_is_told_so(archive: Archive, field: CommandField) -> None:
     port = FakePort()
     handler = PeerAssociation(archive, HERE, port)
