@@ -99,11 +99,10 @@ def room(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fileroom]:
         assert running.command("destination", "add", "people", "--node", "CT1").returncode == 0
         study = PARAMETERS["study"](running)
         assert running.command("deliveries", "send", study, "--to", "people").returncode == 0
+        assert running.command("deid", "project", "add", "trial").returncode == 0
         running.execute(
-            """WITH project AS (INSERT INTO routing_entry (section, name, fields, changed_by)
-                   VALUES ('projects', 'trial', '{}', 'test') RETURNING id)
-               INSERT INTO deid_report (project_id, project_version, destination, study_instance_uid)
-               SELECT id, 1, 'people', '2.25.1' FROM project"""
+            """INSERT INTO deid_report (project_id, project_version, destination, study_instance_uid)
+               SELECT id, 1, 'people', '2.25.1' FROM routing_entry WHERE section = 'projects'"""
         )
         yield running
 
