@@ -189,7 +189,7 @@ def _filled(room: Fileroom, deliveries: int) -> int:
     """A destination with so many deliveries that wait, 100 to a study; its number."""
     with psycopg.connect(room.database_url, autocommit=True) as connection:
         row = connection.execute(
-            """INSERT INTO routing_entry (section, name, fields, changed_by)
+            """INSERT INTO named_entry (section, name, fields, changed_by)
                VALUES ('destinations', %s, '{"kind": "folder", "target": {"path": "outbox"}}', 'benchmark') RETURNING id""",
             (f"of {deliveries}",),
         ).fetchone()

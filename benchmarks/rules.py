@@ -12,11 +12,11 @@ from pydicom.dataset import Dataset
 from pydicom.filebase import DicomBytesIO
 from pydicom.filewriter import write_dataset
 
+from fileroom.admin.entries import Entry
 from fileroom.archive.examine import Claim
 from fileroom.dicom import uids
 from fileroom.dicom.header_scan import ScannedHeader, scan_header
 from fileroom.index.attributes import SCANNED_TAGS
-from fileroom.routing.entries import Entry
 from fileroom.routing.rule_set import RuleSet
 
 OBJECTS = 2000

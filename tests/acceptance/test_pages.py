@@ -102,7 +102,7 @@ def room(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fileroom]:
         assert running.command("deid", "project", "add", "trial").returncode == 0
         running.execute(
             """INSERT INTO deid_report (project_id, project_version, destination, study_instance_uid)
-               SELECT id, 1, 'people', '2.25.1' FROM routing_entry WHERE section = 'projects'"""
+               SELECT id, 1, 'people', '2.25.1' FROM named_entry WHERE section = 'projects'"""
         )
         yield running
 

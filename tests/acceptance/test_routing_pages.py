@@ -78,7 +78,7 @@ def act(page: Page, action: str, reason: str, **chosen: str) -> None:
 
 def states(room: Fileroom, destination: str) -> dict[str, int]:
     rows = room.rows(
-        """SELECT d.state, count(*) FROM delivery d JOIN routing_entry e ON e.id = d.destination_id
+        """SELECT d.state, count(*) FROM delivery d JOIN named_entry e ON e.id = d.destination_id
            WHERE e.name = %s GROUP BY d.state""",
         destination,
     )

@@ -9,11 +9,11 @@ from typing import Final
 
 from fileroom.admin.configuration_nodes import NODES
 from fileroom.admin.configuration_sections import SECTIONS, ConfigurationSection
+from fileroom.admin.entries import configuration_section
 from fileroom.routing.alerts import ALERTS
 from fileroom.routing.destinations import DESTINATIONS
 from fileroom.routing.edge_centres import CENTRES
 from fileroom.routing.edges import EDGES
-from fileroom.routing.entries import configuration_section
 from fileroom.routing.prefetch_rules import PREFETCH
 from fileroom.routing.project_fields import PROJECTS
 from fileroom.routing.rules import rules_section

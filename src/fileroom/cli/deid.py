@@ -11,10 +11,10 @@ from fileroom.cli.output import print_json, print_rows, with_archive
 from fileroom.core.errors import InvalidRequestError
 
 if TYPE_CHECKING:
+    from fileroom.admin.entries import Entry
     from fileroom.archive.services import Archive
     from fileroom.routing.deid_reports import Report, ReportRow
     from fileroom.routing.deid_trial import Trial
-    from fileroom.routing.entries import Entry
     from fileroom.routing.pseudonyms import Revealed
 
 app = typer.Typer(help="De-identification: projects, trials, reports, pseudonyms.", no_args_is_help=True)

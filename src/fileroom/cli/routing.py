@@ -12,8 +12,8 @@ from fileroom.cli.output import print_json, with_archive
 from fileroom.core.errors import InvalidRequestError
 
 if TYPE_CHECKING:
+    from fileroom.admin.entries import Entry, EntryVersion
     from fileroom.archive.services import Archive
-    from fileroom.routing.entries import Entry, EntryVersion
     from fileroom.routing.rule_trials import BackTest, TriedObject
 
 app = typer.Typer(help="Rules: which objects are sent where.", no_args_is_help=True)

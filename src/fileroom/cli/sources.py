@@ -11,8 +11,8 @@ from fileroom.cli.output import print_json, print_rows, with_archive
 from fileroom.core.errors import InvalidRequestError
 
 if TYPE_CHECKING:
+    from fileroom.admin.entries import Entry
     from fileroom.archive.services import Archive
-    from fileroom.routing.entries import Entry
     from fileroom.routing.sources import SourceEcho
 
 app = typer.Typer(help="Other archives that may be asked.", no_args_is_help=True)

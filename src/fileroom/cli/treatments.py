@@ -12,8 +12,8 @@ from fileroom.cli.output import print_json, with_archive
 from fileroom.core.errors import InvalidRequestError
 
 if TYPE_CHECKING:
+    from fileroom.admin.entries import Entry
     from fileroom.archive.services import Archive
-    from fileroom.routing.entries import Entry
     from fileroom.routing.treatments import Trial
 
 app = typer.Typer(help="How objects are changed on the way to a destination.", no_args_is_help=True)

@@ -117,7 +117,7 @@ async def _claim(archive: Archive) -> list[_Due]:
     now = archive.now()
     async with archive.pool.connection() as connection, connection.cursor(row_factory=class_row(_Due)) as cursor:
         await cursor.execute(
-            b"""UPDATE alert a SET notice_due_at = %s FROM routing_entry e
+            b"""UPDATE alert a SET notice_due_at = %s FROM named_entry e
                 WHERE e.id = a.condition_id AND a.id IN (SELECT id FROM alert WHERE notice_due_at <= %s
                     ORDER BY notice_due_at LIMIT %s FOR UPDATE SKIP LOCKED)
                 RETURNING a.id, a.condition_name, a.kind, a.subject, a.state, a.severity, a.value, a.sentence, a.began_at,

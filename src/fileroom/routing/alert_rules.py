@@ -15,8 +15,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from fileroom.admin.entries import Entry, Fields
 from fileroom.core.errors import InvalidRequestError, told
-from fileroom.routing.entries import Entry, Fields
 
 END_AFTER_S: Final = 60.0
 TRIES_MIN: Final = 10

@@ -78,7 +78,7 @@ async def _queues(connection: AsyncConnection[Any]) -> list[DestinationQueue]:
                     (SELECT created_at FROM delivery WHERE destination_id = e.id AND state = 'sent' ORDER BY id LIMIT 1)) AS o),
                 e.enabled AND NOT coalesce((e.fields ->> 'hold')::boolean, false), coalesce(e.fields ->> 'schedule', ''),
                 CASE WHEN h.state = 'down' THEN h.since END, coalesce(h.cause, '')
-            FROM routing_entry e LEFT JOIN destination_health h ON h.destination_id = e.id
+            FROM named_entry e LEFT JOIN destination_health h ON h.destination_id = e.id
             WHERE e.section = 'destinations' AND e.removed_at IS NULL ORDER BY e.name"""
     )
     return [DestinationQueue(*row) for row in await cursor.fetchall()]

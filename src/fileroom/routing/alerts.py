@@ -19,18 +19,18 @@ from psycopg.rows import class_row
 
 from fileroom.admin.audit import record
 from fileroom.admin.audit_events import node_changed
-from fileroom.archive.services import Archive
-from fileroom.core.access import Permission, require
-from fileroom.core.errors import InvalidRequestError, NotFoundError, told
-from fileroom.routing.alert_rules import Condition, Finding, checked_condition, condition_of, findings, has_ended
-from fileroom.routing.alert_sums import read_sums
-from fileroom.routing.entries import (
+from fileroom.admin.entries import (
     Section,
     list_entries,
     put_entry,
     read_entries,
     remove_entry,
 )
+from fileroom.archive.services import Archive
+from fileroom.core.access import Permission, require
+from fileroom.core.errors import InvalidRequestError, NotFoundError, told
+from fileroom.routing.alert_rules import Condition, Finding, checked_condition, condition_of, findings, has_ended
+from fileroom.routing.alert_sums import read_sums
 from fileroom.routing.troubles import KEPT_DAYS as TROUBLES_KEPT_DAYS
 
 ALERTS: Final = Section("alerts", "alert", checked_condition)
@@ -303,7 +303,7 @@ async def _require_named(archive: Archive, fields: Mapping[str, Any]) -> None:
     """Raises InvalidRequestError."""
     async with archive.pool.connection() as connection:
         cursor = await connection.execute(
-            b"""SELECT section, name, fields ->> 'kind' FROM routing_entry
+            b"""SELECT section, name, fields ->> 'kind' FROM named_entry
                 WHERE removed_at IS NULL AND section IN ('destinations', 'schedules')"""
         )
         there = {(row[0], row[1]): row[2] for row in await cursor.fetchall()}

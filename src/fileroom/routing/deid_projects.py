@@ -5,10 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from fileroom.archive.services import Archive
-from fileroom.core.access import Permission, require
-from fileroom.core.errors import ConflictError, told
-from fileroom.routing.entries import (
+from fileroom.admin.entries import (
     Entry,
     EntryVersion,
     get_entry,
@@ -19,6 +16,9 @@ from fileroom.routing.entries import (
     remove_entry,
     with_secrets,
 )
+from fileroom.archive.services import Archive
+from fileroom.core.access import Permission, require
+from fileroom.core.errors import ConflictError, told
 from fileroom.routing.project_fields import PROJECTS, Project, patient_map, profile_of
 
 
@@ -61,7 +61,7 @@ async def remove_project(archive: Archive, name: str) -> None:
     require(Permission.ROUTING_MANAGE)
     async with archive.pool.connection() as connection:
         cursor = await connection.execute(
-            b"""SELECT name FROM routing_entry WHERE section = 'treatments' AND removed_at IS NULL
+            b"""SELECT name FROM named_entry WHERE section = 'treatments' AND removed_at IS NULL
                 AND fields ->> 'deid' = %s ORDER BY name LIMIT 5""",
             (name,),
         )

@@ -177,4 +177,4 @@ _REPORTS: Final = b"""
         to_char(r.changed_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'),
         (SELECT count(*) FROM deid_report_row AS o WHERE o.report_id = r.id),
         (SELECT count(*) FROM deid_report_row AS o WHERE o.report_id = r.id AND o.quarantined <> '')
-    FROM deid_report AS r JOIN routing_entry AS e ON e.id = r.project_id"""
+    FROM deid_report AS r JOIN named_entry AS e ON e.id = r.project_id"""

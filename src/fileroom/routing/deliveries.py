@@ -19,6 +19,7 @@ from psycopg.rows import class_row
 from fileroom.admin.audit import record
 from fileroom.admin.audit_events import exported, node_changed
 from fileroom.admin.audit_message import StudyReference
+from fileroom.admin.entries import read_entry
 from fileroom.archive.retrieve import Selection, list_instances
 from fileroom.archive.services import Archive
 from fileroom.core.access import Permission, current_access, require
@@ -29,7 +30,6 @@ from fileroom.routing.delivery_filter import DeliveryFilter as DeliveryFilter
 from fileroom.routing.delivery_filter import conditions_of
 from fileroom.routing.delivery_rows import DeliveryState
 from fileroom.routing.destinations import DESTINATIONS
-from fileroom.routing.entries import read_entry
 
 PAGE_MAX: Final = 500
 CHUNK_DELIVERIES: Final = 5000
@@ -150,7 +150,7 @@ async def delivery_counts(archive: Archive) -> list[DeliveryCount]:
     ):
         await cursor.execute(
             b"""SELECT e.name AS destination, t.state, sum(t.number)::bigint AS number, sum(t.bytes)::bigint AS bytes
-                FROM delivery_tally t JOIN routing_entry e ON e.id = t.destination_id
+                FROM delivery_tally t JOIN named_entry e ON e.id = t.destination_id
                 GROUP BY e.name, t.state HAVING sum(t.number) > 0 ORDER BY e.name, t.state"""
         )
         return await cursor.fetchall()
@@ -286,8 +286,8 @@ async def forget_old_deliveries(archive: Archive) -> int:
 
 # --- helpers ---
 
-_FROM: Final = """FROM delivery d JOIN routing_entry e ON e.id = d.destination_id
-    LEFT JOIN routing_entry r ON r.id = d.rule_id"""
+_FROM: Final = """FROM delivery d JOIN named_entry e ON e.id = d.destination_id
+    LEFT JOIN named_entry r ON r.id = d.rule_id"""
 
 
 async def _rows(archive: Archive, wanted: DeliveryFilter, before_id: int | None, limit: int) -> list[DeliveryRow]:

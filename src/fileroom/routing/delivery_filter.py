@@ -61,11 +61,11 @@ def conditions_of(wanted: DeliveryFilter) -> tuple[list[str], list[Any]]:
         add("d.state = ANY(%s)", list(wanted.states))
     if wanted.destination:
         add(
-            "d.destination_id = ANY(ARRAY(SELECT id FROM routing_entry WHERE section = 'destinations' AND name = %s))",
+            "d.destination_id = ANY(ARRAY(SELECT id FROM named_entry WHERE section = 'destinations' AND name = %s))",
             wanted.destination,
         )
     if wanted.rule:
-        add("d.rule_id = ANY(ARRAY(SELECT id FROM routing_entry WHERE section = 'rules' AND name = %s))", wanted.rule)
+        add("d.rule_id = ANY(ARRAY(SELECT id FROM named_entry WHERE section = 'rules' AND name = %s))", wanted.rule)
     if wanted.study_instance_uid:
         add("d.study_instance_uid = %s", wanted.study_instance_uid)
     if wanted.sop_instance_uid:

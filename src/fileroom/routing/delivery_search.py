@@ -131,7 +131,7 @@ async def _newest_parcels(
     """Without a filter parcels stand in the order in which they began."""
     cursor = await connection.execute(
         b"""SELECT p.id FROM parcel p WHERE (%(name)s = '' OR p.destination_id = ANY(ARRAY(
-                SELECT id FROM routing_entry WHERE section = 'destinations' AND name = %(name)s)))
+                SELECT id FROM named_entry WHERE section = 'destinations' AND name = %(name)s)))
             AND (%(before)s::bigint IS NULL OR p.id < %(before)s) ORDER BY p.id DESC LIMIT %(limit)s""",
         {"name": destination, "before": before_id, "limit": limit + 1},
     )
@@ -212,7 +212,7 @@ async def _resolved(connection: AsyncConnection[Any], wanted: DeliveryFilter) ->
 async def _pairs(connection: AsyncConnection[Any], wanted: DeliveryFilter) -> list[tuple[int, str]]:
     """Destinations and states that there is something of."""
     cursor = await connection.execute(
-        b"""SELECT t.destination_id, t.state FROM delivery_tally t JOIN routing_entry e ON e.id = t.destination_id
+        b"""SELECT t.destination_id, t.state FROM delivery_tally t JOIN named_entry e ON e.id = t.destination_id
             WHERE (%(name)s = '' OR e.name = %(name)s) AND (%(states)s::text[] = '{}' OR t.state = ANY(%(states)s))
             GROUP BY t.destination_id, t.state HAVING sum(t.number) > 0""",
         {"name": wanted.destination, "states": list(wanted.states)},
@@ -282,7 +282,7 @@ _PARCELS: Final = b"""
             (SELECT nullif(cause, '') FROM delivery WHERE parcel_id = p.id AND state = 'sent' ORDER BY id LIMIT 1),
             '') AS cause
     FROM unnest(%s::bigint[]) WITH ORDINALITY AS asked(id, place) JOIN parcel p ON p.id = asked.id
-    JOIN routing_entry e ON e.id = p.destination_id
+    JOIN named_entry e ON e.id = p.destination_id
     LEFT JOIN study s ON s.study_instance_uid = p.study_instance_uid
     CROSS JOIN LATERAL (
         SELECT coalesce(sum(n), 0)::bigint AS total,
@@ -297,5 +297,5 @@ _DELIVERIES: Final = b"""
     SELECT d.id, e.name AS destination, coalesce(r.name, '') AS rule, d.state, d.cause, d.status, d.attempts,
         d.study_instance_uid, d.series_instance_uid, d.sop_instance_uid, d.sop_class_uid, d.bytes, d.created_at, d.due_at,
         d.taken_at, d.settled_at, coalesce(d.delivered_as, '') AS delivered_as, d.parcel_id
-    FROM delivery d JOIN routing_entry e ON e.id = d.destination_id LEFT JOIN routing_entry r ON r.id = d.rule_id
+    FROM delivery d JOIN named_entry e ON e.id = d.destination_id LEFT JOIN named_entry r ON r.id = d.rule_id
     WHERE d.id = ANY(%s) ORDER BY d.id DESC"""

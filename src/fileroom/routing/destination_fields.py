@@ -10,9 +10,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from fileroom.admin.entries import Entry, Fields, with_secrets
 from fileroom.core.errors import InvalidRequestError, told
 from fileroom.routing.destination_kind import Confirmation, DestinationKind
-from fileroom.routing.entries import Entry, Fields, with_secrets
 from fileroom.routing.kinds import all_kinds, check_target, describe_target, kind_named
 from fileroom.routing.target_fields import FieldType, TargetField, checked_value, from_text
 

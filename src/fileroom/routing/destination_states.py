@@ -15,6 +15,7 @@ from typing import Any, Final
 import psycopg
 from psycopg import AsyncConnection
 
+from fileroom.admin.entries import read_entries
 from fileroom.archive.services import Archive
 from fileroom.core.access import Permission, require
 from fileroom.core.errors import DatabaseError
@@ -22,7 +23,6 @@ from fileroom.routing.calendars import Schedule, is_open, next_open
 from fileroom.routing.destination_fields import Destination, destination_of
 from fileroom.routing.destination_figures import STEP_S, step_of
 from fileroom.routing.destinations import DESTINATIONS
-from fileroom.routing.entries import read_entries
 from fileroom.routing.health import Health, HealthState, read_health
 from fileroom.routing.schedules import read_schedules
 

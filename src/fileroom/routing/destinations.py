@@ -11,19 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from fileroom.archive.services import Archive
-from fileroom.core.access import Permission, require
-from fileroom.core.errors import ConflictError, FileroomError, InvalidRequestError, told
-from fileroom.db.pool import Pool
-from fileroom.routing.destination_fields import (
-    Destination,
-    checked_destination,
-    destination_of,
-    fields_of_destination,
-    secret_paths,
-)
-from fileroom.routing.destination_kind import KindContext
-from fileroom.routing.entries import (
+from fileroom.admin.entries import (
     Entry,
     EntryVersion,
     Section,
@@ -37,6 +25,18 @@ from fileroom.routing.entries import (
     remove_entry,
     set_entry_enabled,
 )
+from fileroom.archive.services import Archive
+from fileroom.core.access import Permission, require
+from fileroom.core.errors import ConflictError, FileroomError, InvalidRequestError, told
+from fileroom.db.pool import Pool
+from fileroom.routing.destination_fields import (
+    Destination,
+    checked_destination,
+    destination_of,
+    fields_of_destination,
+    secret_paths,
+)
+from fileroom.routing.destination_kind import KindContext
 from fileroom.routing.kinds import KindWithLimits, kind_named
 
 DESTINATIONS: Final = Section("destinations", "destination", checked_destination, secret_paths)
@@ -181,7 +181,7 @@ async def destination_users(pool: Pool, name: str) -> list[str]:
     """Which rules and pools name a destination, in words. Raises DatabaseError."""
     async with pool.connection() as connection:
         cursor = await connection.execute(
-            b"""SELECT section, name, fields FROM routing_entry
+            b"""SELECT section, name, fields FROM named_entry
                 WHERE removed_at IS NULL AND (section = 'rules' OR (section = 'destinations' AND fields ->> 'kind' = 'pool'))
                 ORDER BY section DESC, name"""
         )
@@ -234,7 +234,7 @@ async def _require_named(pool: Pool, name: str, fields: Mapping[str, Any]) -> No
 
 async def _require_entry(connection: Any, section: str, name: str) -> None:
     cursor = await connection.execute(
-        b"SELECT 1 FROM routing_entry WHERE section = %s AND name = %s AND removed_at IS NULL", (section, name)
+        b"SELECT 1 FROM named_entry WHERE section = %s AND name = %s AND removed_at IS NULL", (section, name)
     )
     if await cursor.fetchone() is None:
         raise InvalidRequestError(

@@ -16,13 +16,13 @@ import psycopg
 import structlog
 from psycopg import AsyncConnection
 
+from fileroom.admin.entries import read_generation
 from fileroom.archive.services import Archive
 from fileroom.core.errors import DatabaseError, FileroomError
 from fileroom.routing.calendars import Schedule, is_open
 from fileroom.routing.delivery_rows import CHANNEL, IS_BACK
 from fileroom.routing.destination_fields import Destination
 from fileroom.routing.destinations import read_destinations
-from fileroom.routing.entries import read_generation
 from fileroom.routing.lanes import Errand, Lane, Rest
 from fileroom.routing.parcels import ready_destinations, wake_due_parcels
 from fileroom.routing.schedules import read_schedules

@@ -16,12 +16,7 @@ from urllib.parse import urlsplit
 
 from psycopg.rows import dict_row
 
-from fileroom.archive.services import Archive
-from fileroom.core.access import Permission, require
-from fileroom.core.errors import InvalidRequestError, NotFoundError, told
-from fileroom.core.limits import KIB
-from fileroom.routing.edge_wire import PIECE_BYTES_DEFAULT, PIECE_BYTES_MAX, PIECE_BYTES_MIN
-from fileroom.routing.entries import (
+from fileroom.admin.entries import (
     Entry,
     Fields,
     Section,
@@ -32,6 +27,11 @@ from fileroom.routing.entries import (
     set_entry_enabled,
     with_secrets,
 )
+from fileroom.archive.services import Archive
+from fileroom.core.access import Permission, require
+from fileroom.core.errors import InvalidRequestError, NotFoundError, told
+from fileroom.core.limits import KIB
+from fileroom.routing.edge_wire import PIECE_BYTES_DEFAULT, PIECE_BYTES_MAX, PIECE_BYTES_MIN
 from fileroom.routing.target_fields import FieldType, TargetField, checked_target, filled
 
 IN_FLIGHT_MAX: Final = 16
@@ -164,7 +164,7 @@ async def disconnect_centre(archive: Archive, name: str) -> None:
     require(Permission.ROUTING_MANAGE)
     async with archive.pool.connection() as connection:
         cursor = await connection.execute(
-            b"""SELECT name FROM routing_entry WHERE section = 'destinations' AND removed_at IS NULL
+            b"""SELECT name FROM named_entry WHERE section = 'destinations' AND removed_at IS NULL
                 AND fields ->> 'kind' = 'edge' AND fields -> 'target' ->> 'centre' = %s LIMIT 1""",
             (name,),
         )
@@ -186,7 +186,7 @@ async def list_centres(archive: Archive) -> list[CentreState]:
             b"""SELECT e.id, e.name, e.fields, e.enabled, e.version, e.enabled AND coalesce(s.connected, false)
                     AND s.seen_at > now() - interval '60 seconds' AS connected,
                     s.since, s.seen_at, s.version AS software, s.cause
-                FROM routing_entry e LEFT JOIN centre_state s ON s.centre_id = e.id
+                FROM named_entry e LEFT JOIN centre_state s ON s.centre_id = e.id
                 WHERE e.section = 'centres' AND e.removed_at IS NULL ORDER BY e.name"""
         )
         rows = await cursor.fetchall()

@@ -21,6 +21,7 @@ import psycopg
 import structlog
 
 from fileroom import __version__
+from fileroom.admin.entries import read_generation
 from fileroom.archive.services import Archive
 from fileroom.archive.store import StoreOutcome
 from fileroom.core.access import SYSTEM, Access, ActorKind, Permission, acting_as, require
@@ -35,7 +36,6 @@ from fileroom.routing.edge_parts import OpenPart, PartBusyError, Parts, remove_d
 from fileroom.routing.edge_turns import forget_orders
 from fileroom.routing.edge_uploads import Receipt, forget_received, remember_received, store_pieces, was_received
 from fileroom.routing.edge_wire import HELLO_EVERY_S, OBJECT_BYTES_MAX, OFFERS_MAX, OUTCOMES_MAX, WAIT_S_MAX, short_text
-from fileroom.routing.entries import read_generation
 
 CHECK_EVERY_S: Final = 1.0
 """How often it is looked whether centres have changed."""

@@ -17,13 +17,7 @@ from typing import Any, Final
 
 from psycopg.rows import dict_row
 
-from fileroom.admin.people import People
-from fileroom.admin.tokens import TokenRequest, create_token, list_tokens, revoke_token
-from fileroom.archive.services import Archive
-from fileroom.core.access import ActorKind, Permission, current_access, require
-from fileroom.core.errors import InvalidRequestError, NotAllowedError, NotFoundError, told
-from fileroom.routing.delivery_rows import CHANNEL, IS_BACK
-from fileroom.routing.entries import (
+from fileroom.admin.entries import (
     Entry,
     Fields,
     Section,
@@ -33,6 +27,12 @@ from fileroom.routing.entries import (
     remove_entry,
     set_entry_enabled,
 )
+from fileroom.admin.people import People
+from fileroom.admin.tokens import TokenRequest, create_token, list_tokens, revoke_token
+from fileroom.archive.services import Archive
+from fileroom.core.access import ActorKind, Permission, current_access, require
+from fileroom.core.errors import InvalidRequestError, NotAllowedError, NotFoundError, told
+from fileroom.routing.delivery_rows import CHANNEL, IS_BACK
 from fileroom.routing.target_fields import FieldType, TargetField, checked_target, filled
 
 EDGE_ROLE: Final = "edge"
@@ -264,7 +264,7 @@ async def note_hello(archive: Archive, edge: CallingEdge, hello: Hello) -> bool:
 async def _wake(connection: Any, name: str) -> None:
     """What waits for this edge is due now, however long the pause was to be."""
     cursor = await connection.execute(
-        b"""SELECT id FROM routing_entry WHERE section = 'destinations' AND removed_at IS NULL
+        b"""SELECT id FROM named_entry WHERE section = 'destinations' AND removed_at IS NULL
             AND fields ->> 'kind' = 'edge_inbox' AND fields -> 'target' ->> 'edge' = %s""",
         (name,),
     )
@@ -286,14 +286,14 @@ async def _edges(archive: Archive) -> list[Edge]:
             b"""SELECT e.id, e.name, e.fields, e.enabled, e.version, s.seen_at, s.since, s.address, s.version AS software,
                     s.clock_ahead_s, s.round_trip_s, s.waiting, s.failed,
                     extract(epoch FROM now() - s.seen_at)::float8 AS silence_s,
-                    coalesce((SELECT array_agg(d.name ORDER BY d.name) FROM routing_entry d
+                    coalesce((SELECT array_agg(d.name ORDER BY d.name) FROM named_entry d
                         WHERE d.section = 'destinations' AND d.removed_at IS NULL AND d.fields ->> 'kind' = 'edge_inbox'
                         AND d.fields -> 'target' ->> 'edge' = e.name), '{}') AS destinations,
-                    coalesce((SELECT sum(t.number)::bigint FROM delivery_tally t JOIN routing_entry d ON d.id = t.destination_id
+                    coalesce((SELECT sum(t.number)::bigint FROM delivery_tally t JOIN named_entry d ON d.id = t.destination_id
                         WHERE t.state IN ('gathering', 'waiting', 'sent', 'held') AND d.section = 'destinations'
                         AND d.removed_at IS NULL AND d.fields ->> 'kind' = 'edge_inbox'
                         AND d.fields -> 'target' ->> 'edge' = e.name), 0) AS waiting_here
-                FROM routing_entry e LEFT JOIN edge_state s ON s.edge_id = e.id
+                FROM named_entry e LEFT JOIN edge_state s ON s.edge_id = e.id
                 WHERE e.section = 'edges' AND e.removed_at IS NULL ORDER BY e.name"""
         )
         return [_edge(row) for row in await cursor.fetchall()]

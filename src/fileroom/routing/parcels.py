@@ -97,7 +97,7 @@ async def next_deliveries(archive: Archive, parcel: Parcel, after_id: int = 0) -
         archive,
         WaitingDelivery,
         b"""SELECT d.id, d.sop_instance_uid, d.attempts, coalesce(r.fields->>'treatment', '') AS treatment
-            FROM delivery d LEFT JOIN routing_entry r ON r.id = d.rule_id
+            FROM delivery d LEFT JOIN named_entry r ON r.id = d.rule_id
             WHERE d.parcel_id = %s AND d.state = 'waiting' AND d.due_at <= now() AND d.id > %s ORDER BY d.id LIMIT %s""",
         (parcel.id, after_id, BATCH_DELIVERIES),
     )
@@ -111,7 +111,7 @@ async def sent_deliveries(archive: Archive, parcel: Parcel) -> list[SentDelivery
         SentDelivery,
         b"""SELECT d.id, d.sop_instance_uid, d.delivered_as, d.attempts, d.taken_at,
                 coalesce(r.fields->>'treatment', '') AS treatment
-            FROM delivery d LEFT JOIN routing_entry r ON r.id = d.rule_id
+            FROM delivery d LEFT JOIN named_entry r ON r.id = d.rule_id
             WHERE d.parcel_id = %s AND d.state = 'sent' AND d.due_at <= now() ORDER BY d.id LIMIT %s""",
         (parcel.id, BATCH_DELIVERIES),
     )

@@ -12,6 +12,7 @@ from typing import Final
 
 import structlog
 
+from fileroom.admin.entries import read_entries, read_generation
 from fileroom.admin.nodes import read_nodes
 from fileroom.archive.arrivals import PlannedDelivery
 from fileroom.archive.examine import Claim
@@ -23,7 +24,6 @@ from fileroom.dicom.header_scan import ScannedHeader
 from fileroom.index.attributes import SCANNED_TAGS
 from fileroom.routing.alert_rules import AlertKind
 from fileroom.routing.destinations import DESTINATIONS
-from fileroom.routing.entries import read_entries, read_generation
 from fileroom.routing.installation import installation_uid
 from fileroom.routing.rule_fields import RULES
 from fileroom.routing.rule_set import RuleSet, log_alarm

@@ -21,6 +21,7 @@ import structlog
 from psycopg.rows import class_row
 from pydicom.dataset import Dataset
 
+from fileroom.admin.entries import read_entries
 from fileroom.archive import query as archive_query
 from fileroom.archive.examine import Claim
 from fileroom.archive.services import Archive
@@ -35,7 +36,6 @@ from fileroom.index.known_studies import instances_here
 from fileroom.routing.conditions import compile_condition
 from fileroom.routing.deliveries import order_delivery
 from fileroom.routing.destinations import DESTINATIONS
-from fileroom.routing.entries import read_entries
 from fileroom.routing.fetch import RECEIVED_BY, Known, insert_fetch
 from fileroom.routing.operands import Facts
 from fileroom.routing.prefetch_rules import PrefetchRule, read_prefetch_rules

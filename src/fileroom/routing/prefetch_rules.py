@@ -6,10 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from fileroom.archive.services import Archive
-from fileroom.core.errors import InvalidRequestError, told
-from fileroom.routing.conditions import compile_condition
-from fileroom.routing.entries import (
+from fileroom.admin.entries import (
     Entry,
     Fields,
     Section,
@@ -19,6 +16,9 @@ from fileroom.routing.entries import (
     read_entries,
     remove_entry,
 )
+from fileroom.archive.services import Archive
+from fileroom.core.errors import InvalidRequestError, told
+from fileroom.routing.conditions import compile_condition
 from fileroom.routing.relevance import Measure
 
 OCCASIONS: Final = ("arrival", "order", "timer")

@@ -14,12 +14,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from fileroom.admin.entries import Fields, Section
 from fileroom.core.errors import InvalidRequestError, told
 from fileroom.deid.options import Option
 from fileroom.deid.profile import Action, Override, Profile
 from fileroom.deid.regions import RULES_MAX, device_rule
 from fileroom.dicom.dictionary import tag_of
-from fileroom.routing.entries import Fields, Section
 
 PATTERN_DEFAULT: Final = "ANON-{n:05}"
 SHIFT_DAYS_DEFAULT: Final = 365

@@ -22,6 +22,7 @@ from pydicom.dataset import Dataset
 from fileroom.admin.audit import record
 from fileroom.admin.audit_events import security_alert
 from fileroom.admin.audit_message import EventType
+from fileroom.admin.sealing import seal, unseal
 from fileroom.archive.services import Archive
 from fileroom.core.access import Permission, require
 from fileroom.core.errors import ConflictError, DatabaseError, InvalidRequestError, NotFoundError, told
@@ -31,7 +32,6 @@ from fileroom.deid.pseudonyms import Pseudonym, identity_of, keyed, new_uid
 from fileroom.pixels.header_values import value_of
 from fileroom.routing.deid_projects import read_project
 from fileroom.routing.project_fields import Project
-from fileroom.routing.sealing import seal, unseal
 
 CACHED_MAX: Final = 10_000
 """Pseudonyms in memory of one opened project: some 3 MB."""

@@ -14,11 +14,11 @@ from typing import Any, Final
 import psycopg
 from psycopg import AsyncConnection
 
+from fileroom.admin.entries import Entry, read_entries
 from fileroom.archive.services import Archive
 from fileroom.core.access import Permission, require
 from fileroom.core.errors import DatabaseError
 from fileroom.routing.destination_states import DestinationNow, destinations_now
-from fileroom.routing.entries import Entry, read_entries
 from fileroom.routing.rule_fields import RULES, destinations_of
 
 LOOKED_AT: Final = 10_000

@@ -13,9 +13,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from fileroom.admin.entries import NAME_CHARS_MAX, Entry, Section
 from fileroom.core.errors import InvalidRequestError, told
 from fileroom.routing.conditions import Condition, compile_condition
-from fileroom.routing.entries import NAME_CHARS_MAX, Entry, Section
 from fileroom.routing.expression import ExpressionError
 from fileroom.routing.urgency import bonus_s, checked_urgency
 

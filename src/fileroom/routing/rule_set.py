@@ -26,12 +26,12 @@ from zoneinfo import ZoneInfo
 
 import structlog
 
+from fileroom.admin.entries import Entry
 from fileroom.admin.node_fields import Node
 from fileroom.archive.arrivals import PlannedDelivery
 from fileroom.archive.examine import Claim
 from fileroom.core.errors import InvalidRequestError
 from fileroom.dicom.header_scan import ScannedHeader
-from fileroom.routing.entries import Entry
 from fileroom.routing.operands import Facts, Operand, OrderFacts, StudyFacts
 from fileroom.routing.rule_fields import Rule, rule_of
 

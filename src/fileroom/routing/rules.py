@@ -14,13 +14,7 @@ import psycopg
 
 from fileroom.admin.configuration_changes import Change
 from fileroom.admin.configuration_sections import ConfigurationSection
-from fileroom.admin.people import People
-from fileroom.archive.services import Archive
-from fileroom.core.access import Permission, require
-from fileroom.core.errors import DatabaseError, InvalidRequestError, NotFoundError, told
-from fileroom.db.pool import Pool
-from fileroom.routing.conditions import Condition, compile_condition
-from fileroom.routing.entries import (
+from fileroom.admin.entries import (
     Entry,
     EntryVersion,
     configuration_section,
@@ -31,6 +25,12 @@ from fileroom.routing.entries import (
     remove_entry,
     set_entry_enabled,
 )
+from fileroom.admin.people import People
+from fileroom.archive.services import Archive
+from fileroom.core.access import Permission, require
+from fileroom.core.errors import DatabaseError, InvalidRequestError, NotFoundError, told
+from fileroom.db.pool import Pool
+from fileroom.routing.conditions import Condition, compile_condition
 from fileroom.routing.rule_fields import RULES, check_rule, destinations_of
 
 
@@ -150,7 +150,7 @@ async def _require_named(pool: Pool, fields: Mapping[str, Any]) -> None:
     try:
         async with pool.connection() as connection:
             cursor = await connection.execute(
-                b"SELECT section, name FROM routing_entry WHERE removed_at IS NULL AND name = ANY(%s)",
+                b"SELECT section, name FROM named_entry WHERE removed_at IS NULL AND name = ANY(%s)",
                 ([name for _, _, name in wanted],),
             )
             there = set(await cursor.fetchall())

@@ -11,6 +11,18 @@ from dataclasses import dataclass
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
+from fileroom.admin.entries import (
+    Entry,
+    EntryVersion,
+    Fields,
+    Section,
+    get_entry,
+    list_entries,
+    list_entry_versions,
+    put_entry,
+    read_entries,
+    remove_entry,
+)
 from fileroom.archive.services import Archive
 from fileroom.core.access import Permission, require
 from fileroom.core.errors import ConflictError, told
@@ -25,18 +37,6 @@ from fileroom.routing.calendars import (
     open_intervals,
     schedule_from_fields,
     schedule_to_fields,
-)
-from fileroom.routing.entries import (
-    Entry,
-    EntryVersion,
-    Fields,
-    Section,
-    get_entry,
-    list_entries,
-    list_entry_versions,
-    put_entry,
-    read_entries,
-    remove_entry,
 )
 
 WEEK_DAYS: Final = 7
@@ -145,7 +145,7 @@ async def schedule_users(pool: Pool, name: str) -> list[str]:
     """Which destinations and alerts keep to a schedule, in words. Raises DatabaseError."""
     async with pool.connection() as connection:
         cursor = await connection.execute(
-            b"""SELECT section, name FROM routing_entry WHERE removed_at IS NULL AND
+            b"""SELECT section, name FROM named_entry WHERE removed_at IS NULL AND
                 ((section = 'destinations' AND fields ->> 'schedule' = %(name)s)
                  OR (section = 'alerts' AND fields ->> 'quiet' = %(name)s))
                 ORDER BY section DESC, name""",

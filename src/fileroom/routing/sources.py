@@ -14,13 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from fileroom.admin.node_fields import Node
-from fileroom.admin.nodes import read_node
-from fileroom.archive.node_echo import EchoResult, echo_node
-from fileroom.archive.services import Archive
-from fileroom.core.access import Permission, require
-from fileroom.core.errors import InvalidRequestError, PeerError, PeerRefusedError, told
-from fileroom.routing.entries import (
+from fileroom.admin.entries import (
     Entry,
     Fields,
     Section,
@@ -31,6 +25,12 @@ from fileroom.routing.entries import (
     read_entry,
     remove_entry,
 )
+from fileroom.admin.node_fields import Node
+from fileroom.admin.nodes import read_node
+from fileroom.archive.node_echo import EchoResult, echo_node
+from fileroom.archive.services import Archive
+from fileroom.core.access import Permission, require
+from fileroom.core.errors import InvalidRequestError, PeerError, PeerRefusedError, told
 
 TIMEOUT_S_MAX: Final = 120
 """Of one question: nobody waits longer for a list."""

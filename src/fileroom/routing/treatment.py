@@ -15,6 +15,7 @@ from typing import Any, Final
 
 import structlog
 
+from fileroom.admin.entries import Entry, Section, read_entry
 from fileroom.archive.services import Archive
 from fileroom.core.errors import InvalidRequestError, RequestError, told
 from fileroom.deid.errors import CannotCleanError
@@ -22,7 +23,6 @@ from fileroom.deid.regions import Region
 from fileroom.pixels.encoders import LossyOptions
 from fileroom.pixels.header_values import BROKEN
 from fileroom.routing.deid_on_the_way import DeidSession, open_deid
-from fileroom.routing.entries import Entry, Section, read_entry
 from fileroom.routing.installation import installation_uid
 from fileroom.routing.made_object import MadeObject
 from fileroom.routing.object_parts import ObjectParts, take_apart

@@ -10,11 +10,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
+from fileroom.admin.entries import NAME_CHARS_MAX
 from fileroom.core.errors import InvalidRequestError, told
 from fileroom.dicom import uids
 from fileroom.pixels.encoders import targets
 from fileroom.pixels.transcode import lossless_targets
-from fileroom.routing.entries import NAME_CHARS_MAX
 from fileroom.routing.step_conditions import step_condition
 from fileroom.transform.charset import character_set_terms
 from fileroom.transform.legacy import SINGLE_OF

@@ -13,13 +13,7 @@ from typing import Any, Final
 
 from pydicom.dataset import Dataset
 
-from fileroom.archive.retrieve import Selection, list_instances
-from fileroom.archive.services import Archive
-from fileroom.core.access import Permission, require
-from fileroom.core.errors import ConflictError, InvalidRequestError, NotFoundError, told
-from fileroom.dicom import uids
-from fileroom.routing.differences import DIFFERENCES_MAX, Difference, differences
-from fileroom.routing.entries import (
+from fileroom.admin.entries import (
     Entry,
     EntryVersion,
     get_entry,
@@ -29,6 +23,12 @@ from fileroom.routing.entries import (
     remove_entry,
     set_entry_enabled,
 )
+from fileroom.archive.retrieve import Selection, list_instances
+from fileroom.archive.services import Archive
+from fileroom.core.access import Permission, require
+from fileroom.core.errors import ConflictError, InvalidRequestError, NotFoundError, told
+from fileroom.dicom import uids
+from fileroom.routing.differences import DIFFERENCES_MAX, Difference, differences
 from fileroom.routing.installation import installation_uid
 from fileroom.routing.made_object import MadeObject
 from fileroom.routing.object_parts import take_apart
@@ -123,7 +123,7 @@ async def treatment_users(archive: Archive, name: str) -> list[str]:
     require(Permission.ROUTING_READ)
     async with archive.pool.connection() as connection:
         cursor = await connection.execute(
-            b"""SELECT section, name FROM routing_entry WHERE removed_at IS NULL AND section IN ('rules', 'destinations')
+            b"""SELECT section, name FROM named_entry WHERE removed_at IS NULL AND section IN ('rules', 'destinations')
                 AND fields ->> 'treatment' = %s ORDER BY section, name LIMIT %s""",
             (name, _USERS_SHOWN),
         )
@@ -197,7 +197,7 @@ async def _require_project(archive: Archive, name: str, checked: Mapping[str, An
         return
     async with archive.pool.connection() as connection:
         cursor = await connection.execute(
-            b"SELECT 1 FROM routing_entry WHERE section = 'projects' AND name = %s AND removed_at IS NULL", (project,)
+            b"SELECT 1 FROM named_entry WHERE section = 'projects' AND name = %s AND removed_at IS NULL", (project,)
         )
         if await cursor.fetchone() is None:
             raise InvalidRequestError(

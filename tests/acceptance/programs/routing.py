@@ -51,7 +51,7 @@ class Routing:
     def states(self, study: str, destination: str = "") -> dict[str, int]:
         """How many deliveries of a study stand where."""
         rows = self._room.rows(
-            """SELECT d.state, count(*) FROM delivery d JOIN routing_entry e ON e.id = d.destination_id
+            """SELECT d.state, count(*) FROM delivery d JOIN named_entry e ON e.id = d.destination_id
                WHERE d.study_instance_uid = %s AND (%s = '' OR e.name = %s) GROUP BY 1""",
             study,
             destination,

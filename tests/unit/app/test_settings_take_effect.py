@@ -27,6 +27,7 @@ from fileroom.admin.audit_events import application_started
 from fileroom.admin.audit_forward import CurrentForwarder
 from fileroom.admin.configuration import change_settings
 from fileroom.admin.configuration_sections import Configuration
+from fileroom.admin.entries import put_entry
 from fileroom.admin.openid import OpenIdProvider
 from fileroom.admin.people import People
 from fileroom.admin.sessions import begin_session, idle_since
@@ -44,7 +45,6 @@ from fileroom.net.syslog import SyslogServer
 from fileroom.routing.completeness import is_complete
 from fileroom.routing.deliveries import forget_old_deliveries
 from fileroom.routing.destinations import DESTINATIONS
-from fileroom.routing.entries import put_entry
 from fileroom.routing.folder_destination import allowed_root
 from fileroom.routing.planner import Planner
 from fileroom.routing.rule_set import RuleSet

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from fileroom.admin.entries import Entry
 from fileroom.core.errors import InvalidRequestError
 from fileroom.routing.alert_rules import (
     END_AFTER_S,
@@ -19,7 +20,6 @@ from fileroom.routing.alert_rules import (
     findings,
     has_ended,
 )
-from fileroom.routing.entries import Entry
 
 NOON = dt.datetime(2026, 11, 23, 12, tzinfo=dt.UTC)
 

@@ -147,7 +147,7 @@ async def test_ledger_health_and_troubles_are_what_it_looks_at(clocked: Archive,
 async def test_rule_that_fails_in_a_process_is_an_alert(clocked: Archive, clock: Clock) -> None:
     async with clocked.pool.connection() as connection:  # As a version of before left it: today it could not be saved
         await connection.execute(
-            b"""INSERT INTO routing_entry (section, name, fields, changed_by)
+            b"""INSERT INTO named_entry (section, name, fields, changed_by)
                 VALUES ('rules', 'broken', '{"when": "((", "on": "instance", "to": []}', '')"""
         )
     await put_condition(clocked, "rules", {"kind": "rule_error"})

@@ -7,13 +7,13 @@ from collections.abc import Iterator
 
 import pytest
 
+from fileroom.admin.entries import put_entry
 from fileroom.archive.arrivals import PlannedDelivery
 from fileroom.archive.services import Archive
 from fileroom.core.access import SYSTEM, acting_as
 from fileroom.routing.completeness import Hint, give_hint, hint_of_objects, is_complete, release_complete
 from fileroom.routing.deliveries import DeliveryFilter, list_deliveries
 from fileroom.routing.destinations import DESTINATIONS
-from fileroom.routing.entries import put_entry
 from stored_objects import make_file, store_file
 from unit.routing.test_lanes import Everything
 

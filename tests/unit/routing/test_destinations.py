@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from fileroom.admin.entries import EditedMeanwhileError
 from fileroom.admin.nodes import Node, add_node
 from fileroom.archive.services import Archive
 from fileroom.core.access import Access, ActorKind, Permission, acting_as
@@ -17,7 +18,6 @@ from fileroom.core.settings import Settings
 from fileroom.routing import destinations
 from fileroom.routing.contract import DestinationContract
 from fileroom.routing.destinations import put_destination
-from fileroom.routing.entries import EditedMeanwhileError
 from fileroom.routing.kinds import all_kinds
 
 HOOK = {"kind": "webhook", "target": {"url": "https://x.example/hook", "secret": "a secret of many characters"}}
@@ -73,8 +73,8 @@ async def test_a_secret_is_sealed_and_not_shown(archive: Archive) -> None:
     assert shown.target["secret"] == "secret"
     assert (await destinations.read_destinations(archive))["H"].target["secret"] == HOOK["target"]["secret"]
     async with archive.pool.connection() as connection:
-        rows = await (await connection.execute(b"SELECT r::text FROM routing_entry r")).fetchall()
-        versions = await (await connection.execute(b"SELECT r::text FROM routing_entry_version r")).fetchall()
+        rows = await (await connection.execute(b"SELECT r::text FROM named_entry r")).fetchall()
+        versions = await (await connection.execute(b"SELECT r::text FROM named_entry_version r")).fetchall()
         events = await (await connection.execute(b"SELECT e::text FROM audit_event e")).fetchall()
     assert events
     assert "many characters" not in str([rows, versions, events])

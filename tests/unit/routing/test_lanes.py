@@ -11,6 +11,7 @@ import pytest
 from pydicom.uid import CTImageStorage
 from pynetdicom import AE, evt
 
+from fileroom.admin.entries import put_entry
 from fileroom.admin.nodes import Node, add_node
 from fileroom.archive.arrivals import PlannedDelivery
 from fileroom.archive.examine import Claim
@@ -28,7 +29,6 @@ from fileroom.routing.deliveries import (
     retry_deliveries,
 )
 from fileroom.routing.destinations import DESTINATIONS, read_destinations
-from fileroom.routing.entries import put_entry
 from fileroom.routing.lanes import Errand, Lane, Rest
 from fileroom.routing.throttle import AccountsInDatabase, Throttle
 from stored_objects import make_file, store_file

@@ -10,12 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydicom.dataset import Dataset
 
+from fileroom.admin.entries import Entry
 from fileroom.admin.node_fields import Node
 from fileroom.archive.arrivals import PlannedDelivery
 from fileroom.archive.examine import Claim
 from fileroom.dicom.header_scan import ScannedHeader, scan_header
 from fileroom.routing import rule_set
-from fileroom.routing.entries import Entry
 from fileroom.routing.operands import StudyFacts
 from fileroom.routing.rule_set import RuleSet, node_of
 from routed_objects import EXPLICIT_LE, IMPLICIT_LE, encoded

@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
+from fileroom.admin.entries import put_entry
 from fileroom.archive.services import Archive
 from fileroom.core.access import SYSTEM, Access, ActorKind, Permission, RowScope, acting_as
 from fileroom.core.errors import InvalidRequestError, NotAllowedError, NotFoundError
 from fileroom.routing.destinations import DESTINATIONS
-from fileroom.routing.entries import put_entry
 from fileroom.routing.expression import ExpressionError
 from fileroom.routing.rule_trials import backtest, try_rule
 from fileroom.routing.rules import (

@@ -180,7 +180,7 @@ async def test_object_is_read_at_the_pace_whoever_sends_it() -> None:
 async def _entry(archive: Archive) -> int:
     async with archive.pool.connection() as connection:
         cursor = await connection.execute(
-            b"INSERT INTO routing_entry (section, name, fields, changed_by) VALUES ('destinations', 'A', '{}', '') RETURNING id"
+            b"INSERT INTO named_entry (section, name, fields, changed_by) VALUES ('destinations', 'A', '{}', '') RETURNING id"
         )
         row = await cursor.fetchone()
     assert row is not None

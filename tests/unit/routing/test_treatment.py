@@ -15,13 +15,13 @@ from pydicom.dataset import Dataset
 from pydicom.encaps import generate_frames
 from pydicom.uid import JPEGLSLossless, RLELossless
 
+from fileroom.admin.entries import Entry
 from fileroom.archive.correct import Corrections, add_corrections
 from fileroom.archive.retrieve import Selection, list_instances
 from fileroom.archive.services import Archive
 from fileroom.dicom import uids
 from fileroom.dicom.correction import AttributeCorrection
 from fileroom.pixels import transcode
-from fileroom.routing.entries import Entry
 from fileroom.routing.outgoing import OutgoingObject, StoredOutgoing
 from fileroom.routing.treatment import Treated, compiled_treatment, fall_back, treat
 from fileroom.routing.treatment_fields import checked_treatment

@@ -13,13 +13,13 @@ import pydicom
 import pytest
 from pydicom.dataset import Dataset
 
+from fileroom.admin.entries import Entry
 from fileroom.archive.retrieve import Selection, list_instances
 from fileroom.archive.services import Archive
 from fileroom.core.errors import NotFoundError
 from fileroom.dicom import uids
 from fileroom.routing.deid_projects import put_project
 from fileroom.routing.deid_reports import get_report, list_reports
-from fileroom.routing.entries import Entry
 from fileroom.routing.outgoing import OutgoingObject, StoredOutgoing
 from fileroom.routing.treatment import Treated, compiled_treatment, treat
 from fileroom.routing.treatment_fields import checked_treatment

@@ -6,11 +6,11 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
+from fileroom.admin.entries import Entry
 from fileroom.core.access import Permission
 from fileroom.deid.options import Option
 from fileroom.routing import deid_projects, deid_reports, pseudonyms
 from fileroom.routing.deid_reports import REPORTS_PAGE_MAX
-from fileroom.routing.entries import Entry
 from fileroom.routing.project_fields import (
     MAP_CHARS_MAX,
     OVERRIDES_MAX,

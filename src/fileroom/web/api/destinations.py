@@ -7,6 +7,7 @@ from typing import Annotated, Any
 from fastapi import Request, Response
 from pydantic import Field
 
+from fileroom.admin.entries import NAME_CHARS_MAX
 from fileroom.core.access import Permission
 from fileroom.routing import destinations
 from fileroom.routing.destination_fields import (
@@ -19,7 +20,6 @@ from fileroom.routing.destination_fields import (
 )
 from fileroom.routing.destination_kind import Confirmation
 from fileroom.routing.destinations import ProbeResult
-from fileroom.routing.entries import NAME_CHARS_MAX
 from fileroom.routing.kinds import all_kinds
 from fileroom.routing.target_fields import FieldType, TargetField, fields_of
 from fileroom.web.api.models import INTEGRAL, Asked, Flag, NameInPath, Shown, Text

@@ -7,11 +7,11 @@ from typing import Annotated, Any
 from fastapi import Query, Request, Response
 from pydantic import Field
 
+from fileroom.admin.entries import NAME_CHARS_MAX, Entry
 from fileroom.core.access import Permission
 from fileroom.routing import rule_trials, rules
 from fileroom.routing.attribute_names import FOUND_MAX, complete_attribute
 from fileroom.routing.condition_tree import text_of_tree
-from fileroom.routing.entries import NAME_CHARS_MAX, Entry
 from fileroom.routing.expression import TEXT_CHARS_MAX, ExpressionError
 from fileroom.routing.rule_fields import (
     ACTIONS,

@@ -8,10 +8,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
+from fileroom.admin.entries import Entry
 from fileroom.core.access import Permission
 from fileroom.core.identifiers import UID_CHARS_MAX
 from fileroom.routing import fetch, prefetch_rules, sources
-from fileroom.routing.entries import Entry
 from fileroom.routing.source_calls import probe
 from fileroom.web.api.models import INTEGRAL, Asked, Flag, Moment, NameInPath, NumberInPath, ShortText, Shown
 from fileroom.web.api.operations import Api

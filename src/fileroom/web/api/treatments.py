@@ -6,9 +6,9 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
+from fileroom.admin.entries import Entry
 from fileroom.core.access import Permission
 from fileroom.routing import treatments
-from fileroom.routing.entries import Entry
 from fileroom.transform.steps import STEPS_MAX
 from fileroom.web.api.models import Asked, Flag, NameInPath, ShortText, Shown
 from fileroom.web.api.operations import Api

@@ -15,6 +15,7 @@ from urllib.parse import urlencode
 
 from starlette.requests import Request
 
+from fileroom.admin.entries import read_entries
 from fileroom.admin.moments import read_moment
 from fileroom.archive.services import Archive
 from fileroom.core.access import Permission, require
@@ -26,7 +27,6 @@ from fileroom.routing.deliveries import export_deliveries as read_all_deliveries
 from fileroom.routing.delivery_filter import DeliveryFilter
 from fileroom.routing.delivery_search import SCAN_MAX, search_deliveries, search_parcels
 from fileroom.routing.destinations import DESTINATIONS
-from fileroom.routing.entries import read_entries
 from fileroom.routing.rule_fields import RULES
 from fileroom.web.answers import NO_STORE, Answer
 from fileroom.web.console.form_pages import number_of

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from starlette.requests import Request
 
+from fileroom.admin.entries import read_entries
 from fileroom.archive.services import Archive
 from fileroom.core.access import Permission, require
 from fileroom.core.errors import InvalidRequestError, RequestError, told
@@ -33,7 +34,6 @@ from fileroom.routing.delivery_filter import DeliveryFilter
 from fileroom.routing.delivery_rows import DeliveryState
 from fileroom.routing.delivery_search import COUNT_MAX, count_deliveries
 from fileroom.routing.destinations import DESTINATIONS
-from fileroom.routing.entries import read_entries
 from fileroom.web.answers import NO_STORE, Answer
 from fileroom.web.authentication import FORM_TOKEN_FIELD, require_form_token
 from fileroom.web.console.deliveries_page import (

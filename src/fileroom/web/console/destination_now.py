@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from starlette.requests import Request
 
+from fileroom.admin.entries import read_entries
 from fileroom.archive.services import Archive
 from fileroom.core.access import Permission, current_access
 from fileroom.routing.delivery_filter import DeliveryFilter
@@ -15,7 +16,6 @@ from fileroom.routing.delivery_search import search_deliveries
 from fileroom.routing.destination_fields import Destination
 from fileroom.routing.destination_figures import Figure, read_destination_figures
 from fileroom.routing.destination_states import destinations_now
-from fileroom.routing.entries import read_entries
 from fileroom.routing.rule_fields import RULES, destinations_of
 from fileroom.web.console.dashboard_charts import DrawnChart, DrawnLine, Values, drawn_line, short
 from fileroom.web.console.deliveries_page import words_of_deliveries

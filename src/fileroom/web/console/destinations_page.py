@@ -13,6 +13,7 @@ from urllib.parse import quote
 
 from starlette.requests import Request
 
+from fileroom.admin.entries import EditedMeanwhileError
 from fileroom.admin.nodes import list_nodes
 from fileroom.archive.services import Archive
 from fileroom.core.access import Permission, current_access, require
@@ -21,7 +22,6 @@ from fileroom.routing import destinations
 from fileroom.routing.destination_fields import COMMON, fields_of_destination, with_texts
 from fileroom.routing.destination_kind import DestinationKind
 from fileroom.routing.destinations import ProbeResult
-from fileroom.routing.entries import EditedMeanwhileError
 from fileroom.routing.kinds import all_kinds, kind_named
 from fileroom.routing.target_fields import FieldType, TargetField, fields_of, filled
 from fileroom.web.answers import NO_STORE, Answer

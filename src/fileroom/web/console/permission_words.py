@@ -27,5 +27,9 @@ PERMISSION_WORDS: Final = {
     Permission.ROUTING_MANAGE: N_("change rules and destinations; retry, hold and redirect deliveries"),
     Permission.IDENTITY_REVEAL: N_("open the vault of a de-identification project"),
     Permission.EDGE_LINK: N_("be an edge of the edge link"),
+    Permission.ORDER_READ: N_("see patients, orders and the worklist"),
+    Permission.ORDER_MANAGE: N_("change orders, merge patients, match studies with orders"),
+    Permission.MESSAGE_READ: N_("see HL7 messages and their effects"),
+    Permission.MESSAGE_MANAGE: N_("mend, repeat and send HL7 messages; change feeds"),
     Permission.AUDIT_READ: N_("search the audit trail; review who broke the glass"),
 }

@@ -11,11 +11,11 @@ from urllib.parse import urlencode
 
 from starlette.requests import Request
 
+from fileroom.admin.entries import EditedMeanwhileError
 from fileroom.archive.services import Archive
 from fileroom.core.access import Permission, current_access, require
 from fileroom.core.errors import InvalidRequestError, RequestError, told
 from fileroom.routing import deid_projects, deid_reports, pseudonyms
-from fileroom.routing.entries import EditedMeanwhileError
 from fileroom.routing.project_fields import MAP_CHARS_MAX
 from fileroom.web.answers import NO_STORE, Answer
 from fileroom.web.authentication import FORM_TOKEN_FIELD, require_form_token

@@ -14,13 +14,13 @@ from urllib.parse import urlencode
 import orjson
 from starlette.requests import Request
 
+from fileroom.admin.entries import EditedMeanwhileError, Entry, Section, list_entries
 from fileroom.archive.services import Archive
 from fileroom.core.access import Permission, current_access, require
 from fileroom.core.errors import InvalidRequestError, RequestError, told
 from fileroom.routing import rule_trials, rules
 from fileroom.routing.condition_tree import text_of_tree
 from fileroom.routing.destinations import list_destinations
-from fileroom.routing.entries import EditedMeanwhileError, Entry, Section, list_entries
 from fileroom.routing.expression import TEXT_CHARS_MAX, ExpressionError
 from fileroom.routing.rule_fields import ON, destinations_of
 from fileroom.routing.urgency import Urgency

@@ -9,6 +9,7 @@ from typing import Final
 from starlette.requests import Request
 
 from fileroom.admin import nodes
+from fileroom.admin.entries import Section, read_entries
 from fileroom.archive.services import Archive
 from fileroom.archive.study_list import ListedStudy, list_studies
 from fileroom.core.access import Permission, current_access
@@ -20,7 +21,6 @@ from fileroom.dicom.dictionary import tag_of, vr_of
 from fileroom.dicom.matching import parse_matching
 from fileroom.dicom.query import Key, SingleValue
 from fileroom.routing.destinations import DESTINATIONS
-from fileroom.routing.entries import Section, read_entries
 from fileroom.routing.rule_fields import RULES
 from fileroom.web.answers import Answer
 from fileroom.web.audited import note_query

@@ -13,6 +13,7 @@ from urllib.parse import urlencode
 
 from starlette.requests import Request
 
+from fileroom.admin.entries import EditedMeanwhileError
 from fileroom.archive.services import Archive
 from fileroom.core.access import Permission, current_access, require
 from fileroom.core.errors import RequestError
@@ -21,7 +22,6 @@ from fileroom.pixels.encoders import targets
 from fileroom.pixels.transcode import lossless_targets
 from fileroom.routing import treatments
 from fileroom.routing.deid_projects import list_projects
-from fileroom.routing.entries import EditedMeanwhileError
 from fileroom.routing.treatment_fields import FALLBACK_TIMES, with_defaults
 from fileroom.transform.legacy import SINGLE_OF
 from fileroom.transform.split_merge import MERGE_WAYS, SPLIT_WAYS

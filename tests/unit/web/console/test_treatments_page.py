@@ -96,7 +96,7 @@ async def test_treatment_in_use_is_not_removed(client: httpx.AsyncClient, archiv
     await put_treatment(archive, "north", {})
     async with archive.pool.connection() as connection:
         await connection.execute(
-            b"""INSERT INTO routing_entry (section, name, fields, changed_by)
+            b"""INSERT INTO named_entry (section, name, fields, changed_by)
                 VALUES (%s, 'X', '{"treatment": "north"}', 'me')""",
             (user,),
         )

@@ -1,8 +1,8 @@
 -- What routing works by: rules, destinations, treatments, schedules ... (`section`), each an entry by its name. The fields are
 -- JSON that the code has checked; every change is a version. A removed entry keeps its row: what was delivered to a destination
--- can still be told. `secrets` are sealed (routing.sealing).
+-- can still be told. `secrets` are sealed (admin.sealing).
 
-CREATE TABLE routing_entry (
+CREATE TABLE named_entry (
     id integer GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     section text NOT NULL,
     name text NOT NULL,
@@ -14,10 +14,10 @@ CREATE TABLE routing_entry (
     changed_at timestamptz NOT NULL DEFAULT now(),
     removed_at timestamptz
 );
-CREATE UNIQUE INDEX routing_entry_name ON routing_entry (section, name) WHERE removed_at IS NULL;
+CREATE UNIQUE INDEX named_entry_name ON named_entry (section, name) WHERE removed_at IS NULL;
 
-CREATE TABLE routing_entry_version (
-    entry_id integer NOT NULL REFERENCES routing_entry ON DELETE CASCADE,
+CREATE TABLE named_entry_version (
+    entry_id integer NOT NULL REFERENCES named_entry ON DELETE CASCADE,
     version integer NOT NULL,
     fields jsonb NOT NULL,
     enabled boolean NOT NULL,
@@ -27,17 +27,17 @@ CREATE TABLE routing_entry_version (
 );
 
 -- Counts every change of what routing works by; processes that hold it in memory look here once a second.
-CREATE TABLE routing_generation (
+CREATE TABLE entry_generation (
     one_row boolean PRIMARY KEY DEFAULT true CHECK (one_row),
     generation bigint NOT NULL DEFAULT 1
 );
 
 CREATE FUNCTION count_routing_change() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-    INSERT INTO routing_generation AS g DEFAULT VALUES ON CONFLICT (one_row) DO UPDATE SET generation = g.generation + 1;
+    INSERT INTO entry_generation AS g DEFAULT VALUES ON CONFLICT (one_row) DO UPDATE SET generation = g.generation + 1;
     RETURN NULL;
 END $$;
-CREATE TRIGGER routing_entry_changed AFTER INSERT OR UPDATE OR DELETE ON routing_entry
+CREATE TRIGGER named_entry_changed AFTER INSERT OR UPDATE OR DELETE ON named_entry
     FOR EACH STATEMENT EXECUTE FUNCTION count_routing_change();
 
 -- The delivery ledger. One row for an object and a destination, made in the transaction that stores the object.
@@ -47,14 +47,14 @@ CREATE TRIGGER routing_entry_changed AFTER INSERT OR UPDATE OR DELETE ON routing
 
 CREATE TABLE parcel (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-    destination_id integer NOT NULL REFERENCES routing_entry,
+    destination_id integer NOT NULL REFERENCES named_entry,
     study_instance_uid text NOT NULL,
     state text NOT NULL DEFAULT 'idle' CHECK (state IN ('idle', 'ready', 'claimed', 'later', 'held')),
     rank_at timestamptz NOT NULL DEFAULT now(),
     due_at timestamptz NOT NULL DEFAULT now(),
     claimed_until timestamptz NOT NULL DEFAULT now(),
     claimed_by uuid,
-    sent_by_id integer REFERENCES routing_entry,
+    sent_by_id integer REFERENCES named_entry,
     UNIQUE (destination_id, study_instance_uid)
 );
 CREATE INDEX parcel_ready ON parcel (destination_id, rank_at, id) WHERE state = 'ready';
@@ -63,9 +63,9 @@ CREATE INDEX parcel_claimed ON parcel (claimed_until) WHERE state = 'claimed';
 
 CREATE TABLE delivery (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-    destination_id integer NOT NULL REFERENCES routing_entry,
+    destination_id integer NOT NULL REFERENCES named_entry,
     parcel_id bigint NOT NULL REFERENCES parcel,
-    rule_id integer REFERENCES routing_entry,
+    rule_id integer REFERENCES named_entry,
     instance_id bigint NOT NULL,
     study_instance_uid text NOT NULL,
     series_instance_uid text NOT NULL,

@@ -1,8 +1,8 @@
--- Projects of de-identification (their settings are routing_entry rows of the section `projects`): the vault of who is
--- whom, and reports. Nothing in here names anybody without the sealing key of the data folder (routing.sealing).
+-- Projects of de-identification (their settings are named_entry rows of the section `projects`): the vault of who is
+-- whom, and reports. Nothing in here names anybody without the sealing key of the data folder (admin.sealing).
 
 CREATE TABLE deid_vault (
-    project_id integer PRIMARY KEY REFERENCES routing_entry,
+    project_id integer PRIMARY KEY REFERENCES named_entry,
     sealed_key bytea NOT NULL,
     last_number integer NOT NULL DEFAULT 0
 );
@@ -21,7 +21,7 @@ CREATE TABLE pseudonym (
 -- One report for each study that goes to a destination under a project. UIDs are the new ones.
 CREATE TABLE deid_report (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-    project_id integer NOT NULL REFERENCES routing_entry,
+    project_id integer NOT NULL REFERENCES named_entry,
     project_version integer NOT NULL,
     destination text NOT NULL,
     study_instance_uid text NOT NULL,

@@ -2,7 +2,7 @@
 
 -- What sends and probes have shown of a destination. `failures` in a row: a success of a probe alone does not forget them.
 CREATE TABLE destination_health (
-    destination_id integer PRIMARY KEY REFERENCES routing_entry,
+    destination_id integer PRIMARY KEY REFERENCES named_entry,
     state text NOT NULL DEFAULT 'up' CHECK (state IN ('up', 'suspect', 'down')),
     failures integer NOT NULL DEFAULT 0,
     cause text NOT NULL DEFAULT '',
@@ -15,7 +15,7 @@ CREATE TABLE destination_health (
 -- When the next byte and the next object may go to a destination that has a pace, for all processes together. The pace
 -- stands beside it, so that a debt made at another pace is counted anew.
 CREATE TABLE throttle_account (
-    destination_id integer PRIMARY KEY REFERENCES routing_entry,
+    destination_id integer PRIMARY KEY REFERENCES named_entry,
     bytes_free_at timestamptz NOT NULL,
     objects_free_at timestamptz NOT NULL,
     bytes_s double precision NOT NULL,
@@ -26,7 +26,7 @@ CREATE TABLE throttle_account (
 -- about: a destination's name, empty for the whole. `notice_left` are those to be told again, where some could not be.
 CREATE TABLE alert (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-    condition_id integer NOT NULL REFERENCES routing_entry,
+    condition_id integer NOT NULL REFERENCES named_entry,
     condition_name text NOT NULL,
     kind text NOT NULL,
     subject text NOT NULL DEFAULT '',
@@ -71,7 +71,7 @@ CREATE INDEX routing_trouble_at ON routing_trouble (kind, at);
 
 -- What went to a destination in five minutes. `tries_failed` counts attempts, `failed` what was given up.
 CREATE TABLE destination_figure (
-    destination_id integer NOT NULL REFERENCES routing_entry,
+    destination_id integer NOT NULL REFERENCES named_entry,
     began_at timestamptz NOT NULL,
     objects bigint NOT NULL DEFAULT 0,
     bytes bigint NOT NULL DEFAULT 0,

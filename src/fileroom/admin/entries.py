@@ -1,8 +1,8 @@
-"""What routing works by, as entries by name: rules, destinations, treatments, schedules ... Every change is a version.
+"""What people set up by name: rules, destinations, treatments, schedules, feeds ... Every change is a version.
 
 A `Section` says how the fields of its entries are checked and which of them are secrets; everything else about an entry is
 the same for all: two people who edit the same one at once, versions, the audit trail, the section of the configuration.
-The services of a section (`routing.rules`, `routing.destinations` ...) call these functions, which ask for the permissions.
+The services of a section (`routing.rules`, `routing.destinations` ...) call these functions, which ask for its permissions.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from fileroom.admin.audit_events import node_changed
 from fileroom.admin.configuration_changes import Change
 from fileroom.admin.configuration_sections import ConfigurationSection
 from fileroom.admin.people import People
+from fileroom.admin.sealing import seal, unseal
 from fileroom.core.access import Permission, current_access, require
 from fileroom.core.errors import ConflictError, DatabaseError, InvalidRequestError, NotFoundError, told
 from fileroom.core.settings import Settings
 from fileroom.db.pool import Pool
-from fileroom.routing.sealing import seal, unseal
 
 ENTRIES_MAX: Final = 2000
 """Of one section: a hospital group's router has some hundred rules."""
@@ -50,6 +50,8 @@ class Section:
     """(name, fields) to the fields' normal form. Raises InvalidRequestError. Reads no table."""
     secrets: Callable[[Fields], frozenset[tuple[str, ...]]] = lambda _: frozenset()
     """Paths of fields that are sealed and never shown."""
+    may_read: Permission = Permission.ROUTING_READ
+    may_manage: Permission = Permission.ROUTING_MANAGE
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,13 +99,13 @@ class EditedMeanwhileError(ConflictError):
 
 async def list_entries(pool: Pool, section: Section) -> list[Entry]:
     """All entries by name, without secrets. Raises NotAllowedError, DatabaseError."""
-    require(Permission.ROUTING_READ)
+    require(section.may_read)
     return await read_entries(pool, section)
 
 
 async def get_entry(pool: Pool, section: Section, name: str) -> Entry:
     """One entry. Raises NotFoundError, NotAllowedError, DatabaseError."""
-    require(Permission.ROUTING_READ)
+    require(section.may_read)
     return await read_entry(pool, section, name)
 
 
@@ -123,7 +125,7 @@ async def put_entry(
 
     Raises InvalidRequestError, ConflictError (EditedMeanwhileError), NotFoundError, NotAllowedError, DatabaseError.
     """
-    require(Permission.ROUTING_MANAGE)
+    require(section.may_manage)
     name = checked_name(section, name)
     async with pool.connection() as connection, connection.transaction():
         now = await _find(connection, section, name, lock=True)
@@ -139,21 +141,19 @@ async def put_entry(
 
 async def set_entry_enabled(pool: Pool, settings: Settings, section: Section, name: str, *, enabled: bool) -> Entry:
     """Let an entry take part, or no more. Raises NotFoundError, NotAllowedError, DatabaseError."""
-    require(Permission.ROUTING_MANAGE)
+    require(section.may_manage)
     now = await read_entry(pool, section, name)
     return await put_entry(pool, settings, section, name, now.fields, enabled=enabled, new=False)
 
 
 async def remove_entry(pool: Pool, section: Section, name: str) -> None:
     """Remove an entry; what refers to it in the ledger still tells its name. Raises NotFoundError, NotAllowedError."""
-    require(Permission.ROUTING_MANAGE)
+    require(section.may_manage)
     async with pool.connection() as connection, connection.transaction():
         now = await _find(connection, section, name, lock=True)
         if now is None:
             raise unknown_entry(section, name)
-        await connection.execute(
-            b"UPDATE routing_entry SET removed_at = now(), secrets = NULL WHERE id = %s", (now.id,)
-        )
+        await connection.execute(b"UPDATE named_entry SET removed_at = now(), secrets = NULL WHERE id = %s", (now.id,))
         await record(connection, node_changed(name, f"{section.word} removed"))
 
 
@@ -164,7 +164,7 @@ async def list_entry_versions(pool: Pool, section: Section, name: str) -> list[E
         cursor = await connection.execute(
             b"""SELECT version, fields, enabled, changed_by,
                 to_char(changed_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"')
-                FROM routing_entry_version WHERE entry_id = %s ORDER BY version DESC""",
+                FROM named_entry_version WHERE entry_id = %s ORDER BY version DESC""",
             (now.id,),
         )
         return [EntryVersion(*row) for row in await cursor.fetchall()]
@@ -196,7 +196,7 @@ async def read_entry(pool: Pool, section: Section, name: str, *, settings: Setti
 async def read_generation(pool: Pool) -> int:
     """Counts every change of any entry. Raises DatabaseError."""
     async with pool.connection() as connection:
-        cursor = await connection.execute(b"SELECT generation FROM routing_generation")
+        cursor = await connection.execute(b"SELECT generation FROM entry_generation")
         row = await cursor.fetchone()
     return int(row[0]) if row else 0
 
@@ -254,7 +254,7 @@ def configuration_section(section: Section) -> ConfigurationSection:
 
 # --- helpers ---
 
-_SELECT: Final = b"""SELECT id, name, fields, enabled, version, changed_by, secrets FROM routing_entry
+_SELECT: Final = b"""SELECT id, name, fields, enabled, version, changed_by, secrets FROM named_entry
     WHERE section = %s AND removed_at IS NULL"""
 
 
@@ -301,7 +301,7 @@ async def _write(
     if now is None:
         await _require_room(connection, section)
         cursor = await connection.execute(
-            b"""INSERT INTO routing_entry (section, name, fields, secrets, enabled, changed_by) VALUES (%s, %s, %s, %s, %s, %s)
+            b"""INSERT INTO named_entry (section, name, fields, secrets, enabled, changed_by) VALUES (%s, %s, %s, %s, %s, %s)
                 RETURNING id, version""",
             (section.name, entry.name, Jsonb(entry.fields), sealed, entry.enabled, who),
         )
@@ -313,18 +313,18 @@ async def _write(
         return now
     else:
         cursor = await connection.execute(
-            b"""UPDATE routing_entry SET fields = %s, secrets = %s, enabled = %s, version = version + 1, changed_by = %s,
+            b"""UPDATE named_entry SET fields = %s, secrets = %s, enabled = %s, version = version + 1, changed_by = %s,
                 changed_at = now() WHERE id = %s RETURNING id, version""",
             (Jsonb(entry.fields), sealed, entry.enabled, who, now.id),
         )
     row = await cursor.fetchone()
     number, version = (row[0], row[1]) if row else (0, 1)
     await connection.execute(
-        b"INSERT INTO routing_entry_version (entry_id, version, fields, enabled, changed_by) VALUES (%s, %s, %s, %s, %s)",
+        b"INSERT INTO named_entry_version (entry_id, version, fields, enabled, changed_by) VALUES (%s, %s, %s, %s, %s)",
         (number, version, Jsonb(entry.fields), entry.enabled, who),
     )
     await connection.execute(
-        b"DELETE FROM routing_entry_version WHERE entry_id = %s AND version <= %s",
+        b"DELETE FROM named_entry_version WHERE entry_id = %s AND version <= %s",
         (number, version - VERSIONS_KEPT_MAX),
     )
     await record(connection, node_changed(entry.name, _in_words(section, entry, now)[:_AUDIT_CHARS_MAX]))
@@ -338,7 +338,7 @@ async def _sealed(
         return None
     kept: dict[tuple[str, ...], str] = {}
     if now is not None and _SECRET in given.values():
-        cursor = await connection.execute(b"SELECT secrets FROM routing_entry WHERE id = %s", (now.id,))
+        cursor = await connection.execute(b"SELECT secrets FROM named_entry WHERE id = %s", (now.id,))
         row = await cursor.fetchone()
         if row is not None and row[0] is not None:
             kept = {tuple(path): value for path, value in orjson.loads(unseal(settings.data, bytes(row[0])))}
@@ -348,7 +348,7 @@ async def _sealed(
 
 async def _require_room(connection: AsyncConnection[Any], section: Section) -> None:
     cursor = await connection.execute(
-        b"SELECT count(*) FROM routing_entry WHERE section = %s AND removed_at IS NULL", (section.name,)
+        b"SELECT count(*) FROM named_entry WHERE section = %s AND removed_at IS NULL", (section.name,)
     )
     row = await cursor.fetchone()
     if row is not None and row[0] >= ENTRIES_MAX:
