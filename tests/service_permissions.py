@@ -350,6 +350,8 @@ PARTS: Final[dict[str, str]] = {
     "admin.configuration_rows": "rows for `admin.configuration`, which asks",
     "admin.configuration_sections": "each section by the services of its own, which ask",
     "admin.configuration_watch": "every process takes the settings that hold",
+    "admin.entries": "asks for the permission of the section that it is given; tests/unit/admin/test_entries.py holds it to that",
+    "admin.sealing": "bytes",
     "admin.directory": _BEFORE_LOGIN,
     "admin.first_account": "the first start: there is nobody yet",
     "admin.key_folder": "keys of the services that ask",

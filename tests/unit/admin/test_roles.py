@@ -35,6 +35,7 @@ def test_the_built_in_roles_are_those_of_a_hospital() -> None:
         "technologist",
         "researcher",
         "auditor",
+        "interface analyst",
         "edge",
     ]
     assert BUILT_IN[ADMINISTRATOR].permissions == frozenset(Permission)
