@@ -8,6 +8,7 @@
     │       └── NoContextError       it accepted none of the proposed presentation contexts
     ├── RequestError         the caller asked for something it cannot have; nothing changed
     │   ├── InvalidRequestError  the question itself is wrong
+    │   │   └── Hl7Error             no HL7 message can be made of it, or not there
     │   ├── InvalidObjectError   the object given cannot be kept
     │   ├── NotFoundError        there is no such thing
     │   ├── NotAllowedError      the caller has no right to it
@@ -81,6 +82,10 @@ class RequestError(FileroomError):
 
 class InvalidRequestError(RequestError):
     """The question itself is malformed."""
+
+
+class Hl7Error(InvalidRequestError):
+    """No HL7 message can be made of what was given, or no such place is in it."""
 
 
 class InvalidObjectError(RequestError):
