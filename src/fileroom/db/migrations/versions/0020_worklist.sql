@@ -29,7 +29,9 @@ CREATE TABLE patient_identifier (
     authority text COLLATE "C" NOT NULL,
     value text COLLATE "C" NOT NULL,
     kind text COLLATE "C" NOT NULL DEFAULT 'MR',
-    -- The one that images carry as Patient ID.
+    -- The record that it was given to; a merge moves it to another, and it knows the way back.
+    home bigint NOT NULL REFERENCES registered_patient,
+    -- The one that images carry as Patient ID: one of each patient that stands for itself.
     is_first boolean NOT NULL DEFAULT false,
     UNIQUE (authority, value, kind)
 );
@@ -54,7 +56,8 @@ CREATE TABLE patient_merge (
     identifiers bigint[] NOT NULL DEFAULT '{}',
     visits bigint[] NOT NULL DEFAULT '{}',
     orders bigint[] NOT NULL DEFAULT '{}',
-    corrections bigint[] NOT NULL DEFAULT '{}',
+    -- Which of the identifiers was the first of the retired one.
+    first_identifier bigint,
     message bigint,
     merged_at timestamptz NOT NULL DEFAULT now(),
     merged_by text NOT NULL,
@@ -63,6 +66,32 @@ CREATE TABLE patient_merge (
 );
 CREATE INDEX patient_merge_retired ON patient_merge (retired) WHERE revoked_at IS NULL;
 CREATE INDEX patient_merge_survivor ON patient_merge (survivor) WHERE revoked_at IS NULL;
+
+-- Corrections of images that say what the RIS says of their patient.
+CREATE TABLE patient_correction (
+    correction bigint PRIMARY KEY REFERENCES correction ON DELETE CASCADE,
+    study_instance_uid text COLLATE "C" NOT NULL,
+    -- Whose facts these are.
+    patient bigint NOT NULL REFERENCES registered_patient,
+    -- The merge that made the study that patient's; null: it was that patient's before.
+    merge bigint REFERENCES patient_merge,
+    -- What the study's columns held as received, where that is known: no other correction was laid over them.
+    received jsonb
+);
+CREATE INDEX patient_correction_study ON patient_correction (study_instance_uid);
+CREATE INDEX patient_correction_merge ON patient_correction (merge) WHERE merge IS NOT NULL;
+
+-- Series before their study, studies by their UIDs, as receiving takes them: so nobody waits in a circle.
+CREATE FUNCTION lock_studies(uids text[]) RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+    uid text;
+BEGIN
+    FOR uid IN SELECT DISTINCT u COLLATE "C" AS u FROM unnest(uids) AS u ORDER BY u LOOP
+        PERFORM 1 FROM series e JOIN study s ON s.id = e.study WHERE s.study_instance_uid = uid
+            ORDER BY e.series_instance_uid FOR NO KEY UPDATE OF e;
+        PERFORM 1 FROM study WHERE study_instance_uid = uid FOR NO KEY UPDATE;
+    END LOOP;
+END $$;
 
 CREATE TABLE visit (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
@@ -115,6 +144,8 @@ CREATE TABLE imaging_order (
     transport text NOT NULL DEFAULT '',
     danger text NOT NULL DEFAULT '',
     details jsonb NOT NULL DEFAULT '{}',
+    -- False: only its cancellation came so far, or a change of its state.
+    placed boolean NOT NULL DEFAULT true,
     version integer NOT NULL DEFAULT 1,
     ordered_at timestamptz NOT NULL DEFAULT now(),
     changed_at timestamptz NOT NULL DEFAULT now(),
@@ -139,6 +170,8 @@ CREATE TABLE scheduled_step (
     location text COLLATE "C" NOT NULL DEFAULT '',
     start_date text COLLATE "C" NOT NULL DEFAULT '',
     start_time text COLLATE "C" NOT NULL DEFAULT '',
+    -- How long it takes; 0: not known.
+    minutes integer NOT NULL DEFAULT 0 CHECK (minutes BETWEEN 0 AND 1440),
     performing_physician text NOT NULL DEFAULT '',
     performing_physician_key text COLLATE "C",
     description text NOT NULL DEFAULT '',
@@ -158,6 +191,20 @@ CREATE INDEX scheduled_step_stations ON scheduled_step USING gin (station_aets)
     WHERE state IN ('scheduled', 'arrived', 'in_progress');
 CREATE INDEX scheduled_step_order ON scheduled_step (imaging_order);
 CREATE INDEX scheduled_step_id ON scheduled_step (step_id);
+
+-- What has become of an order, by which message or person.
+CREATE TABLE order_change (
+    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    imaging_order bigint NOT NULL REFERENCES imaging_order ON DELETE CASCADE,
+    -- The row in the inbox.
+    message bigint,
+    changed_by text NOT NULL,
+    changed_at timestamptz NOT NULL DEFAULT now(),
+    -- [[sentence, {value by name}]]: pages say it in the reader's language.
+    sentences jsonb NOT NULL
+);
+CREATE INDEX order_change_order ON order_change (imaging_order, id);
+CREATE INDEX order_change_message ON order_change (message) WHERE message IS NOT NULL;
 
 -- What a procedure code means for modalities, rooms and protocols.
 CREATE TABLE procedure_code (
