@@ -218,6 +218,8 @@ _WORDS: Final = "values in, values out: reads and changes nothing"
 _ROWS: Final = "rows, for the services beside it, which have asked"
 
 ASKED_ELSEWHERE: Final[dict[str, str]] = {
+    "archive.correct.take_back": "in the transaction of a service that asks",
+    "archive.correct.write_corrections": "in the transaction of a service that asks",
     "archive.file_store.IncomingFile.abort": _UNDER_WAY,
     "archive.file_store.IncomingFile.drain": _UNDER_WAY,
     "archive.file_store.IncomingFile.finish": _UNDER_WAY,

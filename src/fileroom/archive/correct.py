@@ -94,15 +94,7 @@ async def add_corrections(archive: Archive, corrections: Corrections) -> tuple[i
     ids: list[int] = []
 
     async def change(connection: AsyncConnection[Any], study: int) -> None:
-        ids.clear()
-        await _require_scope(connection, corrections)
-        ids.extend([await _insert(connection, corrections, attribute) for attribute in corrections.attributes])
-        # A correction that cannot be made shows here, and takes the transaction with it.
-        await _describe(archive, await _require_scope(connection, corrections))
-        await _bring_in_line(archive, connection, study, corrections.study_uid, [corrections])
-        tags = ", ".join(_tag(attribute) for attribute in corrections.attributes)
-        what = f"Corrected {tags} of {_place(corrections)} by {corrections.actor}: {corrections.reason}"
-        await record(connection, corrected(corrections.study_uid, what))
+        ids[:] = await write_corrections(archive, connection, study, corrections)
 
     await _in_transaction(archive, corrections.study_uid, change)
     _log.info("corrected", study=corrections.study_uid, ids=ids, actor=corrections.actor)
@@ -120,18 +112,54 @@ async def revoke_corrections(archive: Archive, ids: Sequence[int], *, actor: str
     study_uid = scopes[0].study_uid
 
     async def change(connection: AsyncConnection[Any], study: int) -> None:
-        cursor = await connection.execute(
-            b"UPDATE correction SET revoked_at = now(), revoked_by = %s WHERE id = ANY(%s) AND revoked_at IS NULL",
-            (actor, list(ids)),
-        )
-        if cursor.rowcount != len(set(ids)):
+        if await take_back(archive, connection, study, scopes, ids, actor=actor) != len(set(ids)):
             raise NotFoundError("One of the corrections was revoked already. Look at the list again.")
-        await _bring_in_line(archive, connection, study, study_uid, scopes)
-        tags = ", ".join(_tag(attribute) for scope in scopes for attribute in scope.attributes)
-        await record(connection, corrected(study_uid, f"Took the corrections of {tags} back, by {actor}"))
 
     await _in_transaction(archive, study_uid, change)
     _log.info("corrections_revoked", study=study_uid, ids=list(ids), actor=actor)
+
+
+async def write_corrections(
+    archive: Archive, connection: AsyncConnection[Any], study: int, corrections: Corrections
+) -> list[int]:
+    """`add_corrections` in the transaction of a service that has asked, with the study (`study` is its row) locked.
+
+    Raises InvalidRequestError, NotFoundError, StorageError; the transaction must then end without a commit.
+    """
+    _check(corrections)
+    await _require_scope(connection, corrections)
+    ids = [await _insert(connection, corrections, attribute) for attribute in corrections.attributes]
+    # A correction that cannot be made shows here, and takes the transaction with it.
+    await _describe(archive, await _require_scope(connection, corrections))
+    await _bring_in_line(archive, connection, study, corrections.study_uid, [corrections])
+    tags = ", ".join(_tag(attribute) for attribute in corrections.attributes)
+    what = f"Corrected {tags} of {_place(corrections)} by {corrections.actor}: {corrections.reason}"
+    await record(connection, corrected(corrections.study_uid, what))
+    return ids
+
+
+async def take_back(
+    archive: Archive,
+    connection: AsyncConnection[Any],
+    study: int,
+    scopes: Sequence[Corrections],
+    ids: Sequence[int],
+    *,
+    actor: str,
+) -> int:
+    """`revoke_corrections` in the transaction of a service that has asked, with the study locked; `scopes` are what the
+    corrections are of. Returns how many there were still in force. Raises StorageError.
+    """
+    cursor = await connection.execute(
+        b"UPDATE correction SET revoked_at = now(), revoked_by = %s WHERE id = ANY(%s) AND revoked_at IS NULL",
+        (actor, list(ids)),
+    )
+    if cursor.rowcount:
+        study_uid = scopes[0].study_uid
+        await _bring_in_line(archive, connection, study, study_uid, scopes)
+        tags = ", ".join(_tag(attribute) for scope in scopes for attribute in scope.attributes)
+        await record(connection, corrected(study_uid, f"Took the corrections of {tags} back, by {actor}"))
+    return cursor.rowcount
 
 
 async def list_corrections(archive: Archive, study_uid: str, *, revoked_too: bool = False) -> list[CorrectionRecord]:
