@@ -98,6 +98,7 @@ ROUTING: Final[dict[str, Permission]] = {
     "parcels.wake_due_parcels": Permission.SYSTEM_MANAGE,
     "prefetch.forget_old_occasions": Permission.SYSTEM_MANAGE,
     "prefetch.note_arrivals": Permission.SYSTEM_MANAGE,
+    "prefetch_orders.note_orders": Permission.SYSTEM_MANAGE,
     "prefetch.order_arrived": Permission.SYSTEM_MANAGE,
     "prefetch.prefetch_by_timer": Permission.SYSTEM_MANAGE,
     "prefetch.prefetch_due": Permission.SYSTEM_MANAGE,

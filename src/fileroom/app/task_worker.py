@@ -51,6 +51,7 @@ from fileroom.routing.prefetch import (
     prefetch_due,
     push_fetched,
 )
+from fileroom.routing.prefetch_orders import note_orders
 from fileroom.scp.commitment import deliver_due
 from fileroom.scp.sending import send_due
 from fileroom.tasks.loop import Work, run_periodically
@@ -105,6 +106,7 @@ async def run_tasks(settings: Settings, stop: asyncio.Event) -> None:
             ("old_node_echoes", OLD_ECHOES_INTERVAL_S, partial(forget_old_echoes, archive)),
             *((f"fetch_{n}", FETCH_INTERVAL_S, partial(fetch_due, archive, stop)) for n in range(FETCHES_AT_ONCE)),
             ("prefetch_arrivals", PREFETCH_INTERVAL_S, partial(note_arrivals, archive)),
+            ("prefetch_orders", PREFETCH_INTERVAL_S, partial(note_orders, archive)),
             ("prefetch", PREFETCH_INTERVAL_S, partial(prefetch_due, archive, stop)),
             ("prefetch_timers", PREFETCH_TIMERS_INTERVAL_S, partial(prefetch_by_timer, archive)),
             ("prefetch_pushes", PREFETCH_INTERVAL_S, partial(push_fetched, archive)),

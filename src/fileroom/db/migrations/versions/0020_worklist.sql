@@ -159,6 +159,7 @@ CREATE INDEX imaging_order_study ON imaging_order (study_instance_uid);
 CREATE INDEX imaging_order_patient ON imaging_order (patient);
 CREATE INDEX imaging_order_visit ON imaging_order (visit) WHERE visit IS NOT NULL;
 CREATE INDEX imaging_order_newest ON imaging_order (ordered_at DESC);
+CREATE INDEX imaging_order_changed ON imaging_order (changed_at);
 
 CREATE TABLE scheduled_step (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
@@ -271,7 +272,7 @@ CREATE TABLE study_match (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     study_instance_uid text COLLATE "C" NOT NULL,
     imaging_order bigint NOT NULL REFERENCES imaging_order,
-    -- study_uid, accession, step, patient_time or person
+    -- study_uid, performed_step, step, accession, patient_time or person
     how text NOT NULL,
     score integer NOT NULL,
     corrections bigint[] NOT NULL DEFAULT '{}',
@@ -282,14 +283,16 @@ CREATE TABLE study_match (
 );
 CREATE UNIQUE INDEX study_match_study ON study_match (study_instance_uid) WHERE undone_at IS NULL;
 CREATE INDEX study_match_order ON study_match (imaging_order) WHERE undone_at IS NULL;
+CREATE INDEX study_match_undone ON study_match (study_instance_uid) WHERE undone_at IS NOT NULL;
+CREATE INDEX study_match_newest ON study_match (matched_at DESC);
 
 -- Studies that met no order, or met one that says otherwise. One open row a study.
 CREATE TABLE study_exception (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     study_instance_uid text COLLATE "C" NOT NULL,
-    -- [{"code", "words"}]
+    -- [{"code", "values"}]
     reasons jsonb NOT NULL,
-    -- [{"order", "score", "reasons"}], the best first
+    -- [{"order", "score"}], the best first, as they were when it was last looked at.
     candidates jsonb NOT NULL DEFAULT '[]',
     state text NOT NULL DEFAULT 'open' CHECK (state IN ('open', 'fixed', 'dismissed')),
     found_at timestamptz NOT NULL DEFAULT now(),
@@ -299,11 +302,64 @@ CREATE TABLE study_exception (
 );
 CREATE UNIQUE INDEX study_exception_open ON study_exception (study_instance_uid) WHERE state = 'open';
 CREATE INDEX study_exception_newest ON study_exception (found_at DESC) WHERE state = 'open';
+CREATE INDEX study_exception_study ON study_exception (study_instance_uid, id);
 
 -- Studies of which images have come or orders have changed since they were last matched.
 CREATE TABLE unmatched_study (
     study_instance_uid text COLLATE "C" PRIMARY KEY,
-    due_at timestamptz NOT NULL DEFAULT now(),
-    attempts integer NOT NULL DEFAULT 0
+    -- Null: it was looked at. The row stays until the mark has passed its series.
+    due_at timestamptz DEFAULT now(),
+    attempts integer NOT NULL DEFAULT 0,
+    -- How many series it had when it was noted.
+    series integer NOT NULL DEFAULT 0,
+    looked_at timestamptz NOT NULL DEFAULT now()
 );
 CREATE INDEX unmatched_study_due ON unmatched_study (due_at);
+
+-- How far the series that came have been noted. `ahead` becomes `reached` when everything below it is sure to be visible.
+CREATE TABLE matching_mark (
+    one_row boolean PRIMARY KEY DEFAULT true CHECK (one_row),
+    reached bigint NOT NULL,
+    ahead bigint NOT NULL,
+    ahead_at timestamptz NOT NULL DEFAULT now()
+);
+INSERT INTO matching_mark (reached, ahead) SELECT coalesce(max(id), 0), coalesce(max(id), 0) FROM series;
+
+-- What may change which study meets which order. Each change has a row of its own, so that none waits for another.
+CREATE TABLE matching_note (
+    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    imaging_order bigint,
+    study_instance_uid text
+);
+CREATE FUNCTION note_order_change() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    INSERT INTO matching_note (imaging_order) SELECT DISTINCT id FROM fresh;
+    RETURN NULL;
+END $$;
+CREATE TRIGGER imaging_order_made AFTER INSERT ON imaging_order REFERENCING NEW TABLE AS fresh
+    FOR EACH STATEMENT EXECUTE FUNCTION note_order_change();
+CREATE TRIGGER imaging_order_changed AFTER UPDATE ON imaging_order REFERENCING NEW TABLE AS fresh
+    FOR EACH STATEMENT EXECUTE FUNCTION note_order_change();
+CREATE FUNCTION note_performed_step() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    INSERT INTO matching_note (imaging_order, study_instance_uid) VALUES (NEW.imaging_order, NEW.study_instance_uid);
+    RETURN NULL;
+END $$;
+CREATE TRIGGER performed_step_linked AFTER INSERT OR UPDATE OF imaging_order, study_instance_uid ON performed_step
+    FOR EACH ROW WHEN (NEW.imaging_order IS NOT NULL AND NEW.study_instance_uid <> '') EXECUTE FUNCTION note_performed_step();
+
+-- Studies whose corrections have changed: what was delivered of them before is to be sent again.
+CREATE TABLE corrected_study (
+    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    study_instance_uid text COLLATE "C" NOT NULL,
+    corrected_at timestamptz NOT NULL DEFAULT clock_timestamp()
+);
+CREATE FUNCTION note_corrected_study() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    INSERT INTO corrected_study (study_instance_uid) SELECT DISTINCT study_instance_uid FROM fresh;
+    RETURN NULL;
+END $$;
+CREATE TRIGGER correction_made AFTER INSERT ON correction REFERENCING NEW TABLE AS fresh
+    FOR EACH STATEMENT EXECUTE FUNCTION note_corrected_study();
+CREATE TRIGGER correction_revoked AFTER UPDATE ON correction REFERENCING NEW TABLE AS fresh
+    FOR EACH STATEMENT EXECUTE FUNCTION note_corrected_study();
