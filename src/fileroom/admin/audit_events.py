@@ -257,6 +257,29 @@ def corrected(study_uid: str, what: str, *, actor: Access | None = None) -> Audi
     return _accessed(Action.UPDATE, [StudyReference(study_uid)], what, LifeCycle.AMENDMENT, actor)
 
 
+def studies_corrected(study_uids: Sequence[str], what: str) -> AuditEvent:
+    """The same for many studies at once, by a merge of their patients."""
+    return _accessed(Action.UPDATE, [StudyReference(uid) for uid in study_uids], what, LifeCycle.AMENDMENT, None)
+
+
+def patient_changed(patients: Sequence[tuple[str, str]], what: str, action: Action = Action.UPDATE) -> AuditEvent:
+    """Patients of the RIS, by (Patient ID, name), were made, changed, merged, linked (CID 400: Patient Record)."""
+    who = current_access()
+    subjects = tuple(
+        ParticipantObject(patient_id, IdType.PATIENT, ObjectType.PERSON, ObjectRole.PATIENT, name=name or patient_id)
+        for patient_id, name in patients
+    )
+    return AuditEvent(
+        EventCode.PATIENT_RECORD,
+        action,
+        who,
+        (_person(who, is_requestor=True), this_process()),
+        outcome_description=what,
+        objects=subjects,
+        patient_ids=tuple(patient_id for patient_id, _ in patients),
+    )
+
+
 def instances_deleted(study: StudyReference, what: str, *, actor: Access | None = None) -> AuditEvent:
     """Some series or instances of a study were deleted (A.5.3.6); the study stays."""
     return _accessed(Action.DELETE, [study], what, LifeCycle.ERASURE, actor)

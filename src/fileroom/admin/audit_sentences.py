@@ -88,6 +88,10 @@ def _what(record: AuditRecord, names: Names) -> object:
             )
     elif uids:
         study = Sentence(N_("%(count)s studies"), {"count": len(uids)})
+    elif record.event == EventCode.PATIENT_RECORD.value and len(patients) == 1:
+        return Sentence(N_("patient %(patient)s"), {"patient": patients[0]})
+    elif record.event == EventCode.PATIENT_RECORD.value:
+        return Sentence(N_("%(count)s patients"), {"count": len(patients)})
     else:
         study = Sentence(N_("something"))
     if len(patients) == 1:
@@ -155,6 +159,10 @@ _TEMPLATES: Final[Mapping[tuple[str, str], tuple[str, str]]] = {
     (EventCode.INSTANCES_ACCESSED.value, Action.DELETE): (
         N_("%(who)s deleted a part of %(what)s: %(why)s"),
         N_("%(who)s could not delete a part of %(what)s: %(why)s"),
+    ),
+    (EventCode.PATIENT_RECORD.value, ""): (
+        N_("%(who)s changed the record of %(what)s: %(why)s"),
+        N_("%(who)s could not change the record of %(what)s: %(why)s"),
     ),
     (EventCode.STUDY_DELETED.value, ""): (
         N_("%(who)s deleted %(what)s. %(why)s"),
