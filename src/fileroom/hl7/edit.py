@@ -21,7 +21,10 @@ _HEADERS: Final = (b"MSH", b"FHS", b"BHS")
 
 
 def replace_value(raw: bytes, separators: Separators, charset: Charset, path: Path, text: str) -> bytes:
-    """The message with `text`, escaped, at `path`. Raises Hl7Error for places that cannot be and texts that cannot be written."""
+    """The message with `text`, escaped, at `path`.
+
+    Raises Hl7Error for places that cannot be and texts that cannot be written.
+    """
     if not path.field:
         raise Hl7Error(told("{path} is a whole segment; name a field, like {path}-3", path=path))
     _, start, codec = find_header(raw)
@@ -29,7 +32,7 @@ def replace_value(raw: bytes, separators: Separators, charset: Charset, path: Pa
         return _replace_in_unicode(raw, separators, path, text, codec)
     value = _encoded(text, separators, charset)
     mask = _mask(raw, charset)
-    begin, end, before, after = _segment(mask, start, separators, path)
+    begin, end, before = _segment(mask, start, separators, path)
     if path.segment.encode("ascii") in _HEADERS and path.field <= 2:
         raise Hl7Error(told("{path} says how all the rest is written; it cannot be changed alone", path=path))
     place = path.field - 1 if mask[begin : begin + 3] in _HEADERS else path.field
@@ -43,7 +46,7 @@ def replace_value(raw: bytes, separators: Separators, charset: Charset, path: Pa
             raise Hl7Error(told("{path} cannot be written: the message's MSH-2 has no separator for it", path=path))
         begin, end, missing = _piece(mask, begin, end, sign, index)
         before += missing
-    return raw[:begin] + before + value + after + raw[end:]
+    return raw[:begin] + before + value + raw[end:]
 
 
 def _piece(mask: bytes, begin: int, end: int, sign: bytes, index: int) -> tuple[int, int, bytes]:
@@ -57,13 +60,13 @@ def _piece(mask: bytes, begin: int, end: int, sign: bytes, index: int) -> tuple[
     return begin, found if found >= 0 else end, b""
 
 
-def _segment(mask: bytes, start: int, separators: Separators, path: Path) -> tuple[int, int, bytes, bytes]:
-    """Begin and end of the segment; where it is made, what stands before and after its value."""
+def _segment(mask: bytes, start: int, separators: Separators, path: Path) -> tuple[int, int, bytes]:
+    """Begin and end of the segment; where it is made, how it begins."""
     name = path.segment.encode("ascii")
     spans = segment_spans(mask, start, separators.field)
     found = [span for span in spans if mask[span[0] : span[0] + 3].upper() == name]
     if path.occurrence <= len(found):
-        return *found[path.occurrence - 1], b"", b""
+        return *found[path.occurrence - 1], b""
     if path.occurrence > len(found) + 1:
         raise Hl7Error(
             told("there is no {path}: the message has {count} segments of that name", path=path, count=len(found))
@@ -73,7 +76,7 @@ def _segment(mask: bytes, start: int, separators: Separators, path: Path) -> tup
     line_end = tail[: len(tail) - len(tail.lstrip(LINE_ENDS))][:2] or b"\r"
     if line_end != b"\r\n":
         line_end = line_end[:1]
-    return last, last, line_end + name, b""
+    return last, last, line_end + name
 
 
 def _encoded(text: str, separators: Separators, charset: Charset) -> bytes:

@@ -2,8 +2,8 @@
 
 `parse_message` finds the segments and no more; a field is parted when it is asked for, so that the header of a message
 with fifty megabytes in one field costs what any header costs. The bytes stay what they were (`Message.raw`); texts are
-decoded and unescaped as they are taken out. Wrong line ends, blank lines, line ends within a text and damaged MSH-2 are read for
-what they mean, and `Message.warnings` tells them. Version 2.1 to 2.8 differ in what stands where, not in how it is written.
+decoded and unescaped as they are taken out. Wrong line ends, blank lines, line ends within a text and a damaged MSH-2
+are read for what they mean, and `Message.warnings` tells them. Version 2.1 to 2.8 differ in what stands where, not in how it is written.
 
 A path is written as administrators do: `PID-3`, `PID-3[2].4.2`, `OBX(3)-5`: field, repetition in [], component,
 subcomponent, and in () which of several segments of that name. All count from one.
@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from itertools import islice
 from typing import Final
 
-from fileroom.core.errors import Hl7Error, told
+from fileroom.core.errors import told
 from fileroom.hl7.charsets import Charset, charset_of, decode, is_clean
 from fileroom.hl7.edit import replace_value
 from fileroom.hl7.escapes import carry_out_switches, unescape

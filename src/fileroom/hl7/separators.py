@@ -81,7 +81,8 @@ def _mended(name: str, field: bytes, said: bytes) -> Separators:
                 meant=b"".join(chosen).decode("ascii"),
             )
         )
-    return Separators(field, *chosen, warnings=tuple(warnings))
+    component, repetition, escape, subcomponent, truncation = chosen
+    return Separators(field, component, repetition, escape, subcomponent, truncation, tuple(warnings))
 
 
 def _can_separate(one: bytes) -> bool:
