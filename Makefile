@@ -5,8 +5,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 VIEWER := $(VENV)/share/fileroom/viewer
 CHARTS := $(VENV)/share/fileroom/charts
-# Unit tests only: those of acceptance start servers, and measure time and memory.
 PARALLEL := -n auto --maxprocesses 4
+# A module of acceptance tests starts servers, and shares them among its tests: modules side by side, two at a time.
+MODULES := -n 2 --dist loadfile
 
 .PHONY: help up test check bench docs lock format clean
 
@@ -28,7 +29,7 @@ test: $(VENV)/.dev
 	@$(BIN)/python tools/viewer.py $(VIEWER)
 	@$(BIN)/python tools/charts.py $(CHARTS)
 	@$(BIN)/python -m pytest -q tests/unit $(PARALLEL); unit=$$?; \
-	$(BIN)/python -m pytest -q tests/acceptance; acceptance=$$?; \
+	$(BIN)/python -m pytest -q tests/acceptance $(MODULES); acceptance=$$?; \
 	exit $$((unit + acceptance))
 
 check: $(VENV)/.dev

@@ -47,7 +47,7 @@ enabled = false
 EXAMPLES = 1
 """Of each operation, besides those of the coverage phase, which go through every bound of every parameter. More by hand."""
 SEED = 20261122
-TIMEOUT_S = 180.0
+TIMEOUT_S = 480.0
 
 
 @pytest.fixture(scope="module")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -187,7 +188,7 @@ def test_the_quick_look_scrolls_and_changes_the_window(visit: Visit, room: Filer
     page.mouse.move(box["x"] + 380, box["y"] + 240, steps=4)
     page.mouse.up()
     expect(window).not_to_have_text(usual or "")
-    page.wait_for_function("document.getElementById('frame').src.includes('window=')")
+    expect(page.locator("#frame")).to_have_attribute("src", re.compile("window="))
     page.keyboard.press("r")
     expect(window).to_have_text(usual or "")
     assert page.evaluate("document.getElementById('frame').naturalWidth") > 0
