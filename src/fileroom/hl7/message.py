@@ -3,10 +3,10 @@
 `parse_message` finds the segments and no more; a field is parted when it is asked for, so that the header of a message
 with fifty megabytes in one field costs what any header costs. The bytes stay what they were (`Message.raw`); texts are
 decoded and unescaped as they are taken out. Wrong line ends, blank lines, line ends within a text and a damaged MSH-2
-are read for what they mean, and `Message.warnings` tells them. Version 2.1 to 2.8 differ in what stands where, not in how it is written.
+are read for what they mean, and `Message.warnings` tells them. Version 2.1 to 2.8 differ in what stands where, not in how
+it is written.
 
-A path is written as administrators do: `PID-3`, `PID-3[2].4.2`, `OBX(3)-5`: field, repetition in [], component,
-subcomponent, and in () which of several segments of that name. All count from one.
+Places are given as in `hl7.path`.
 """
 
 from __future__ import annotations
@@ -213,6 +213,11 @@ class Segment:
         found = self.field(field).repetition(repetition)
         return found.sub(component or 1, sub or 1)
 
+    @property
+    def separators(self) -> Separators:
+        """Those of its message."""
+        return self._dialect.separators
+
     def _raw_field(self, number: int) -> bytes:
         parts = self._parts()
         place = number - 1 if self.name in HEADERS else number
@@ -387,6 +392,12 @@ def parse_message(raw: bytes, *, assumed_charset: str = "") -> Message:
     dialect = Dialect(separators, codec)
     segments = [Segment(work[a:b], dialect) for a, b in segment_spans(work, start, separators.field)]
     return Message(raw, work, charset, dialect, segments[:SEGMENTS_MAX])
+
+
+def segment_of(header: bytes) -> Segment:
+    """A segment FHS or BHS by itself. Raises Hl7Error if it separates nothing."""
+    line = header[: _line_end(header, 0)]
+    return Segment(line, Dialect(read_separators(line), "utf-8"))
 
 
 HEADERS: Final = frozenset({"MSH", "FHS", "BHS"})
