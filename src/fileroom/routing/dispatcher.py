@@ -20,6 +20,7 @@ from fileroom.admin.entries import read_generation
 from fileroom.archive.services import Archive
 from fileroom.core.errors import DatabaseError, FileroomError
 from fileroom.routing.calendars import Schedule, is_open
+from fileroom.routing.clock_jumps import ClockWatch, pull_back, read_clock
 from fileroom.routing.delivery_rows import CHANNEL, IS_BACK
 from fileroom.routing.destination_fields import Destination
 from fileroom.routing.destinations import read_destinations
@@ -59,6 +60,7 @@ class Dispatcher:
         self._runners: dict[int, _Runner] = {}
         self._by_name: Mapping[str, Destination] = {}
         self._throttle = Throttle(AccountsInDatabase(archive.pool))
+        self._clock = ClockWatch()
         self._stop = asyncio.Event()
         self._look = asyncio.Event()
 
@@ -70,7 +72,10 @@ class Dispatcher:
             while not stop.is_set():
                 try:
                     await self._refresh()
-                    await wake_due_parcels(self._archive)
+                    # Before the clock is looked at: what it was set forward by meanwhile makes no claim run out.
+                    await wake_due_parcels(self._archive, self._clock.horizon())
+                    if self._clock.look(await read_clock(self._archive)):
+                        await pull_back(self._archive)
                     await self._open_lanes()
                 except FileroomError as error:
                     _log.warning("dispatcher_waits", reason=str(error))

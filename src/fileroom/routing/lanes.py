@@ -51,6 +51,9 @@ from fileroom.tasks.loop import retry_delay
 
 SETTLE_INTERVAL_S: Final = 0.25
 """How old the ledger may be, and how much is sent twice after a kill."""
+REMEMBERED_S: Final = 300.0
+REMEMBERED_STOPPING_S: Final = 5.0
+"""How long a lane keeps what peers have taken in mind while the database is away: forgotten, it would be sent twice."""
 LINGER_S: Final = 0.3
 """A parcel that is empty is looked at once more after this: the next objects of an arriving study are about to come."""
 SESSION_IDLE_S: Final = 10.0
@@ -241,7 +244,7 @@ class Lane:
             writing.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await writing
-            await batch.write()
+            await batch.write_surely()
             batch.note()
         await note_outcomes(self.archive, target.id, batch.outcomes, name=target.name)
         return batch.is_ours
@@ -322,6 +325,11 @@ class Lane:
             cause = f"{outcome.cause} It was tried {delivery.attempts + 1} times, as often as this destination allows."
             return Settled(delivery.id, DeliveryState.FAILED, cause, outcome.status)
         return Settled(delivery.id, DeliveryState.WAITING, outcome.cause, outcome.status, due_in_s=delay_s)
+
+    @property
+    def is_stopping(self) -> bool:
+        """Whether its destination, or the whole process, lets go."""
+        return self._errand.is_stopping()
 
     # --- proof ---
 
@@ -475,6 +483,19 @@ class Batch:
                 await asyncio.shield(self.write())
             except DatabaseError as error:
                 _log.warning("deliveries_not_written", destination=self._target.name, reason=str(error))
+
+    async def write_surely(self) -> None:
+        """Write what is known, as soon as the database is there. Raises DatabaseError when it stays away."""
+        began_at = time.monotonic()
+        while True:
+            try:
+                return await self.write()
+            except DatabaseError as error:
+                limit_s = REMEMBERED_STOPPING_S if self._lane.is_stopping else REMEMBERED_S
+                if time.monotonic() - began_at > limit_s:
+                    raise
+                _log.warning("deliveries_not_written", destination=self._target.name, reason=str(error))
+            await asyncio.sleep(SETTLE_INTERVAL_S)
 
     async def write(self) -> None:
         """Write what is known."""

@@ -185,18 +185,22 @@ async def put_back_parcel(archive: Archive, parcel: Parcel) -> None:
         )
 
 
-async def wake_due_parcels(archive: Archive) -> int:
-    """Make ready what has become due, and what a dead worker held. Returns how many. Raises NotAllowedError, DatabaseError."""
+async def wake_due_parcels(archive: Archive, horizon: dt.datetime | None = None) -> int:
+    """Make ready what has become due, and what a dead worker held. Returns how many. Raises NotAllowedError, DatabaseError.
+
+    `horizon`: claims that end after it are good, whatever the clock says (`clock_jumps`).
+    """
     require(Permission.SYSTEM_MANAGE)
     async with archive.pool.connection() as connection:
         cursor = await connection.execute(
             b"""WITH due AS (SELECT id FROM parcel WHERE state = 'later' AND due_at <= now() ORDER BY due_at LIMIT %(most)s
                     FOR UPDATE SKIP LOCKED),
-                abandoned AS (SELECT id FROM parcel WHERE state = 'claimed' AND claimed_until <= now() ORDER BY claimed_until
+                abandoned AS (SELECT id FROM parcel WHERE state = 'claimed'
+                        AND claimed_until <= least(now(), %(horizon)s::timestamptz) ORDER BY claimed_until
                     LIMIT %(most)s FOR UPDATE SKIP LOCKED)
                 UPDATE parcel SET state = 'ready', claimed_by = NULL
                 WHERE id IN (SELECT id FROM due UNION ALL SELECT id FROM abandoned)""",
-            {"most": _SWEEP_MAX},
+            {"most": _SWEEP_MAX, "horizon": horizon},
         )
         return cursor.rowcount
 
