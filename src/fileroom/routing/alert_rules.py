@@ -3,8 +3,8 @@
     {"kind": "queue_age", "above": 30, "destinations": ["PACS"], "severity": "critical", "notify": ["desk"],
      "quiet": "nights", "repeat_min": 60}
 
-A condition finds one thing for each destination it fits (`subject`), or one for the whole. An alert begins when something is
-found, and ends when it has not been found for END_AFTER_S: numbers that swing about the limit make one alert, not many.
+A condition finds one thing for each destination or edge it fits (`subject`), or one for the whole. An alert begins when
+something is found, and ends when it has not been found for END_AFTER_S: numbers that swing about the limit make one alert, not many.
 """
 
 from __future__ import annotations
@@ -45,9 +45,16 @@ class AlertKind(enum.StrEnum):
     """Rules that failed on an object in the window."""
     ROUTING_LOOP = "routing_loop"
     """Objects in the window that had been here already."""
+    EDGE_SILENT = "edge_silent"
+    """Minutes since an edge last called, once that is longer than it may be silent."""
 
 
-OF_DESTINATIONS: Final = frozenset(AlertKind) - {AlertKind.DISK, AlertKind.RULE_ERROR, AlertKind.ROUTING_LOOP}
+OF_DESTINATIONS: Final = frozenset(AlertKind) - {
+    AlertKind.DISK,
+    AlertKind.RULE_ERROR,
+    AlertKind.ROUTING_LOOP,
+    AlertKind.EDGE_SILENT,
+}
 ABOVE_USUAL: Final[Mapping[AlertKind, float]] = {
     AlertKind.QUEUE_AGE: 60,
     AlertKind.FAILURE_RATE: 20,
@@ -57,6 +64,7 @@ ABOVE_USUAL: Final[Mapping[AlertKind, float]] = {
     AlertKind.DISK: 90,
     AlertKind.RULE_ERROR: 0,
     AlertKind.ROUTING_LOOP: 0,
+    AlertKind.EDGE_SILENT: 0,
 }
 """The limit where none is given: it alarms above that."""
 UNITS: Final[Mapping[AlertKind, str]] = {
@@ -68,6 +76,7 @@ UNITS: Final[Mapping[AlertKind, str]] = {
     AlertKind.DISK: "%",
     AlertKind.RULE_ERROR: "",
     AlertKind.ROUTING_LOOP: "",
+    AlertKind.EDGE_SILENT: "min",
 }
 SEVERITIES: Final = ("critical", "warning")
 
@@ -115,6 +124,8 @@ class Sums:
     disk_percent: float | None = None
     troubles: Mapping[tuple[AlertKind, int], tuple[int, str]] = field(default_factory=dict)
     """By kind and window in minutes: how many, and what the last one was."""
+    silent_edges: Mapping[str, float] = field(default_factory=dict)
+    """Those that should call and do not: since how many minutes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,6 +201,8 @@ def findings(condition: Condition, sums: Sums) -> list[Finding]:
             return []
         what = "Rules failed" if condition.kind is AlertKind.RULE_ERROR else "Objects came back in a loop"
         return [Finding("", number, f"{what}: {number} in the last {condition.window_min} minutes; the last: {last}")]
+    if condition.kind is AlertKind.EDGE_SILENT:
+        return [_of_edge(name, minutes) for name, minutes in sums.silent_edges.items() if minutes > condition.above]
     found = (_of_destination(condition, one) for one in sums.destinations)
     wanted = frozenset(condition.destinations)
     return [one for one in found if one is not None and (not wanted or one.subject in wanted)]
@@ -201,6 +214,11 @@ def has_ended(seen_at: dt.datetime, now: dt.datetime) -> bool:
 
 
 # --- helpers ---
+
+
+def _of_edge(name: str, minutes: float) -> Finding:
+    sentence = f"The edge {name} has not called for {_minutes(minutes)}. See whether it runs and has a line."
+    return Finding(name, minutes, sentence)
 
 
 def _of_destination(condition: Condition, one: DestinationSums) -> Finding | None:

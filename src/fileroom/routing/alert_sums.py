@@ -15,6 +15,7 @@ from fileroom.core.access import Permission, require
 from fileroom.routing.alert_rules import AlertKind, Condition, DestinationSums, Sums
 from fileroom.routing.calendars import Schedule, open_intervals
 from fileroom.routing.destination_figures import STEP_S
+from fileroom.routing.edges import silent_edges
 from fileroom.routing.schedules import read_schedules
 
 _LOOK_BACK_DAYS: Final = 8
@@ -61,7 +62,10 @@ async def read_sums(archive: Archive, conditions: Iterable[Condition]) -> Sums:
             if one.kind in _TROUBLES
         }
     disk = await _disk_percent(archive) if any(one.kind is AlertKind.DISK for one in wanted) else None
-    return Sums(tuple(_sums(one, schedules, tries, now) for one in queues), disk, troubles)
+    silent: dict[str, float] = {}
+    if any(one.kind is AlertKind.EDGE_SILENT for one in wanted):
+        silent = {edge.name: edge.silence_s / 60 for edge in await silent_edges(archive)}
+    return Sums(tuple(_sums(one, schedules, tries, now) for one in queues), disk, troubles, silent)
 
 
 # --- helpers ---

@@ -49,13 +49,14 @@ USUAL: Final[Mapping[str, dict[str, Any]]] = {
     "Disk nearly full": {"kind": "disk", "above": 90, "severity": "critical"},
     "Rule fails": {"kind": "rule_error"},
     "Routing loop": {"kind": "routing_loop", "severity": "critical"},
+    "Edge silent": {"kind": "edge_silent"},
 }
 """What `add_usual_alerts` makes."""
 
 
 @dataclass(frozen=True, slots=True)
 class Alert:
-    """Something that is, or was, so. `subject` is a destination's name, empty for the whole."""
+    """Something that is, or was, so. `subject` is the name of a destination or an edge, empty for the whole."""
 
     id: int
     condition_name: str

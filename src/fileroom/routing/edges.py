@@ -88,6 +88,8 @@ class Edge:
     """`here`, `silent`, `never seen` or `disabled`."""
     silent_after_s: int
     seen_at: dt.datetime | None = None
+    silence_s: float = 0.0
+    """Since it last called, by the clock of the database."""
     since: dt.datetime | None = None
     address: str = ""
     software: str = ""
@@ -317,6 +319,7 @@ def _edge(row: Mapping[str, Any]) -> Edge:
         state=state,
         silent_after_s=silent_after_s,
         seen_at=row["seen_at"],
+        silence_s=row["silence_s"] or 0.0,
         since=row["since"],
         address=row["address"] or "",
         software=row["software"] or "",

@@ -58,6 +58,17 @@ def test_disk_loop_and_rule_error_are_of_the_whole() -> None:
         assert ": 3 in the last 15 minutes; the last: the rule x" in found.sentence
 
 
+def test_each_silent_edge_is_an_alert_of_its_own() -> None:
+    silent = Sums(silent_edges={"North": 7.5, "South": 130.0})
+    north, south = findings(condition(kind="edge_silent"), silent)
+    assert (north.subject, north.value) == ("North", 7.5)
+    assert north.sentence == "The edge North has not called for 7 min. See whether it runs and has a line."
+    assert "2 h 10 min" in south.sentence
+    assert [one.subject for one in findings(condition(kind="edge_silent", above=60), silent)] == ["South"]
+    with pytest.raises(InvalidRequestError):
+        condition(kind="edge_silent", destinations=["A"])
+
+
 def test_few_attempts_say_nothing_of_a_rate() -> None:
     assert findings(condition(kind="failure_rate", above=20), sums(tries={15: (9, 9)})) == []
 

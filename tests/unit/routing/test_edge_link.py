@@ -19,6 +19,7 @@ from fileroom.archive.retrieve import Selection, list_instances, open_object
 from fileroom.archive.services import Archive
 from fileroom.core.errors import InvalidRequestError, NotAllowedError
 from fileroom.core.settings import Settings
+from fileroom.routing.alerts import alerts_due, list_alerts, put_condition
 from fileroom.routing.contract import DestinationContract, SampleObject, Settled, sample_object, sample_objects
 from fileroom.routing.destination_kind import KindContext, OutcomeKind
 from fileroom.routing.edge_call import calling
@@ -388,6 +389,10 @@ async def test_the_centre_sees_an_edge_come_and_fall_silent(archive: Archive, ur
     async with archive.pool.connection() as connection:
         await connection.execute(b"UPDATE edge_state SET seen_at = now() - interval '301 seconds'")
     assert [one.name for one in await silent_edges(archive)] == ["clinic"]
+    await put_condition(archive, "Edge silent", {"kind": "edge_silent"})
+    await alerts_due(archive)
+    [alert] = await list_alerts(archive)
+    assert (alert.subject, alert.kind, round(alert.value)) == ("clinic", "edge_silent", 5)
 
 
 async def test_an_inbox_waits_while_its_edge_is_away(archive: Archive, centre: str) -> None:

@@ -71,7 +71,7 @@ class ShownAlert(Shown):
     id: int
     condition_name: str
     kind: str
-    subject: Annotated[str, Field(description="The destination that it is about; empty for the whole.")]
+    subject: Annotated[str, Field(description="The destination or edge that it is about; empty for the whole.")]
     state: Annotated[str, Field(description="firing, acknowledged or ended.")]
     severity: str
     value: float

@@ -33,6 +33,7 @@ KINDS: Final = {
     AlertKind.DISK: N_("The store's disk is fuller than (percent)"),
     AlertKind.RULE_ERROR: N_("A rule failed more often than"),
     AlertKind.ROUTING_LOOP: N_("Objects came back in a loop more often than"),
+    AlertKind.EDGE_SILENT: N_("An edge is silent for longer than (minutes)"),
 }
 """What each kind looks at, with the limit behind it; message ids."""
 EVENTS: Final = {

@@ -10,7 +10,7 @@ import httpx
 from fileroom.archive.services import Archive
 from fileroom.core.clock import system_now
 from fileroom.routing.alert_rules import AlertKind
-from fileroom.routing.alerts import alerts_due, list_alerts, list_conditions
+from fileroom.routing.alerts import USUAL, alerts_due, list_alerts, list_conditions
 from fileroom.routing.destinations import put_destination
 from fileroom.routing.troubles import Troubles
 
@@ -57,7 +57,7 @@ async def test_conditions_are_changed_by_forms(client: httpx.AsyncClient, archiv
     hook = {"kind": "webhook", "target": {"url": "https://example.org/hook"}}
     await put_destination(archive, "chat", hook)
     assert (await client.post("/routing/alerts/usual", data={"form_token": ""})).status_code == 303
-    assert len(await list_conditions(archive)) == 8
+    assert len(await list_conditions(archive)) == len(USUAL)
     changed = {
         **FORM,
         "was": "Queue is old",
@@ -75,4 +75,4 @@ async def test_conditions_are_changed_by_forms(client: httpx.AsyncClient, archiv
     stale = await client.post("/routing/alerts/save", data={**changed, "above": "7"})
     assert stale.status_code == 409
     assert (await client.post("/routing/alerts/remove", data={"name": "Queue is old"})).status_code == 303
-    assert len(await list_conditions(archive)) == 7
+    assert len(await list_conditions(archive)) == len(USUAL) - 1
