@@ -10,6 +10,7 @@ from fileroom.admin.configuration_sections import SECTIONS, ConfigurationSection
 from fileroom.admin.ledger import Ledger
 from fileroom.archive.arrivals import NO_RULES, ArrivalRules
 from fileroom.archive.frame_tables import FrameTables
+from fileroom.archive.silent_peers import SilentPeers
 from fileroom.core.clock import Now, system_now
 from fileroom.core.meters import Meters
 from fileroom.core.settings import Settings
@@ -37,6 +38,8 @@ class Archive:
     """Takes the events of the audit trail that have no transaction of their own."""
     meters: Meters = field(default_factory=Meters)
     """Counts what this process does, for those who watch."""
+    silent: SilentPeers = field(default_factory=SilentPeers)
+    """Remembers for a short time who does not answer."""
     arrivals: ArrivalRules = NO_RULES
     """Says where an object shall go that arrives."""
     sections: Sequence[ConfigurationSection] = SECTIONS

@@ -5,7 +5,9 @@
         async for answer in elsewhere.answers(seen):              each as soon as it is there
 
 Sources are asked side by side, each with a time of its own: one that is slow or dead costs its own answers and a note, not
-those of the others. What is here comes first and counts; the same study from elsewhere is left out.
+those of the others. One that said nothing in its time is left out of the questions of the next half minute, which say so
+(`archive.silent_peers`); an echo or a fetch asks it nevertheless. What is here comes first and counts; the same study from
+elsewhere is left out.
 
 Nobody learns more from elsewhere than from here: a row scope filters what comes (`foreign_rows`), and a study that is here
 and hidden stays hidden when another archive tells of it too.
@@ -15,6 +17,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import math
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -24,7 +27,7 @@ import structlog
 
 from fileroom.archive.services import Archive
 from fileroom.core.access import Access, Permission, require
-from fileroom.core.errors import FileroomError
+from fileroom.core.errors import FileroomError, PeerTimeoutError
 from fileroom.dicom.json_model import JsonObject
 from fileroom.dicom.query import AnyOf, Key, Level, Query
 from fileroom.index.attributes import UNIQUE_KEYS
@@ -139,13 +142,20 @@ async def _chosen(archive: Archive, caller: str, names: Sequence[str]) -> list[S
 
 async def _ask(archive: Archive, source: Source, query: Query, access: Access, via: str) -> SourceAnswer:
     aet = _label_as_aet(source)
+    peer = f"source {source.name} {source.where}"
+    silence, left_s = archive.silent.reason(peer)
+    if silence:
+        return SourceAnswer(source, aet, problem=f"{silence} It is asked again in {math.ceil(left_s)} s.")
     try:
         if source.node:
             aet = (await node_of(archive, source)).aet
         found = await ask_source(archive, source, _with_deciding_tags(query, access), via=via)
+        archive.silent.answered(peer)
         return SourceAnswer(source, aet, await _visible(archive, source, query, access, found))
     except FileroomError as error:
         _log.warning("source_did_not_answer", source=source.name, reason=type(error).__name__)
+        if isinstance(error, PeerTimeoutError):
+            archive.silent.note(peer, str(error))
         return SourceAnswer(source, aet, problem=reason_of(source, error))
 
 

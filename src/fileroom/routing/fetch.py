@@ -242,14 +242,15 @@ async def _change(archive: Archive, number: int, statement: bytes) -> None:
 
 async def _order(archive: Archive, study_uid: str, *, caller: str = "", via: str = "") -> FetchJob | None:
     """An order for a study at the source that has most of it, None where no source has it for whoever asks."""
-    known = await _who_has(archive, study_uid, caller=caller, via=via)
-    if known is None:
+    known = await who_has(archive, study_uid, caller=caller, via=via)
+    if not known:
         return None
-    await insert_fetch(archive, study_uid, known, reason="asked", asked_by=current_access().name)
+    await insert_fetch(archive, study_uid, known[0], reason="asked", asked_by=current_access().name)
     return await latest_fetch(archive, study_uid)
 
 
-async def _who_has(archive: Archive, study_uid: str, *, caller: str, via: str) -> Known | None:
+async def who_has(archive: Archive, study_uid: str, *, caller: str = "", via: str = "") -> list[Known]:
+    """The sources that have a study, for whoever asks: the one with most of it first. Raises NotAllowedError, DatabaseError."""
     query = Query(
         Level.STUDY,
         keys=(Key(STUDY_UID, "UI", SingleValue(study_uid)),),
@@ -260,7 +261,7 @@ async def _who_has(archive: Archive, study_uid: str, *, caller: str, via: str) -
     async with asked_elsewhere(archive, query, caller=caller, via=via) as elsewhere:
         async for answer in elsewhere.answers(_Everything()):
             found += [known_of(answer, match) for match in answer.matches]
-    return min(found, key=lambda one: (-one.instances, one.source), default=None)
+    return sorted(found, key=lambda one: (-one.instances, one.source))
 
 
 def known_of(answer: SourceAnswer, match: dict[str, Any]) -> Known:

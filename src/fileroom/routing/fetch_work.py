@@ -20,6 +20,7 @@ from fileroom.archive.services import Archive
 from fileroom.core.access import Permission, require
 from fileroom.core.errors import DatabaseError, FileroomError, PeerRefusedError
 from fileroom.index.known_studies import instances_here
+from fileroom.routing.fetch import who_has
 from fileroom.routing.fetch_ways import Fetched, fetch_study
 from fileroom.routing.source_calls import reason_of
 from fileroom.routing.sources import Source, read_sources
@@ -31,6 +32,8 @@ WRITE_INTERVAL_S: Final = 1.0
 ATTEMPTS_MAX: Final = {"asked": 3, "prefetch": 10}
 """Somebody who waits is told soon; ahead of time there is half a day for a source to come back."""
 ASKED_RETRY_S: Final = 2.0
+FAILED_S: Final = 120.0
+"""For so long a source that broke while it gave a study comes after the others that have it."""
 _CAUSE_CHARS_MAX: Final = 500
 _CLAIM_LOCK: Final = 0x66657463
 """An advisory lock: budgets are counted by one claimant at a time."""
@@ -105,13 +108,28 @@ async def _settle(archive: Archive, source: Source, job: _Job, fetched: Fetched,
     if job.attempts >= ATTEMPTS_MAX[job.reason]:
         await _end(archive, job, "failed", cause)
         return
+    source_name, expected = job.source, job.expected
     delay_s = ASKED_RETRY_S * job.attempts if job.reason == "asked" else retry_delay(job.attempts)
+    if job.reason == "asked":
+        archive.silent.note(_at(job, job.source), cause, FAILED_S)
+        # The next source that has it, at once; where there is none, this one once more.
+        others = [
+            one for one in await who_has(archive, job.study_uid) if not archive.silent.reason(_at(job, one.source))[0]
+        ]
+        if others:
+            source_name, expected, delay_s = others[0].source, others[0].instances, 0.0
+            _log.warning("fetch_goes_elsewhere", job=job.id, source=job.source, next=source_name, reason=cause)
     async with archive.pool.connection() as connection:
         await connection.execute(
             b"""UPDATE fetch_job SET state = 'waiting', cause = %s, due_at = now() + make_interval(secs => %s),
-                claimed_until = '-infinity' WHERE id = %s AND state = 'running'""",
-            (cause, delay_s, job.id),
+                claimed_until = '-infinity', source = %s, expected = %s WHERE id = %s AND state = 'running'""",
+            (cause, delay_s, source_name, expected, job.id),
         )
+
+
+def _at(job: _Job, source: str) -> str:
+    """What a failed fetch is remembered by."""
+    return f"fetch {job.study_uid} {source}"
 
 
 # --- rows ---

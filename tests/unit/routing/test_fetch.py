@@ -10,10 +10,10 @@ import pytest
 
 from fileroom.archive.services import Archive
 from fileroom.core.access import SYSTEM, Access, ActorKind, Permission, RowScope, acting_as
-from fileroom.core.errors import NotAllowedError, PeerRefusedError, ServiceError
+from fileroom.core.errors import NotAllowedError, PeerRefusedError, PeerTimeoutError, ServiceError
 from fileroom.dicom.query import Level, Query
 from fileroom.routing import federated_query, fetch_work
-from fileroom.routing.federated_query import asked_elsewhere
+from fileroom.routing.federated_query import SourceAnswer, asked_elsewhere
 from fileroom.routing.fetch import Known, ensure_study, insert_fetch, latest_fetch, list_fetches
 from fileroom.routing.fetch_work import fetch_due
 from fileroom.routing.prefetch import leads_to, note_arrivals, order_arrived
@@ -139,6 +139,59 @@ async def test_three_failures_end_what_somebody_waits_for(source: Archive, monke
             await connection.execute(b"UPDATE fetch_job SET due_at = now() - interval '1 second'")
     with pytest.raises(ServiceError, match="it is broken"):
         await waiting
+
+
+async def test_a_fetch_that_breaks_goes_on_at_the_next_source_that_has_the_study(
+    source: Archive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("B", "C"):
+        await put_source(source, name, {"dicomweb": f"http://127.0.0.1:9/{name}"}, new=True)
+    has(monkeypatch, study())
+    tried: list[str] = []
+
+    async def fetch(_archive: Archive, of: Source, *_: object) -> None:
+        tried.append(of.name)
+        if of.name != "C":
+            raise PeerRefusedError(f"{of.name} broke off")
+        await store_file(source, make_file(StudyInstanceUID=STUDY))
+
+    monkeypatch.setattr(fetch_work, "fetch_study", fetch)
+    waiting = asyncio.create_task(ensure_study(source, STUDY))
+    while not await list_fetches(source):
+        await asyncio.sleep(0)
+    for _ in range(3):
+        assert await fetch_due(source, asyncio.Event()) == 1, "the next one is asked at once"
+    assert tried == ["A", "B", "C"]
+    assert await waiting is True
+
+
+async def test_a_source_that_says_nothing_costs_its_time_once_and_answers_say_so(
+    source: Archive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    seconds = [1000.0]
+    source.silent.clock = lambda: seconds[0]
+
+    async def silent(_archive: Archive, of: Source, *_: object, **__: object) -> list[dict[str, Any]]:
+        asked.append(of.name)
+        if len(asked) == 1:
+            raise PeerTimeoutError("A did not answer within 10 s.")
+        return [study()]
+
+    async def ask() -> SourceAnswer:
+        async with asked_elsewhere(source, Query(Level.STUDY, return_tags=((0x0020000D,),))) as elsewhere:
+            (answer,) = [one async for one in elsewhere.answers(set())]
+        return answer
+
+    monkeypatch.setattr(federated_query, "ask_source", silent)
+    assert (await ask()).problem == "A did not answer within 10 s."
+    seconds[0] += 10
+    assert (await ask()).problem == "A did not answer within 10 s. It is asked again in 20 s."
+    assert asked == ["A"]
+    seconds[0] += 20
+    assert (await ask()).problem == ""
+    assert (await ask()).problem == ""
+    assert asked == ["A"] * 3
 
 
 async def test_an_arrival_is_an_occasion_once_and_what_was_fetched_is_none(source: Archive) -> None:
