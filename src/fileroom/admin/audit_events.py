@@ -29,6 +29,7 @@ from fileroom.admin.audit_message import (
     ObjectType,
     Outcome,
     ParticipantObject,
+    PatientReference,
     Role,
     StudyReference,
 )
@@ -277,6 +278,22 @@ def patient_changed(patients: Sequence[tuple[str, str]], what: str, action: Acti
         outcome_description=what,
         objects=subjects,
         patient_ids=tuple(patient_id for patient_id, _ in patients),
+    )
+
+
+def order_changed(
+    study_uid: str, accession_number: str, patient: tuple[str, str], what: str, action: Action = Action.UPDATE
+) -> AuditEvent:
+    """An order of the RIS was made or changed (CID 400: Order Record). `patient`: ID and name, where known."""
+    who = current_access()
+    study = StudyReference(study_uid, patient=PatientReference(*patient), accession_number=accession_number)
+    return AuditEvent(
+        EventCode.ORDER_RECORD,
+        action,
+        who,
+        (_person(who, is_requestor=True), this_process()),
+        outcome_description=what,
+        studies=(study,),
     )
 
 

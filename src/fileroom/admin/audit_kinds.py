@@ -43,6 +43,7 @@ KINDS: Final[dict[str, Kind]] = {
     for kind in (
         _kind("view", N_("Images or reports were viewed"), _ACCESSED, action=Action.READ),
         _kind("change", N_("A study was corrected"), _ACCESSED, action=Action.UPDATE),
+        _kind("order", N_("An order was made or changed"), EventCode.ORDER_RECORD.value),
         _kind("patient", N_("A patient's record was changed"), EventCode.PATIENT_RECORD.value),
         _kind("delete", N_("A study was deleted"), EventCode.STUDY_DELETED.value),
         _kind("delete-part", N_("A part of a study was deleted"), _ACCESSED, action=Action.DELETE),

@@ -44,6 +44,7 @@ class EventCode:
     EXPORT: Final = Code("110106", "Export")
     IMPORT: Final = Code("110107", "Import")
     NETWORK_ENTRY: Final = Code("110108", "Network Entry")
+    ORDER_RECORD: Final = Code("110109", "Order Record")
     PATIENT_RECORD: Final = Code("110110", "Patient Record")
     QUERY: Final = Code("110112", "Query")
     SECURITY_ALERT: Final = Code("110113", "Security Alert")

@@ -160,6 +160,10 @@ _TEMPLATES: Final[Mapping[tuple[str, str], tuple[str, str]]] = {
         N_("%(who)s deleted a part of %(what)s: %(why)s"),
         N_("%(who)s could not delete a part of %(what)s: %(why)s"),
     ),
+    (EventCode.ORDER_RECORD.value, ""): (
+        N_("%(who)s changed an order, %(what)s: %(why)s"),
+        N_("%(who)s could not change an order, %(what)s: %(why)s"),
+    ),
     (EventCode.PATIENT_RECORD.value, ""): (
         N_("%(who)s changed the record of %(what)s: %(why)s"),
         N_("%(who)s could not change the record of %(what)s: %(why)s"),
