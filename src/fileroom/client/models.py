@@ -80,6 +80,10 @@ Permission = Literal[
     "routing.manage",
     "identity.reveal",
     "edge.link",
+    "order.read",
+    "order.manage",
+    "message.read",
+    "message.manage",
     "audit.read",
 ]
 """One thing that a role may allow."""
@@ -139,7 +143,7 @@ class Alert(Model):
     condition_name: str
     kind: str
     subject: str
-    """The destination that it is about; empty for the whole."""
+    """The destination or edge that it is about; empty for the whole."""
     state: str
     """firing, acknowledged or ended."""
     severity: str

@@ -1035,7 +1035,7 @@ class AlertsResource:
         """Add a condition, or replace it. Needs `routing.manage`.
 
         - `kind`: One of, with the usual limit: queue_age (60), failure_rate (20), dead_letters (0), quarantined
-          (0), destination_down (5), disk (90), rule_error (0), routing_loop (0).
+          (0), destination_down (5), disk (90), rule_error (0), routing_loop (0), edge_silent (0).
         - `above`: The limit: minutes, percent or a number. Null: the usual one.
         - `destinations`: Empty: all.
         - `severity`: critical or warning.
