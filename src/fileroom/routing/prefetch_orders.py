@@ -41,7 +41,7 @@ async def note_orders(archive: Archive) -> int:
         )
         cursor = await connection.execute(b"SELECT reached_at, now() FROM prefetch_mark WHERE name = %s", (_MARK,))
         row = await cursor.fetchone()
-        reached, now = row or (None, None)
+        reached, now = row if row else (archive.now(), archive.now())
         cursor = await connection.execute(_CHANGED, (reached, ORDERS_PER_ROUND))
         orders = await cursor.fetchall() if has_rules else []
     made = 0
