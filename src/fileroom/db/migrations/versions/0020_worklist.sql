@@ -80,6 +80,7 @@ CREATE TABLE patient_correction (
 );
 CREATE INDEX patient_correction_study ON patient_correction (study_instance_uid);
 CREATE INDEX patient_correction_merge ON patient_correction (merge) WHERE merge IS NOT NULL;
+CREATE INDEX patient_correction_patient ON patient_correction (patient);
 
 -- Series before their study, studies by their UIDs, as receiving takes them: so nobody waits in a circle.
 CREATE FUNCTION lock_studies(uids text[]) RETURNS void LANGUAGE plpgsql AS $$
@@ -158,7 +159,6 @@ CREATE INDEX imaging_order_accession ON imaging_order (accession_number) WHERE a
 CREATE INDEX imaging_order_study ON imaging_order (study_instance_uid);
 CREATE INDEX imaging_order_patient ON imaging_order (patient);
 CREATE INDEX imaging_order_visit ON imaging_order (visit) WHERE visit IS NOT NULL;
-CREATE INDEX imaging_order_newest ON imaging_order (ordered_at DESC);
 CREATE INDEX imaging_order_changed ON imaging_order (changed_at);
 
 CREATE TABLE scheduled_step (
@@ -190,7 +190,6 @@ CREATE INDEX scheduled_step_open ON scheduled_step (start_date, start_time, moda
     WHERE state IN ('scheduled', 'arrived', 'in_progress');
 CREATE INDEX scheduled_step_stations ON scheduled_step USING gin (station_aets)
     WHERE state IN ('scheduled', 'arrived', 'in_progress');
-CREATE INDEX scheduled_step_order ON scheduled_step (imaging_order);
 CREATE INDEX scheduled_step_id ON scheduled_step (step_id);
 
 -- What has become of an order, by which message or person.
@@ -235,6 +234,8 @@ CREATE TABLE performed_step (
     -- Null: unscheduled, or for an order that is not known (yet).
     imaging_order bigint REFERENCES imaging_order,
     scheduled_step bigint REFERENCES scheduled_step ON DELETE SET NULL,
+    -- All scheduled steps that it is for; `scheduled_step` is the first.
+    steps bigint[] NOT NULL DEFAULT '{}',
     study_instance_uid text COLLATE "C" NOT NULL DEFAULT '',
     accession_number text COLLATE "C" NOT NULL DEFAULT '',
     patient_id text COLLATE "C" NOT NULL DEFAULT '',
