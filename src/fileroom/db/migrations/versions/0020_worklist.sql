@@ -159,6 +159,7 @@ CREATE INDEX imaging_order_accession ON imaging_order (accession_number) WHERE a
 CREATE INDEX imaging_order_study ON imaging_order (study_instance_uid);
 CREATE INDEX imaging_order_patient ON imaging_order (patient);
 CREATE INDEX imaging_order_visit ON imaging_order (visit) WHERE visit IS NOT NULL;
+CREATE INDEX imaging_order_newest ON imaging_order (ordered_at);
 CREATE INDEX imaging_order_changed ON imaging_order (changed_at);
 
 CREATE TABLE scheduled_step (
