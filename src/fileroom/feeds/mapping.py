@@ -1,0 +1,81 @@
+"""A message and a mapping to what the message asks for. Pure: nothing is looked up, nothing is written.
+
+Patients and visits (ADT) are read by `read_adt`, orders (ORM, OMG, OMI) by `read_orders`, appointments (SIU) by
+`read_schedule`. Whatever else comes is kept in the inbox and asks for nothing.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from fileroom.core.errors import told
+from fileroom.feeds.mapping_fields import Mapping
+from fileroom.feeds.paths import Scope
+from fileroom.feeds.read_adt import read_adt
+from fileroom.feeds.read_orders import read_orders
+from fileroom.feeds.read_schedule import read_schedule
+from fileroom.feeds.reading import Reader, Reading
+from fileroom.hl7.message import Message
+from fileroom.worklist.changes import Change, Nothing
+
+ORDER_TYPES: Final = ("ORM", "OMG", "OMI")
+_REPORTS: Final = ("ORU", "MDM", "OUL", "OPU")
+_QUERIES: Final = ("QRY", "QBP", "QCN", "QSB", "QVR")
+_ANSWERS: Final = ("ACK", "ORR", "ORI", "ORG", "RSP", "ADR", "MCF", "SRR")
+
+
+def read_changes(message: Message, mapping: Mapping) -> list[Change]:
+    """What the message asks for, in order; one `Nothing` at least. Raises InvalidRequestError where it cannot be meant."""
+    reading = Reading(is_traced=False)
+    read_into(reading, message, mapping)
+    return reading.changes
+
+
+def read_message(message: Message, mapping: Mapping) -> Reading:
+    """What the message asks for, with where each fact came from. Raises InvalidRequestError where it cannot be meant."""
+    reading = Reading()
+    read_into(reading, message, mapping)
+    return reading
+
+
+def read_into(reading: Reading, message: Message, mapping: Mapping) -> None:
+    """Read, keeping what has been found when something cannot be meant. Raises InvalidRequestError."""
+    structure, event = kind_of(message, mapping)
+    if is_ignored(message, mapping):
+        reading.changes = [Nothing(told("The feed ignores {kind}.", kind=message.kind[:20]))]
+        return
+    reader = Reader(message, mapping, Scope(message.segments), reading)
+    if structure == "ADT":
+        reading.changes = read_adt(reader, event, message.segments)
+    elif structure in ORDER_TYPES:
+        reading.changes = read_orders(reader, message.segments)
+    elif structure == "SIU":
+        reading.changes = read_schedule(reader, event, message.segments)
+    else:
+        reading.changes = [Nothing(_why_not(structure, message.kind))]
+
+
+def kind_of(message: Message, mapping: Mapping) -> tuple[str, str]:
+    """The message type and the event that it is read as: MSH-9, else EVN-1, else the structure of MSH-9.3."""
+    structure = message.get("MSH-9.1").strip().upper()
+    event = message.get("MSH-9.2").strip().upper() or message.get("EVN-1").strip().upper()
+    if not event:
+        event = message.get("MSH-9.3").strip().upper().partition("_")[2]
+    return structure, (mapping.events or {}).get(f"{structure}^{event}", event)
+
+
+def is_ignored(message: Message, mapping: Mapping) -> bool:
+    """Whether the mapping says that messages of this kind ask for nothing."""
+    structure = message.get("MSH-9.1").strip().upper()
+    event = message.get("MSH-9.2").strip().upper() or message.get("EVN-1").strip().upper()
+    return bool(mapping.ignored & {"*", f"{structure}^*", f"{structure}^{event}"})
+
+
+def _why_not(structure: str, kind: str) -> str:
+    if structure in _REPORTS:
+        return told("Reports ({kind}) are not read yet: the message is kept, nothing was done.", kind=kind[:20])
+    if structure in _QUERIES:
+        return told("Queries ({kind}) are not answered yet: the message is kept, nothing was done.", kind=kind[:20])
+    if structure in _ANSWERS:
+        return told("{kind} is an answer and asks for nothing.", kind=kind[:20])
+    return told("{kind} is not read: the message is kept, nothing was done.", kind=kind[:20] or "-")
