@@ -4,7 +4,8 @@
      "quiet": "nights", "repeat_min": 60}
 
 A condition finds one thing for each destination or edge it fits (`subject`), or one for the whole. An alert begins when
-something is found, and ends when it has not been found for END_AFTER_S: numbers that swing about the limit make one alert, not many.
+something is found, and ends when it has not been found for END_AFTER_S: numbers that swing about the limit make one
+alert, not many.
 """
 
 from __future__ import annotations

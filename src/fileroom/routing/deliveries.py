@@ -28,7 +28,7 @@ from fileroom.core.limits import STUDY_PAGE_MAX
 from fileroom.dicom.charset import clean
 from fileroom.routing.delivery_filter import DeliveryFilter as DeliveryFilter
 from fileroom.routing.delivery_filter import conditions_of
-from fileroom.routing.delivery_rows import DeliveryState
+from fileroom.routing.delivery_rows import CHANNEL, IS_BACK, DeliveryState
 from fileroom.routing.destinations import DESTINATIONS
 
 PAGE_MAX: Final = 500
@@ -341,6 +341,12 @@ async def _change(
             )
             if to_state is DeliveryState.WAITING:
                 await connection.execute(b"SELECT wake_parcels(%s)", (sorted({row[1] for row in rows}),))
+                # "Now" is now: a destination that rests after failures is tried again, too.
+                await connection.execute(
+                    b"""SELECT pg_notify(%s, %s || d) FROM (SELECT DISTINCT destination_id::text AS d FROM parcel
+                        WHERE id = ANY(%s)) AS of""",
+                    (CHANNEL, IS_BACK, sorted({row[1] for row in rows})),
+                )
             total += len(rows)
             chunk = {row[3] for row in rows}
             studies |= chunk

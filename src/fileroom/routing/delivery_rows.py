@@ -16,7 +16,8 @@ from typing import Final
 CHANNEL: Final = "fileroom_parcels"
 """Notified with the destination's number when a parcel becomes ready."""
 IS_BACK: Final = "+"
-"""Before that number: the destination is known to be there again (an edge has called), whatever failed before."""
+"""Before that number: the destination is to be tried at once, whatever failed before: an edge has called, a probe was answered,
+somebody has ordered it."""
 
 
 class DeliveryState(enum.StrEnum):

@@ -160,6 +160,14 @@ class Dispatcher:
         except Exception as error:  # noqa: BLE001 - the boundary of a lane; its claim runs out and another one goes on
             _log.exception("lane_failed", destination=lane.destination.name, error_type=type(error).__name__)
 
+    def _end_rest(self, runner: _Runner) -> None:
+        """It is to be tried at once, and so are the pools that it is in."""
+        runner.rest.worked()
+        for other in self._runners.values():
+            members = other.destination.target.get("members", ()) if other.destination.kind == "pool" else ()
+            if any(one.get("destination") == runner.destination.name for one in members):
+                other.rest.worked()
+
     async def _listen(self) -> None:
         """Wake runners as soon as parcels are ready. Without notices they look once a second."""
         while True:
@@ -171,6 +179,6 @@ class Dispatcher:
                         if runner is not None and runner.lanes:
                             runner.wake.set()
                         if runner is not None and notice.payload.startswith(IS_BACK):
-                            runner.rest.worked()
+                            self._end_rest(runner)
                         self._look.set()
             await asyncio.sleep(RETRY_INTERVAL_S)

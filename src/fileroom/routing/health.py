@@ -5,7 +5,8 @@
 
 A destination that is down is asked again after 5, 10, 20 ... seconds, at last every five minutes (a circuit breaker with a
 half-open state): one process at a time, by its row. An answered probe does not forget the failures, only a delivery does: what
-answers an echo and refuses objects is down again at the next refusal, and is asked more seldom each time.
+answers an echo and refuses objects is down again at the next refusal, and is asked more seldom each time. What waits for one
+that answers again goes at once: its lanes need not sit out the pause that began with the last failure.
 
 The state is a row, so that every process and page sees the same one and a restart forgets nothing. Only what concerns the
 destination as a whole is a failure of it: no connection, no room, an association that breaks. That it refuses an object is not.
@@ -27,6 +28,7 @@ from psycopg import AsyncConnection
 from fileroom.archive.services import Archive
 from fileroom.core.access import Permission, require
 from fileroom.core.errors import DatabaseError
+from fileroom.routing.delivery_rows import CHANNEL, IS_BACK
 from fileroom.routing.destination_figures import count_tries
 from fileroom.routing.destination_kind import Outcome, OutcomeKind
 from fileroom.routing.destinations import probe, read_destinations
@@ -208,6 +210,8 @@ async def probe_due(archive: Archive) -> int:
             async with archive.pool.connection() as connection, connection.transaction():
                 cause = None if result.is_there else result.answer or "It does not answer."
                 await _note(connection, number, archive.now(), cause, probed=True)
+                if result.is_there and health.get(number, UNKNOWN).state is not HealthState.UP:
+                    await connection.execute(b"SELECT pg_notify(%s, %s)", (CHANNEL, f"{IS_BACK}{number}"))
             return True
 
     return sum(await asyncio.gather(*(ask(one.id) for one in due)))

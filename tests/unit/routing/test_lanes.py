@@ -12,13 +12,15 @@ from pydicom.uid import CTImageStorage
 from pynetdicom import AE, evt
 
 from fileroom.admin.entries import put_entry
-from fileroom.admin.nodes import Node, add_node
+from fileroom.admin.nodes import Node, add_node, change_node, get_node
 from fileroom.archive.arrivals import PlannedDelivery
 from fileroom.archive.examine import Claim
 from fileroom.archive.services import Archive
 from fileroom.core.access import SYSTEM, acting_as
+from fileroom.core.errors import DatabaseError
 from fileroom.dicom.header_scan import ScannedHeader
 from fileroom.index.attributes import SCANNED_TAGS
+from fileroom.routing import lanes
 from fileroom.routing.deliveries import (
     DeliveryFilter,
     cancel_deliveries,
@@ -29,6 +31,7 @@ from fileroom.routing.deliveries import (
     retry_deliveries,
 )
 from fileroom.routing.destinations import DESTINATIONS, read_destinations
+from fileroom.routing.dispatcher import Dispatcher
 from fileroom.routing.lanes import Errand, Lane, Rest
 from fileroom.routing.throttle import AccountsInDatabase, Throttle
 from stored_objects import make_file, store_file
@@ -265,3 +268,48 @@ async def test_the_sums_always_are_what_the_rows_are(routed: Archive, receiver: 
             )
         ).fetchall()
     assert rows == sums == [("cancelled", 1), ("delivered", 2), ("waiting", 1)]
+
+
+async def test_what_was_taken_while_the_database_was_away_is_written_and_not_sent_again(
+    routed: Archive, receiver: tuple[Receiver, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    uids = await store(routed, 1, 2, 3)
+    fails = iter(range(3))
+
+    async def settle(*arguments: Any) -> bool:
+        if next(fails, None) is not None:
+            raise DatabaseError("The server is starting up.")
+        return await lanes_settle(*arguments)
+
+    lanes_settle = lanes.settle
+    monkeypatch.setattr(lanes, "settle", settle)
+    monkeypatch.setattr(lanes, "SETTLE_INTERVAL_S", 0.01)
+    await bring(routed)
+    assert receiver[0].taken == uids
+    assert {row.state for row in (await by_uid(routed)).values()} == {"delivered"}
+
+
+async def test_a_retry_does_not_wait_until_the_destination_has_rested(
+    routed: Archive, receiver: tuple[Receiver, int], empty_database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lanes, "REST_FIRST_S", 1000.0)
+    await change_node(routed.pool, "WS1", dataclasses.replace(await get_node(routed.pool, "WS1"), port=9))
+    await store(routed, 1, 2)
+    stop = asyncio.Event()
+    running = asyncio.create_task(Dispatcher(routed, empty_database).run(stop))
+
+    async def until(wanted: Any) -> None:
+        async with asyncio.timeout(20):
+            while not wanted(list((await by_uid(routed)).values())):
+                await asyncio.sleep(0.02)
+
+    try:
+        await until(lambda rows: all(row.attempts for row in rows))
+        assert {row.state for row in (await by_uid(routed)).values()} == {"waiting"}
+        well = dataclasses.replace(await get_node(routed.pool, "WS1"), port=receiver[1])
+        await change_node(routed.pool, "WS1", well)
+        await retry_deliveries(routed, DeliveryFilter(destination="WS1"), "it is back")
+        await until(lambda rows: all(row.state == "delivered" for row in rows))
+    finally:
+        stop.set()
+        await running
