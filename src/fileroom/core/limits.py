@@ -159,6 +159,22 @@ VIEWPORT_SIDE_MAX: Final = 16_384
 RENDER_PIXELS_MAX: Final = 64 * 1024 * 1024
 """A 8192 x 8192 image. A larger frame is refused for rendering, not for retrieval."""
 
+# --- HL7 ---
+HL7_MESSAGE_BYTES_MAX: Final = 80 * MIB
+"""Of one message, which is held in memory: a report of 50 MB as base64 has 67 MB."""
+HL7_HELD_BYTES_MAX: Final = 512 * MIB
+"""Of all messages that are arriving at one process; a connection that would go beyond is closed, and its sender comes again."""
+HL7_CONNECTIONS_MAX: Final = 500
+"""Of one process. A large hospital has some fifty senders; each keeps a connection or a few."""
+HL7_IDLE_TIMEOUT_S: Final = 86_400.0
+"""Without a message. Senders keep their connection over quiet nights and weekends; dead ones are found by TCP's keep-alive."""
+HL7_FRAME_TIMEOUT_S: Final = 120.0
+"""From the first byte of a message to its end block: the longest over a line of 6 Mbit/s."""
+HL7_END_MARK_TIMEOUT_S: Final = 0.5
+"""How long the last byte of an end block is waited for; senders who never send it need their answer, too."""
+HL7_ANSWER_TIMEOUT_S: Final = 60.0
+"""How long a receiver may take for its acknowledgement. Most answer within a second."""
+
 # --- certificates ---
 CERTIFICATE_FILE_BYTES_MAX: Final = 256 * KIB
 """Of an upload. A chain of three has 6 KiB, an issuer's list of revoked certificates seldom more than 100."""

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Final, NamedTuple
 
-from fileroom.core.errors import Hl7Error
+from fileroom.core.errors import Hl7Error, told
 from fileroom.hl7.build import MessageBuilder, Part, Value, field_value
 from fileroom.hl7.charsets import Charset
-from fileroom.hl7.message import Message, parse_message
+from fileroom.hl7.message import Message, Segment, parse_message
 from fileroom.hl7.path import read_path
 from fileroom.hl7.separators import USUAL
 
@@ -206,3 +207,40 @@ def _location_and_code(error: ErrorLine) -> tuple[Part | tuple[Part, ...], ...]:
     if where is None:
         return ("", "", "", _code(error.code))
     return (where.segment, str(where.occurrence), str(where.field or ""), _code(error.code))
+
+
+# --- the other way: answers to us ---
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a receiver says to a message of ours. `code`: AA, AE, AR, CA, CE or CR; `reason`: its words."""
+
+    raw: bytes
+    code: str
+    control_id: str
+    reason: str
+
+    @property
+    def is_good(self) -> bool:
+        """It has taken the message."""
+        return self.code in ("AA", "CA")
+
+
+def read_answer(raw: bytes) -> Answer:
+    """An acknowledgement. Raises Hl7Error where there is no MSA."""
+    message = parse_message(raw)
+    said = message.first("MSA")
+    if said is None:
+        raise Hl7Error(told("a message of type {kind} came, and no acknowledgement (MSA)", kind=message.kind or "?"))
+    words = [said.field(3).text] if said.field(3).is_present else []
+    for error in message.all("ERR")[:_ERRORS_MAX]:
+        words.append(error.field(8).text or error.get("3.2") or error.get("3.1") or _old_error(error))
+    reason = "; ".join(dict.fromkeys(word for word in words if word))
+    return Answer(raw, said.field(1).text.strip().upper(), said.field(2).text.strip(), reason)
+
+
+def _old_error(error: Segment) -> str:
+    """ERR-1 before 2.5: where, and a code with its text."""
+    where = error.get("1.1") and f"{error.get('1.1')}-{error.get('1.3')}: "
+    return where + (error.get("1.4.2") or error.get("1.4"))

@@ -2,7 +2,8 @@
 
 A frame is 0BH, the message, 1CH 0DH. Senders forget parts of it, and none of that may hold up or lose a message: a new
 start before the end closes what was open as an error with its bytes, bytes outside of frames are an error with their
-bytes, and an end block without its 0DH is told by `Deframer.has_end_mark`, so that the connection need not wait for it.
+bytes, a message that only lacks its start is taken, and an end block without its 0DH is told by `Deframer.has_end_mark`, so
+that the connection need not wait for it.
 
 0BH is also the line end that word processors leave in reports. So it begins a frame only before MSH, FHS or BHS.
 """
@@ -20,10 +21,11 @@ START: Final = b"\x0b"
 END: Final = b"\x1c\r"
 HEAD_BYTES_KEPT: Final = 64 * 1024
 """Of a message that is too large, so that people see which it was and the answer can name it."""
-_END_MARK: Final = 0x1C
+_HEADERS: Final = (b"MSH", b"FHS", b"BHS")
 _NEXT_START: Final = re.compile(rb"\x0b[\r\n ]{0,8}(?:MSH|FHS|BHS)")
 _LOOKAHEAD_BYTES: Final = 1 + 8 + 3
 _BLANK: Final = b"\r\n\t \x00"
+_LEADING_BLANK: Final = re.compile(rb"[\r\n\t \x00]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +82,7 @@ class Deframer:
     @property
     def has_end_mark(self) -> bool:
         """All that came ends with 1CH: if nothing follows soon, `finish` the frame."""
-        return self._is_inside and self._buffer.endswith(b"\x1c")
+        return self._is_inside and self._buffer.endswith((b"\x1c", b"\x1c\n"))
 
     def receive(self, data: bytes | bytearray | memoryview) -> list[Frame | FrameError]:
         """What is complete with these bytes, in order."""
@@ -96,7 +98,7 @@ class Deframer:
     def finish(self) -> list[Frame | FrameError]:
         """Nothing more comes for now: a frame that only lacks its last 0DH is complete, anything else is an error."""
         if self.has_end_mark:
-            raw = bytes(self._buffer[:-1])
+            raw = bytes(self._buffer.rstrip(b"\n")[:-1])
             self._buffer.clear()
             return self._ended(raw)
         rest = bytes(self._buffer)
@@ -109,19 +111,34 @@ class Deframer:
 
     def _outside(self) -> list[Frame | FrameError] | None:
         """Before a frame. None: more bytes are needed."""
-        place = self._buffer.find(START)
-        if place < 0 and not self._buffer.strip(_BLANK):
-            self._buffer.clear()
-            return None
-        if place < 0 and len(self._buffer) <= HEAD_BYTES_KEPT:
-            return None  # `finish` tells it, when nothing more comes or the connection ends
-        before = bytes(self._buffer[: place if place >= 0 else len(self._buffer)])
-        del self._buffer[: place + 1 if place >= 0 else len(self._buffer)]
-        self._is_inside = place >= 0
+        buffer = self._buffer
+        if blank := _LEADING_BLANK.match(buffer):
+            del buffer[: blank.end()]
+            self._looked_to = max(0, self._looked_to - blank.end())
+        if buffer.startswith(_HEADERS):
+            self._is_inside, self._looked_to = True, 0  # only 0BH is missing, and that can be done without
+            return []
+        start = buffer.find(START, self._looked_to, HEAD_BYTES_KEPT + 1)
+        end = buffer.find(END, max(0, self._looked_to - 1), HEAD_BYTES_KEPT + 1)
+        if end >= 0 and not 0 <= start < end:
+            return self._take_junk(end, end + len(END))
+        if start >= 0:
+            self._is_inside = True
+            return self._take_junk(start, start + 1)
+        if len(buffer) > HEAD_BYTES_KEPT:
+            return self._take_junk(HEAD_BYTES_KEPT, HEAD_BYTES_KEPT)
+        self._looked_to = len(buffer)
+        return None  # `finish` tells it, when nothing more comes
+
+    def _take_junk(self, end: int, upto: int) -> list[Frame | FrameError]:
+        before = bytes(self._buffer[:end])
+        del self._buffer[:upto]
         self._looked_to = 0
         return _junk(before)
 
     def _inside(self) -> list[Frame | FrameError] | None:
+        while not self._looked_to and self._buffer.startswith(START):
+            del self._buffer[:1]  # the start twice
         end = self._buffer.find(END, max(0, self._looked_to - 1))
         again = self._next_start(end if end >= 0 else len(self._buffer))
         if again >= 0:
@@ -142,8 +159,7 @@ class Deframer:
 
     def _next_start(self, end: int) -> int:
         found = _NEXT_START.search(self._buffer, self._looked_to, end)
-        # The first bytes are this frame's own beginning: 0BH 0BH MSH is one frame whose start came twice.
-        return -1 if found is None or not self._buffer[: found.start()].strip(_BLANK) else found.start()
+        return found.start() if found is not None else -1
 
     def _drop(self) -> None:
         """Keep the beginning and enough of the end to see the end block or the next start come."""
@@ -152,7 +168,7 @@ class Deframer:
             cut = len(self._buffer) - _LOOKAHEAD_BYTES - HEAD_BYTES_KEPT
             del self._buffer[HEAD_BYTES_KEPT : HEAD_BYTES_KEPT + cut]
             self._dropped += cut
-            self._looked_to = HEAD_BYTES_KEPT
+            self._looked_to = HEAD_BYTES_KEPT + 1  # what is joined here never stood together
 
     def _ended(self, raw: bytes, fault: FrameFault | None = None) -> list[Frame | FrameError]:
         size = len(raw) + self._dropped
@@ -164,7 +180,6 @@ class Deframer:
                 limit=self._bytes_max,
             )
             return [FrameError(FrameFault.TOO_LARGE, raw[:HEAD_BYTES_KEPT], size, reason)]
-        raw = raw.lstrip(START) if raw.startswith(START) else raw
         if fault is None:
             return [Frame(raw)]
         if not raw.strip(_BLANK):

@@ -166,7 +166,8 @@ _FIELDS: Final[Mapping[str, tuple[str, ...]]] = {
         """Set ID; Value type; Observation identifier; Observation sub-ID; Observation value; Units; References range;
         Abnormal flags; Probability; Nature of abnormal test; Observation result status; Effective date of reference range;
         User defined access checks; Date/time of the observation; Producer's ID; Responsible observer; Observation method;
-        Equipment instance identifier; Date/time of the analysis"""
+        Equipment instance identifier; Date/time of the analysis; Reserved; Reserved; Reserved; Performing organization name;
+        Performing organization address; Performing organization medical director"""
     ),
     "NTE": _split("Set ID; Source of comment; Comment; Comment type"),
     "TQ1": _split(
