@@ -24,6 +24,7 @@ ROUTING: Final[dict[str, Permission]] = {
     "alerts.put_condition": Permission.ROUTING_MANAGE,
     "alerts.remove_condition": Permission.ROUTING_MANAGE,
     "completeness.release_complete": Permission.SYSTEM_MANAGE,
+    "corrected.resend_corrected": Permission.SYSTEM_MANAGE,
     "deid_on_the_way.open_deid": Permission.STUDY_EXPORT,
     "deid_projects.get_project": Permission.ROUTING_READ,
     "deid_projects.list_projects": Permission.ROUTING_READ,

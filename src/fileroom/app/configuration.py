@@ -20,6 +20,7 @@ from fileroom.routing.rules import rules_section
 from fileroom.routing.schedules import SCHEDULES
 from fileroom.routing.sources import SOURCES
 from fileroom.routing.treatment import TREATMENTS
+from fileroom.worklist.coercion import MATCHING
 
 CONFIGURATION_SECTIONS: Final[tuple[ConfigurationSection, ...]] = (
     *SECTIONS,
@@ -34,4 +35,5 @@ CONFIGURATION_SECTIONS: Final[tuple[ConfigurationSection, ...]] = (
     rules_section(),
     configuration_section(SOURCES),
     configuration_section(PREFETCH),
+    configuration_section(MATCHING),
 )

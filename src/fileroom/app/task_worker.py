@@ -38,6 +38,7 @@ from fileroom.index.tally import count_on
 from fileroom.routing.alert_notices import NOTICES_INTERVAL_S, send_due_notices
 from fileroom.routing.alerts import ALERTS_INTERVAL_S, alerts_due
 from fileroom.routing.completeness import release_complete
+from fileroom.routing.corrected import resend_corrected
 from fileroom.routing.deliveries import forget_old_deliveries
 from fileroom.routing.destination_figures import keep_destination_figures
 from fileroom.routing.edge_client import link_due, tidy_edge_link
@@ -55,6 +56,7 @@ from fileroom.routing.prefetch_orders import note_orders
 from fileroom.scp.commitment import deliver_due
 from fileroom.scp.sending import send_due
 from fileroom.tasks.loop import Work, run_periodically
+from fileroom.worklist.matching import match_due
 
 DOCUMENTS_INTERVAL_S: Final = 1.0
 COMMITMENTS_INTERVAL_S: Final = 1.0
@@ -70,6 +72,7 @@ PREFETCH_TIMERS_INTERVAL_S: Final = 30.0
 FETCHES_AT_ONCE: Final = 4
 """Studies from other archives side by side; each source has its own limit."""
 COMPLETENESS_INTERVAL_S: Final = 1.0
+MATCHING_INTERVAL_S: Final = 1.0
 REMOVALS_INTERVAL_S: Final = 10.0
 EDGE_LINK_INTERVAL_S: Final = 1.0
 """How soon a centre that was just connected is dialled."""
@@ -102,6 +105,8 @@ async def run_tasks(settings: Settings, stop: asyncio.Event) -> None:
             *((f"sending_{n}", SENDING_INTERVAL_S, partial(send_due, archive, stop)) for n in range(SENDINGS_AT_ONCE)),
             ("old_sendings", OLD_ECHOES_INTERVAL_S, partial(forget_old_jobs, archive)),
             ("completeness", COMPLETENESS_INTERVAL_S, partial(release_complete, archive)),
+            ("matching", MATCHING_INTERVAL_S, partial(match_due, archive, stop)),
+            ("corrected_deliveries", MATCHING_INTERVAL_S, partial(resend_corrected, archive)),
             ("old_deliveries", OLD_ECHOES_INTERVAL_S, partial(forget_old_deliveries, archive)),
             ("old_node_echoes", OLD_ECHOES_INTERVAL_S, partial(forget_old_echoes, archive)),
             *((f"fetch_{n}", FETCH_INTERVAL_S, partial(fetch_due, archive, stop)) for n in range(FETCHES_AT_ONCE)),

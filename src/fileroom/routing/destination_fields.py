@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from fileroom.admin.entries import Entry, Fields, with_secrets
 from fileroom.core.errors import InvalidRequestError, told
+from fileroom.routing.corrected import Corrected
 from fileroom.routing.destination_kind import Confirmation, DestinationKind
 from fileroom.routing.kinds import all_kinds, check_target, describe_target, kind_named
 from fileroom.routing.target_fields import FieldType, TargetField, checked_value, from_text
@@ -78,6 +79,17 @@ COMMON: Final = (
         help=told("Of all workers together. 0: as many as there are lanes."),
     ),
     TargetField(
+        "corrected",
+        told("Corrected later"),
+        FieldType.CHOICE,
+        default=Corrected.USUAL.value,
+        choices=tuple(one.value for one in Corrected),
+        help=told(
+            "What was corrected after its delivery, by an order, a merge or a person, is sent again. Usual: to nodes, pools and "
+            "STOW-RS."
+        ),
+    ),
+    TargetField(
         "hold", told("Held"), FieldType.FLAG, default=False, help=told("Deliveries are kept and wait for a release.")
     ),
 )
@@ -111,6 +123,7 @@ class Destination:
     throttle: Throttle = Throttle()
     hold: bool = False
     """Nothing is sent; deliveries wait until it is released."""
+    corrected: Corrected = Corrected.USUAL
     description: str = ""
     changed_by: str = ""
 
@@ -183,6 +196,7 @@ def destination_of(entry: Entry) -> Destination:
         str(fields.get("schedule", "")),
         Throttle(throttle.get("mbit_s", 0), throttle.get("objects_s", 0), throttle.get("associations", 0)),
         bool(fields.get("hold", False)),
+        Corrected(fields.get("corrected", Corrected.USUAL)),
         str(fields.get("description", "")),
         entry.changed_by,
     )
@@ -206,6 +220,7 @@ def fields_of_destination(destination: Destination) -> Fields:
             "associations": throttle.associations,
         },
         "hold": destination.hold,
+        "corrected": destination.corrected.value,
     }
 
 

@@ -10,6 +10,7 @@ from pydantic import Field
 from fileroom.admin.entries import NAME_CHARS_MAX
 from fileroom.core.access import Permission
 from fileroom.routing import destinations
+from fileroom.routing.corrected import Corrected
 from fileroom.routing.destination_fields import (
     ATTEMPTS_MAX,
     LANES_MAX,
@@ -66,6 +67,10 @@ class AskedDestination(Asked):
     schedule: _Named = ""
     throttle: AskedThrottle = Field(default_factory=AskedThrottle)
     hold: Annotated[Flag, Field(description="Nothing is sent; deliveries wait.")] = False
+    corrected: Annotated[
+        Corrected,
+        Field(description="Whether what was corrected after its delivery is sent again; usual: to other archives."),
+    ] = Corrected.USUAL
     description: Text = ""
     enabled: Flag = True
 
@@ -97,6 +102,7 @@ class ShownDestination(Shown):
     schedule: str
     throttle: ShownThrottle
     hold: bool
+    corrected: Corrected
     description: str
     enabled: bool
     version: int
