@@ -22,7 +22,7 @@ import structlog
 
 from fileroom.archive.services import Archive
 from fileroom.core.access import Permission, require
-from fileroom.routing.parcels import CLAIM_S
+from fileroom.routing.parcels import CLAIM_S, RENEW_S
 
 JUMP_S: Final = 2.0
 """Less is what clocks do that are kept right; leases are longer than that."""
@@ -36,19 +36,28 @@ class ClockWatch:
     def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._monotonic = monotonic
         self._ahead: float | None = None
-        """How far the clock of the database was ahead of `monotonic`."""
+        """How far the clock of the database is ahead of `monotonic`."""
+        self._before: float | None = None
+        """How far it was before it was set forward, until `_renewed_at` (of `monotonic`), when lanes have new claims."""
+        self._renewed_at = 0.0
 
     def look(self, now: dt.datetime) -> bool:
         """Note what the database says; True when its clock was set back, and at the first look: who knows what was before."""
         ahead = now.timestamp() - self._monotonic()
         before, self._ahead = self._ahead, ahead
+        if before is not None and ahead > before + JUMP_S:
+            self._before = before if self._before is None else self._before
+            self._renewed_at = self._monotonic() + 2 * RENEW_S
+        elif self._monotonic() >= self._renewed_at:
+            self._before = None
         return before is None or ahead < before - JUMP_S
 
     def horizon(self) -> dt.datetime:
-        """What the clock of the database may say now if nobody has set it forward since the last look."""
+        """What the clock of the database would say now if nobody had set it forward lately."""
         if self._ahead is None:
             return dt.datetime.min.replace(tzinfo=dt.UTC)
-        return dt.datetime.fromtimestamp(self._ahead + self._monotonic() + JUMP_S, dt.UTC)
+        ahead = self._ahead if self._before is None else min(self._ahead, self._before)
+        return dt.datetime.fromtimestamp(ahead + self._monotonic() + JUMP_S, dt.UTC)
 
 
 async def read_clock(archive: Archive) -> dt.datetime:

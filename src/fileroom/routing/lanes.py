@@ -33,6 +33,7 @@ from fileroom.routing.health import note_failure, note_outcomes
 from fileroom.routing.kinds import kind_named
 from fileroom.routing.outgoing import OutgoingObject, StoredOutgoing
 from fileroom.routing.parcels import (
+    RENEW_S,
     Parcel,
     SentDelivery,
     Settled,
@@ -394,6 +395,7 @@ class Batch:
         self._lane, self._parcel, self._target, self._waiting = lane, parcel, target, waiting
         self.outcomes: list[Outcome] = []
         self._unwritten: list[Settled] = []
+        self._written_at = time.monotonic()
         self._left: dict[int, set[str]] = {}
         self._originals: dict[int, StoredOutgoing] = {}
         self._refused: list[tuple[StoredOutgoing, Outcome]] = []
@@ -476,9 +478,11 @@ class Batch:
         self._unwritten.append(settled)
 
     async def write_on(self) -> None:
-        """Write every SETTLE_INTERVAL_S, and keep the claim."""
+        """Write every SETTLE_INTERVAL_S what has become known, and keep the claim: a slow destination costs few commits."""
         while True:
             await asyncio.sleep(SETTLE_INTERVAL_S)
+            if not self._unwritten and time.monotonic() - self._written_at < RENEW_S:
+                continue
             try:
                 await asyncio.shield(self.write())
             except DatabaseError as error:
@@ -502,6 +506,7 @@ class Batch:
         outcomes = list(self._unwritten)
         self.is_ours = await settle(self._lane.archive, self._parcel, outcomes)
         del self._unwritten[: len(outcomes)]
+        self._written_at = time.monotonic()
 
     def note(self) -> None:
         """Tell the audit trail what has left the house, and what could not."""

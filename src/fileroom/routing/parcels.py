@@ -20,6 +20,8 @@ from fileroom.dicom.charset import clean
 from fileroom.routing.delivery_rows import DeliveryState
 
 CLAIM_S: Final = 20
+RENEW_S: Final = 4.0
+"""How often a lane renews its claim, at least: a few times while it lasts."""
 BATCH_DELIVERIES: Final = 200
 """Looked up together: 100 KB of rows."""
 CAUSE_CHARS_MAX: Final = 500

@@ -13,7 +13,7 @@ from fileroom.archive.services import Archive
 from fileroom.core.access import SYSTEM, acting_as
 from fileroom.routing.clock_jumps import ClockWatch, pull_back, read_clock
 from fileroom.routing.destinations import DESTINATIONS
-from fileroom.routing.parcels import CLAIM_S, claim_parcel, wake_due_parcels
+from fileroom.routing.parcels import CLAIM_S, RENEW_S, claim_parcel, wake_due_parcels
 
 HOUR = dt.timedelta(hours=1)
 
@@ -59,6 +59,11 @@ def test_horizon_does_not_follow_a_clock_that_is_set_forward_until_it_was_looked
     clocks.go_by(1)
     clocks.wall += HOUR
     assert watch.horizon() < clocks.wall - dt.timedelta(minutes=59)
+    assert not watch.look(clocks.wall)
+    clocks.go_by(RENEW_S)
+    watch.look(clocks.wall)
+    assert watch.horizon() < clocks.wall - dt.timedelta(minutes=59), "lanes may not have renewed their claims yet"
+    clocks.go_by(RENEW_S)
     watch.look(clocks.wall)
     assert watch.horizon() >= clocks.wall
 
