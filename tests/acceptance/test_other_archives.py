@@ -162,13 +162,11 @@ def test_what_nobody_has_is_not_found(archives: tuple[Fileroom, Orthanc]) -> Non
     assert _jobs(fileroom, "1.2.3.4.5") == []
 
 
-def test_a_worklist_is_offered_only_where_a_source_has_one_and_answers_are_put_together(
+def test_the_worklists_of_sources_are_put_together(
     archives: tuple[Fileroom, Orthanc],
 ) -> None:
     fileroom, _ = archives
-    contexts = [(WORKLIST_FIND, ["1.2.840.10008.1.2"]), (STUDY_ROOT_FIND, ["1.2.840.10008.1.2"])]
-    with association(fileroom.dicom_port, contexts) as assoc:
-        assert WORKLIST_FIND not in {context.abstract_syntax for context in assoc.accepted_contexts}
+    contexts = [(WORKLIST_FIND, ["1.2.840.10008.1.2"])]
     both = worklist_entry("P1", "STEP1", "1.2.3.1")
     with (
         query_archive("RIS1", [both, worklist_entry("P2", "STEP2", "1.2.3.2")]) as first,
@@ -180,7 +178,7 @@ def test_a_worklist_is_offered_only_where_a_source_has_one_and_answers_are_put_t
             _source(fileroom, "add", ris.aet, "--node", ris.aet, *(word for one in fields for word in ("--set", one)))
         identifier = worklist_entry("", "", "")
         identifier.PatientName, identifier.AccessionNumber = "", ""
-        with association(fileroom.dicom_port, contexts[:1]) as assoc:
+        with association(fileroom.dicom_port, contexts) as assoc:
             answers = [ds for status, ds in assoc.send_c_find(identifier, WORKLIST_FIND) if status.Status == 0xFF00]
         for ris in (first, second):
             _source(fileroom, "remove", ris.aet)

@@ -36,7 +36,13 @@ SLOT_S: Final = 30
 PACE_WAIT_S_MAX: Final = 30.0
 """How long the answer to one object is held back at most; senders give up after a minute."""
 NODE_PERMISSIONS: Final = frozenset(
-    {Permission.STUDY_STORE, Permission.STUDY_SEARCH, Permission.STUDY_VIEW, Permission.STUDY_EXPORT}
+    {
+        Permission.STUDY_STORE,
+        Permission.STUDY_SEARCH,
+        Permission.STUDY_VIEW,
+        Permission.STUDY_EXPORT,
+        Permission.ORDER_READ,
+    }
 )
 """What a node with every role may do, and a caller of this machine that is no node."""
 

@@ -63,7 +63,7 @@ class NodeRole(enum.StrEnum):
     SEND = "send"
     """Send objects (C-STORE)."""
     QUERY = "query"
-    """Search (C-FIND)."""
+    """Search (C-FIND): studies and the worklist."""
     RETRIEVE = "retrieve"
     """Have objects sent, to itself or to another node (C-GET, C-MOVE)."""
     DESTINATION = "destination"
@@ -75,7 +75,7 @@ class NodeRole(enum.StrEnum):
 ALL_ROLES: Final = tuple(NodeRole)
 _PERMISSIONS: Final[dict[str, frozenset[Permission]]] = {
     NodeRole.SEND: frozenset({Permission.STUDY_STORE}),
-    NodeRole.QUERY: frozenset({Permission.STUDY_SEARCH}),
+    NodeRole.QUERY: frozenset({Permission.STUDY_SEARCH, Permission.ORDER_READ}),
     NodeRole.RETRIEVE: frozenset({Permission.STUDY_VIEW, Permission.STUDY_EXPORT}),
     NodeRole.DESTINATION: frozenset(),
     NodeRole.COMMIT: frozenset({Permission.STUDY_STORE}),

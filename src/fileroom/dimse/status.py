@@ -10,6 +10,8 @@ class Status(enum.IntEnum):
     """The codes that Fileroom sends or tells apart. Others occur; they are plain numbers with a `category`."""
 
     SUCCESS = 0x0000
+    NO_SUCH_ATTRIBUTE = 0x0105
+    INVALID_ATTRIBUTE_VALUE = 0x0106
     ATTRIBUTE_LIST_ERROR = 0x0107
     PROCESSING_FAILURE = 0x0110
     DUPLICATE_SOP_INSTANCE = 0x0111

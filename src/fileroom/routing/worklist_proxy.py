@@ -56,7 +56,7 @@ async def ask_worklists(archive: Archive, elements: list[AnswerElement], *, call
     entries: dict[tuple[str, str], JsonObject] = {}
     for number, entry in enumerate(one for found, _ in results for one in found):
         if may_be_shown(access.rows, entry):
-            entries.setdefault(_identity(entry, number), entry)
+            entries.setdefault(entry_identity(entry) or ("", str(number)), entry)
     return WorklistAnswer(tuple(entries.values()), tuple(silent for _, silent in results if silent))
 
 
@@ -89,10 +89,10 @@ async def _ask(archive: Archive, source: Source, elements: list[AnswerElement]) 
     return [], source.shown
 
 
-def _identity(entry: JsonObject, number: int) -> tuple[str, str]:
+def entry_identity(entry: JsonObject) -> tuple[str, str] | None:
     """By what two entries are the same one: the step's ID within its study; without a step ID, each is one of its own."""
     steps = "\\".join(text_of(step, _STEP_ID) for step in _steps(entry))
-    return (text_of(entry, _STUDY_UID), steps) if steps else ("", str(number))
+    return (text_of(entry, _STUDY_UID), steps) if steps else None
 
 
 def _steps(entry: JsonObject) -> list[JsonObject]:

@@ -2,7 +2,7 @@
 
 C-ECHO  scp.echo        C-STORE  scp.store        C-FIND  scp.find
 C-GET, C-MOVE  scp.retrieve                       N-ACTION, N-EVENT-REPORT       scp.commitment
-N-CREATE (availability)  scp.availability
+N-CREATE  scp.performed_step, scp.availability    N-SET, N-GET  scp.performed_step
 
 The association acts as a node. What comes from the network runs in asyncio's own context, in which nobody acts, so each
 request is served inside of `acting_as`, and the tasks that it starts take that with them.
@@ -36,13 +36,13 @@ from fileroom.archive.services import Archive
 from fileroom.archive.transfers import ReceivedObjects
 from fileroom.core.access import NOBODY, Access, Permission, acting_as
 from fileroom.core.errors import DatabaseError, FileroomError, NotAllowedError
+from fileroom.dicom import uids
 from fileroom.dimse.command_set import CommandField, CommandSet, respond
 from fileroom.dimse.status import Status
 from fileroom.net.association_handler import AssociationEnd, AssociationPort, DataSink, Operation, PeerAddress
 from fileroom.routing.completeness import Hint, give_hint
 from fileroom.routing.fetch import RECEIVED_BY
-from fileroom.routing.worklist_proxy import worklist_sources
-from fileroom.scp import availability, commitment, find, offer, retrieve
+from fileroom.scp import availability, commitment, find, offer, performed_step, retrieve
 from fileroom.scp.call import Call
 from fileroom.scp.node_watch import NodeWatch
 from fileroom.scp.store import StoreSink
@@ -60,8 +60,14 @@ async def _echo(call: Call, operation: Operation) -> None:
 
 async def _find(call: Call, operation: Operation) -> None:
     """A search for studies, or for a modality worklist."""
-    is_worklist = operation.context.abstract_syntax == offer.MODALITY_WORKLIST_FIND
+    is_worklist = operation.context.abstract_syntax == uids.MODALITY_WORKLIST_FIND
     await (find_worklist if is_worklist else find.find)(call, operation)
+
+
+async def _create(call: Call, operation: Operation) -> None:
+    """A performed procedure step begins, or objects are said to be available."""
+    is_step = operation.command.sop_class_uid == uids.MODALITY_PERFORMED_PROCEDURE_STEP
+    await (performed_step.create_step if is_step else availability.note_availability)(call, operation)
 
 
 Service = Callable[[Call, Operation], Awaitable[None]]
@@ -72,7 +78,9 @@ SERVICES: Final[dict[CommandField, Service]] = {
     CommandField.C_MOVE_RQ: retrieve.move,
     CommandField.N_ACTION_RQ: commitment.request_commitment,
     CommandField.N_EVENT_REPORT_RQ: commitment.receive_result,
-    CommandField.N_CREATE_RQ: availability.note_availability,
+    CommandField.N_CREATE_RQ: _create,
+    CommandField.N_SET_RQ: performed_step.set_step,
+    CommandField.N_GET_RQ: performed_step.get_step,
 }
 
 
@@ -83,6 +91,8 @@ ROLES: Final = {
     CommandField.N_ACTION_RQ: NodeRole.COMMIT,
     CommandField.N_EVENT_REPORT_RQ: NodeRole.DESTINATION,
     CommandField.N_CREATE_RQ: NodeRole.SEND,
+    CommandField.N_SET_RQ: NodeRole.SEND,
+    CommandField.N_GET_RQ: NodeRole.QUERY,
 }
 """What a node needs for a request, beside the permissions that the services ask for."""
 
@@ -129,7 +139,6 @@ class PeerAssociation:
             caller_is_known=admission.is_granted,
             node=admission.node,
             roles=request.user_information.roles,
-            has_worklist=await self._has_worklist(request),
         )
         answer = negotiate(request, policy)
         cause = admission.cause if request.calling_aet else Cause.BAD_TITLE
@@ -152,16 +161,6 @@ class PeerAssociation:
             if self._watch is not None:
                 self._watch.enter(self)
         return answer
-
-    async def _has_worklist(self, request: AssociateRQ) -> bool:
-        """Whether a question for a modality worklist could be passed on, where the peer proposes one."""
-        if all(one.abstract_syntax != offer.MODALITY_WORKLIST_FIND for one in request.presentation_contexts):
-            return False
-        try:
-            return bool(await worklist_sources(self._archive))
-        except FileroomError as error:
-            _log.warning("sources_not_read", reason=str(error))
-            return False
 
     async def _admitted(self, request: AssociateRQ) -> Admission:
         """Whether the caller may come in, and whether there is a place for it. Raises DatabaseError."""

@@ -65,6 +65,19 @@ def encode_match(
         return None  # a number that is none: the other matches are answers all the same
 
 
+def encode_model(model: JsonObject, transfer_syntax: str, charset: bytes | None) -> bytes | None:
+    """A data set that is held as DICOM JSON, encoded; None where its values cannot be written."""
+    elements = []
+    for key, element in model.items():
+        tag, vr = int(key, 16), str(element.get("vr", "UN"))
+        if tag != _CHARACTER_SET_TAG and "InlineBinary" not in element:
+            elements.append(AnswerElement(tag, vr, value_of(model, tag, vr)))
+    try:
+        return encode_answer(elements, transfer_syntax, charset)
+    except (ValueError, OverflowError, struct.error):
+        return None  # a number that is none: others are answers all the same
+
+
 def value_of(match: JsonObject, tag: int, vr: str) -> AnswerValue:
     """The value of an attribute: items of a sequence, or one text."""
     if vr == "SQ":

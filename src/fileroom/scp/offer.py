@@ -27,14 +27,16 @@ QUERY_RETRIEVE_FIND: Final = (uids.PATIENT_ROOT_FIND, uids.STUDY_ROOT_FIND, uids
 QUERY_RETRIEVE_MOVE: Final = (uids.PATIENT_ROOT_MOVE, uids.STUDY_ROOT_MOVE, uids.PATIENT_STUDY_ONLY_MOVE)
 QUERY_RETRIEVE_GET: Final = (uids.PATIENT_ROOT_GET, uids.STUDY_ROOT_GET, uids.PATIENT_STUDY_ONLY_GET)
 
-MODALITY_WORKLIST_FIND: Final = "1.2.840.10008.5.1.4.31"
-"""Modality Worklist Information Model - FIND (PS3.4 K.6.1): offered only where a source can be asked."""
+PERFORMED_STEP: Final = (uids.MODALITY_PERFORMED_PROCEDURE_STEP, uids.MODALITY_PERFORMED_PROCEDURE_STEP_RETRIEVE)
+"""Modality Performed Procedure Step (PS3.4 F.7, F.8)."""
 
 _MESSAGE_RULE: Final = AbstractSyntaxRule(MESSAGE_TRANSFER_SYNTAXES)
 SERVICE_RULES: Final[dict[str, AbstractSyntaxRule]] = {
     uids.VERIFICATION: _MESSAGE_RULE,
     uids.STORAGE_COMMITMENT_PUSH: AbstractSyntaxRule(MESSAGE_TRANSFER_SYNTAXES, requestor_may_be_scp=True),
     uids.INSTANCE_AVAILABILITY_NOTIFICATION: _MESSAGE_RULE,
+    uids.MODALITY_WORKLIST_FIND: _MESSAGE_RULE,
+    **dict.fromkeys(PERFORMED_STEP, _MESSAGE_RULE),
     **dict.fromkeys((*QUERY_RETRIEVE_FIND, *QUERY_RETRIEVE_MOVE, *QUERY_RETRIEVE_GET), _MESSAGE_RULE),
 }
 _STORAGE_RULE: Final = AbstractSyntaxRule(STORAGE_TRANSFER_SYNTAXES, requestor_may_be_scp=True)
@@ -56,13 +58,11 @@ def policy(
     caller_is_known: bool,
     node: Node | None = None,
     roles: Sequence[RoleSelection] = (),
-    has_worklist: bool = False,
 ) -> AcceptancePolicy:
     """The policy for one request. An unknown caller is refused by its AE title.
 
     `node` narrows it: its roles to what they allow, its lists to the transfer syntaxes that it prefers. `roles` are those
     that the request proposes (PS3.7 D.3.3.4); they tell whether a storage SOP class is for sending or for a C-GET.
-    `has_worklist`: there is a source that questions for a modality worklist can be passed on to.
     """
     unknown_too = settings.accept_unknown_sop_classes
     own_titles = {settings.aet, settings.federated_aet, node.own_aet if node is not None else ""} - {""}
@@ -72,8 +72,6 @@ def policy(
         service = SERVICE_RULES.get(abstract_syntax)
         if service is not None:
             return service
-        if abstract_syntax == MODALITY_WORKLIST_FIND:
-            return _MESSAGE_RULE if has_worklist else None
         is_known = uids.is_storage_sop_class(abstract_syntax)
         if not is_known and not (unknown_too and _may_be_storage(abstract_syntax)):
             return None
@@ -110,7 +108,11 @@ def _permits(node: Node, abstract_syntax: str, proposed: RoleSelection | None) -
     if abstract_syntax == uids.STORAGE_COMMITMENT_PUSH:
         tells_us = proposed is not None and proposed.scp_role
         return node.may(NodeRole.COMMIT) or (tells_us and node.may(NodeRole.DESTINATION))
-    if abstract_syntax in (*QUERY_RETRIEVE_FIND, MODALITY_WORKLIST_FIND):
+    if abstract_syntax in (
+        *QUERY_RETRIEVE_FIND,
+        uids.MODALITY_WORKLIST_FIND,
+        uids.MODALITY_PERFORMED_PROCEDURE_STEP_RETRIEVE,
+    ):
         return node.may(NodeRole.QUERY)
     if abstract_syntax in (*QUERY_RETRIEVE_MOVE, *QUERY_RETRIEVE_GET):
         return node.may(NodeRole.RETRIEVE)
@@ -121,7 +123,7 @@ def _permits(node: Node, abstract_syntax: str, proposed: RoleSelection | None) -
 
 def answer_extended(item: ExtendedNegotiation) -> bytes | None:
     """Which of the abilities asked for we have: all those that the standard defines for the SOP class."""
-    if item.sop_class_uid in QUERY_RETRIEVE_FIND:
+    if item.sop_class_uid in (*QUERY_RETRIEVE_FIND, uids.MODALITY_WORKLIST_FIND):
         asked = item.information[:_ABILITIES]
         return bytes(1 if byte == 1 else 0 for byte in asked)
     if item.sop_class_uid in (*QUERY_RETRIEVE_MOVE, *QUERY_RETRIEVE_GET):

@@ -1,4 +1,4 @@
-"""Our errors as DIMSE status codes and comments: the one table (PS3.4 B.2.3, C.4.1.1.4, C.4.2.1.5; PS3.7 C)."""
+"""Our errors as DIMSE status codes and comments: the one table (PS3.4 B.2.3, C.4.1.1.4, C.4.2.1.5, F.7.2; PS3.7 C)."""
 
 from __future__ import annotations
 
@@ -15,6 +15,14 @@ from fileroom.core.errors import (
     ServiceError,
     TooLargeError,
     UnsupportedError,
+)
+from fileroom.worklist.performed import DuplicateStepError
+from fileroom.worklist.performed_rules import (
+    FinalStateError,
+    MissingAttributeError,
+    MissingValueError,
+    NoSuchAttributeError,
+    WrongValueError,
 )
 
 
@@ -50,6 +58,18 @@ _RETRIEVE: Final[tuple[tuple[type[FileroomError], int], ...]] = (
     (ServiceError, 0xA702),
     (FileroomError, 0xC000),
 )
+_PERFORMED: Final[tuple[tuple[type[FileroomError], int], ...]] = (
+    (MissingAttributeError, 0x0120),
+    (MissingValueError, 0x0121),
+    (NoSuchAttributeError, 0x0105),
+    (WrongValueError, 0x0106),
+    (FinalStateError, 0x0110),
+    (DuplicateStepError, 0x0111),
+    (NotFoundError, 0x0112),
+    (InvalidRequestError, 0x0115),
+    (NotAllowedError, 0x0124),
+    (FileroomError, 0x0110),
+)
 
 
 def store_failure(error: FileroomError) -> StatusAnswer:
@@ -65,6 +85,11 @@ def query_failure(error: FileroomError) -> StatusAnswer:
 def retrieve_failure(error: FileroomError) -> StatusAnswer:
     """The answer to a C-MOVE or C-GET that failed."""
     return _find(_RETRIEVE, error)
+
+
+def performed_failure(error: FileroomError) -> StatusAnswer:
+    """The answer to an N-CREATE, N-SET or N-GET of a performed procedure step that failed (PS3.4 F.7.2, PS3.7 C)."""
+    return _find(_PERFORMED, error)
 
 
 def _find(table: tuple[tuple[type[FileroomError], int], ...], error: FileroomError) -> StatusAnswer:
