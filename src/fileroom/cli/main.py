@@ -23,13 +23,16 @@ from fileroom.cli import (
     destinations,
     doctor,
     edge,
+    hl7,
     network,
     nodes,
+    orders,
     people,
     prefetch,
     routing,
     schedules,
     server,
+    simulate,
     sources,
     treatments,
 )
@@ -54,6 +57,9 @@ app.add_typer(deid.app, name="deid")
 app.add_typer(deliveries.app, name="deliveries")
 app.add_typer(destinations.app, name="destination")
 app.add_typer(edge.app, name="edge")
+app.add_typer(orders.app, name="order")
+app.add_typer(orders.procedure_app, name="procedure")
+app.add_typer(hl7.app, name="hl7")
 app.add_typer(schedules.app, name="schedule")
 app.add_typer(alerts.app, name="alerts")
 app.add_typer(treatments.app, name="treatment")
@@ -62,7 +68,7 @@ app.add_typer(sources.app, name="source")
 app.add_typer(routing.app, name="route")
 app.add_typer(people.user_app, name="user")
 app.add_typer(people.token_app, name="token")
-for _module in (server, archive, network, doctor):
+for _module in (server, archive, network, doctor, simulate):
     _module.add_commands(app)
 
 

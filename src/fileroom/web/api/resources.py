@@ -18,8 +18,11 @@ from fileroom.web.api.destinations import add_destinations
 from fileroom.web.api.edges import add_edges
 from fileroom.web.api.filters import add_filters
 from fileroom.web.api.me import add_me
+from fileroom.web.api.messages import add_messages
 from fileroom.web.api.nodes import add_nodes
 from fileroom.web.api.operations import Api
+from fileroom.web.api.orders import add_orders
+from fileroom.web.api.procedures import add_procedures
 from fileroom.web.api.roles import add_roles
 from fileroom.web.api.rules import add_rules
 from fileroom.web.api.schedules import add_schedules
@@ -37,6 +40,8 @@ RESOURCES: Final[tuple[Callable[[Api], None], ...]] = (
     add_corrections,
     add_sendings,
     add_filters,
+    add_orders,
+    add_procedures,
     add_nodes,
     add_rules,
     add_destinations,
@@ -47,6 +52,7 @@ RESOURCES: Final[tuple[Callable[[Api], None], ...]] = (
     add_deid,
     add_sources,
     add_edges,
+    add_messages,
     add_associations,
     add_audit,
     add_accounts,
