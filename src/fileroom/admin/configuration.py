@@ -258,10 +258,19 @@ async def _apply(configuration: Configuration, wanted: Wanted, intent: Intent) -
             await _refuse_conflict(connection, intent.expected, changes)
         if changes:
             number += 1
+            before = await _missing(joined)
             await _write(connection, joined, number, changes, stored, intent.comment)
+            if problems := [one for one in await _missing(joined) if one not in before]:
+                raise InvalidConfigurationError(problems)
         if intent.dry_run:
             raise psycopg.Rollback
     return Applied(number - bool(intent.dry_run and changes), tuple(changes), intent.dry_run)
+
+
+async def _missing(configuration: Configuration) -> list[Problem]:
+    """What entries name and is not there."""
+    asked = [section.missing for section in configuration.sections if section.missing is not None]
+    return [problem for missing in asked for problem in await missing(configuration.people)]
 
 
 async def _changes(

@@ -16,6 +16,7 @@ from fileroom.admin.people import People
 from fileroom.admin.roles import Role, add_role, change_role, list_roles, permissions_from_names, remove_role
 from fileroom.admin.row_scopes import row_scope_from_json, row_scope_to_json
 from fileroom.core.errors import InvalidRequestError
+from fileroom.core.live_settings import Problem
 
 ENTRIES_MAX: Final = 10_000
 """Of one section."""
@@ -32,6 +33,9 @@ class ConfigurationSection:
     """An entry as it will be read again. Raises InvalidRequestError. Reads no table."""
     apply: Callable[[People, Change], Awaitable[None]]
     """Make one change. It takes part in the transaction of `People.pool`."""
+    missing: Callable[[People], Awaitable[Sequence[Problem]]] | None = None
+    """What entries of its room name and is not there. It is asked before a document is applied and when all of it is written:
+    what has come to be missing by that is refused, whatever the order in which a file names things."""
 
 
 @dataclass(frozen=True, slots=True)

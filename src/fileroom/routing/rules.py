@@ -7,12 +7,11 @@ is in force stays in force.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import psycopg
 
-from fileroom.admin.configuration_changes import Change
 from fileroom.admin.configuration_sections import ConfigurationSection
 from fileroom.admin.entries import (
     Entry,
@@ -29,8 +28,10 @@ from fileroom.admin.people import People
 from fileroom.archive.services import Archive
 from fileroom.core.access import Permission, require
 from fileroom.core.errors import DatabaseError, InvalidRequestError, NotFoundError, told
+from fileroom.core.live_settings import Problem
 from fileroom.db.pool import Pool
 from fileroom.routing.conditions import Condition, compile_condition
+from fileroom.routing.references import missing_names
 from fileroom.routing.rule_fields import RULES, check_rule, destinations_of
 
 
@@ -127,19 +128,12 @@ def check_condition(when: str | Mapping[str, Any]) -> Condition:
 
 
 def rules_section() -> ConfigurationSection:
-    """Rules in versions and files of the configuration; those that name what is not there are refused there, too."""
-    section = configuration_section(RULES)
+    """Rules in versions and files of the configuration; with the check of all names that entries of routing give."""
 
-    async def apply(people: People, change: Change) -> None:
-        if change.new is not None:
-            await _require_named(people.pool, check_rule(change.name, _without_enabled(change.new)))
-        await section.apply(people, change)
+    async def missing(people: People) -> Sequence[Problem]:
+        return await missing_names(people.pool)
 
-    return dataclasses.replace(section, apply=apply)
-
-
-def _without_enabled(document: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in document.items() if key != "enabled"}
+    return dataclasses.replace(configuration_section(RULES), missing=missing)
 
 
 async def _require_named(pool: Pool, fields: Mapping[str, Any]) -> None:
