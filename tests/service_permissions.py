@@ -218,6 +218,9 @@ _WORDS: Final = "values in, values out: reads and changes nothing"
 _ROWS: Final = "rows, for the services beside it, which have asked"
 
 ASKED_ELSEWHERE: Final[dict[str, str]] = {
+    "archive.correct.refresh_study_rows": "in the transaction of a service that asks",
+    "archive.patient_corrections.lay_over": "in the transaction of a service that asks",
+    "archive.patient_corrections.take_off": "in the transaction of a service that asks",
     "archive.correct.take_back": "in the transaction of a service that asks",
     "archive.correct.write_corrections": "in the transaction of a service that asks",
     "archive.file_store.IncomingFile.abort": _UNDER_WAY,

@@ -313,6 +313,15 @@ async def _bring_in_line(
         await outdate_documents(connection, study, scope.series_uid)
 
 
+async def refresh_study_rows(archive: Archive, connection: AsyncConnection[Any], study: int, study_uid: str) -> None:
+    """Make the rows of a locked study above its instances anew, as their corrected headers say, in the caller's transaction.
+
+    Its documents are outdated. Raises StorageError.
+    """
+    await _refresh_levels_above(archive, connection, study, study_uid)
+    await outdate_documents(connection, study, None)
+
+
 async def _refresh_levels_above(archive: Archive, connection: AsyncConnection[Any], study: int, study_uid: str) -> None:
     representatives = await select_representatives(connection, study_uid)
     described = [(series, await _describe(archive, instance)) for series, instance in representatives]

@@ -82,6 +82,9 @@ class Settings(BaseSettings):
     delivery_workers: int = Field(
         1, ge=0, le=16, description="Delivery workers (processes). 0: nothing is delivered from this machine."
     )
+    hl7_workers: int = Field(
+        1, ge=0, le=16, description="HL7 workers (processes). 0: no HL7 message is taken or sent from this machine."
+    )
     admin_password: SecretStr = Field(
         SecretStr(""),
         description="First start only: password of the first account 'admin'. Empty: made and printed once.",
@@ -247,6 +250,18 @@ class Settings(BaseSettings):
         pattern=r"^([A-Z]{2}(-[A-Z0-9]{1,3})?)?$",
         description="Whose public holidays now.holiday means in rules, for example DE-BY. Empty: there are none.",
         json_schema_extra=managed(Group.ROUTING),
+    )
+    default_patient_issuer: str = Field(
+        "",
+        max_length=64,
+        description="Assigning authority of Patient IDs that name none. Empty: images without an issuer are a patient's when nobody "
+        "else has that ID.",
+        json_schema_extra=managed(Group.DICOM, affects="Merges and changes of patients from now on."),
+    )
+    ris_updates_images: bool = Field(
+        True,
+        description="Let changes of a patient's name, birth date and sex by the RIS reach images that are there. Merges always do.",
+        json_schema_extra=managed(Group.DICOM, affects="Changes of patients from now on."),
     )
     routing_stable_s: int = Field(
         60,

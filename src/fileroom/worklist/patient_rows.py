@@ -44,6 +44,7 @@ class IdentifierRow:
     value: str
     kind: str
     is_first: bool
+    retired: bool = False
 
     @property
     def identifier(self) -> Identifier:
@@ -52,7 +53,7 @@ class IdentifierRow:
 
 
 _COLUMNS: Final = "id, patient_name, birth_date, sex, other_names, details, merged_into, version"
-_IDENTIFIER_COLUMNS: Final = "i.id, i.patient, i.home, i.authority, i.value, i.kind, i.is_first"
+_IDENTIFIER_COLUMNS: Final = "i.id, i.patient, i.home, i.authority, i.value, i.kind, i.is_first, i.retired"
 
 
 async def lock_identifiers(connection: AsyncConnection[Any], identifiers: Sequence[Identifier]) -> None:
@@ -108,6 +109,15 @@ async def lock_patients(connection: AsyncConnection[Any], patients: Sequence[int
         await cursor.execute(
             f"SELECT {_COLUMNS} FROM registered_patient WHERE id = ANY(%s) ORDER BY id FOR NO KEY UPDATE".encode(),
             (sorted(set(patients)),),
+        )
+        return {row.id: row for row in await cursor.fetchall()}
+
+
+async def read_patients(connection: AsyncConnection[Any], patients: Sequence[int]) -> dict[int, PatientRow]:
+    """The rows by id, unlocked."""
+    async with connection.cursor(row_factory=class_row(PatientRow)) as cursor:
+        await cursor.execute(
+            f"SELECT {_COLUMNS} FROM registered_patient WHERE id = ANY(%s)".encode(), (list(patients),)
         )
         return {row.id: row for row in await cursor.fetchall()}
 

@@ -7,6 +7,7 @@ a merge (`merges`) may make one patient of two.
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from psycopg import AsyncConnection
@@ -41,12 +42,27 @@ async def find_patient(connection: AsyncConnection[Any], identifier: Identifier)
     return found[identifier].patient if identifier in found else None
 
 
+@dataclass(frozen=True, slots=True)
+class PatientChange:
+    """A patient before and after facts were written; `before` None: it was made."""
+
+    before: PatientRow | None
+    after: PatientRow
+    effects: list[Effect]
+
+
 async def put_patient(connection: AsyncConnection[Any], facts: PatientFacts, cause: Cause) -> tuple[int, list[Effect]]:
     """Make the patient or bring it up to date; its row, locked, and what has changed.
 
     What comes under an identifier that a merge has retired belongs to the survivor, but fills only gaps of what is known of
     that. Raises InvalidRequestError.
     """
+    change = await write_patient(connection, facts, cause)
+    return change.after.id, change.effects
+
+
+async def write_patient(connection: AsyncConnection[Any], facts: PatientFacts, cause: Cause) -> PatientChange:
+    """`put_patient`, with what was known before."""
     facts = check_patient(facts)
     known = await _locked(connection, facts)
     if known is None:
@@ -67,9 +83,10 @@ async def put_patient(connection: AsyncConnection[Any], facts: PatientFacts, cau
         effects.append(
             Effect("came under a retired identifier: what is known of the survivor stays", "patient", row.id)
         )
-    if parts or effects:
-        await _audit(connection, row.id, after, "; ".join(effect.words for effect in effects), cause)
-    return row.id, effects
+    if effects:
+        words = "; ".join(effect.words for effect in effects)
+        await record_patients(connection, [row.id], f"{words[0].upper()}{words[1:]}", cause)
+    return PatientChange(row, after, effects)
 
 
 async def link_patients(connection: AsyncConnection[Any], change: LinkPatients, cause: Cause) -> list[Effect]:
@@ -123,6 +140,14 @@ async def change_identifier(
     was_first = any(row.is_first and row.identifier == _stored(found, old) for row in rows)
     if is_of_records(new.kind) and (was_first or not any(row.is_first for row in rows)):
         await make_first(connection, patient, new)
+    both = {_stored(found, old), _stored(found, new)}
+    await connection.execute(
+        b"UPDATE patient_identifier SET retired = (id = %s) WHERE id = ANY(%s)",
+        (
+            next(row.id for row in rows if row.identifier == _stored(found, old)),
+            [row.id for row in rows if row.identifier in both],
+        ),
+    )
     effects.append(Effect("changed the patient's identifier; the old one stays an alias", "patient", patient))
     await record_patients(connection, [patient], "Changed an identifier", cause)
     _, more = await put_patient(connection, _known_as(change.patient, new), cause)
@@ -159,8 +184,9 @@ async def record_patients(
 ) -> None:
     """Write into the audit trail what was done to patients."""
     cursor = await connection.execute(
-        b"""SELECT coalesce(i.value, ''), p.patient_name FROM registered_patient p
-            LEFT JOIN patient_identifier i ON i.patient = p.id AND i.is_first WHERE p.id = ANY(%s) ORDER BY p.id""",
+        b"""SELECT coalesce((SELECT i.value FROM patient_identifier i WHERE p.id IN (i.patient, i.home)
+                ORDER BY i.patient = p.id AND i.is_first DESC, i.home = p.id DESC, i.id LIMIT 1), ''), p.patient_name
+            FROM registered_patient p WHERE p.id = ANY(%s) ORDER BY p.id""",
         (patients,),
     )
     rows = await cursor.fetchall()
@@ -193,7 +219,7 @@ async def _locked(
     raise ConflictError(told("The patient is being merged just now. Try again."))
 
 
-async def _make(connection: AsyncConnection[Any], facts: PatientFacts, cause: Cause) -> tuple[int, list[Effect]]:
+async def _make(connection: AsyncConnection[Any], facts: PatientFacts, cause: Cause) -> PatientChange:
     found = await read_identifiers(connection, facts.identifiers)
     row = with_facts(PatientRow(0), facts)
     patient = await insert_patient(connection, row, cause.who)
@@ -201,8 +227,9 @@ async def _make(connection: AsyncConnection[Any], facts: PatientFacts, cause: Ca
     first = next((each for each in free if is_of_records(each.kind)), None)
     await insert_identifiers(connection, patient, free, first=first)
     effects = [Effect("made the patient", "patient", patient), *_belong_elsewhere(found, patient)]
-    await _audit(connection, patient, row, "Made the patient", cause, Action.CREATE, free[0].value)
-    return patient, effects
+    subject = [((first or free[0]).value, row.patient_name)]
+    await record(connection, patient_changed(subject, f"Made the patient, by {cause.who}", Action.CREATE))
+    return PatientChange(None, replace(row, id=patient), effects)
 
 
 async def _add_identifiers(
@@ -230,18 +257,3 @@ def _belong_elsewhere(found: dict[Identifier, IdentifierRow], patient: int) -> l
         )
         for other in others
     ]
-
-
-async def _audit(
-    connection: AsyncConnection[Any],
-    patient: int,
-    row: PatientRow,
-    what: str,
-    cause: Cause,
-    action: Action = Action.UPDATE,
-    value: str = "",
-) -> None:
-    if not value:
-        await record_patients(connection, [patient], what, cause, action)
-        return
-    await record(connection, patient_changed([(value, row.patient_name)], f"{what}, by {cause.who}", action))

@@ -41,6 +41,7 @@ from fileroom.core.access import SYSTEM, acting_as
 from fileroom.core.errors import ConfigurationError, FileroomError
 from fileroom.core.live_settings import managed_settings
 from fileroom.core.settings import Settings
+from fileroom.index.patient_columns import COLUMNS_OF, PatientStudy
 from fileroom.net.syslog import SyslogServer
 from fileroom.routing.completeness import is_complete
 from fileroom.routing.deliveries import forget_old_deliveries
@@ -52,6 +53,11 @@ from fileroom.scp import offer
 from fileroom.web.answers import Answer
 from fileroom.web.endpoint import Handler
 from fileroom.web.viewer import viewer_handlers
+from fileroom.worklist.apply import apply_change
+from fileroom.worklist.changes import Cause, PutPatient
+from fileroom.worklist.facts import Identifier, PatientFacts
+from fileroom.worklist.patient_images import shown_by
+from fileroom.worklist.patient_rows import IdentifierRow
 from people_of_tests import add, quick_hashing
 from stored_objects import make_file, store_file
 
@@ -155,6 +161,30 @@ async def _rules(running: Running) -> RuleSet:
 
 async def is_complete_after_5_s(running: Running) -> bool:
     return is_complete(5, {}, 1, running.archive.settings.routing_stable_s)
+
+
+def issuers_taken_for(issuer: str) -> Callable[[Running], Awaitable[bool]]:
+    """Whether the number of no authority is that of images with this issuer."""
+
+    async def observe(running: Running) -> bool:
+        columns = dict.fromkeys((name for names in COLUMNS_OF.values() for name in names), None)
+        study = PatientStudy(1, "1.2", columns | {"patient_id": "1", "issuer_of_patient_id": issuer}, [], True)
+        number = IdentifierRow(1, 1, 1, "", "1", "MR", True)
+        return shown_by(study, [number], frozenset(), running.archive.settings.default_patient_issuer) is not None
+
+    return observe
+
+
+async def updates_images(running: Running) -> bool:
+    """Whether a new name reaches an image that is there."""
+    await store_file(running.archive, make_file())
+    pool = running.archive.pool
+    async with pool.connection() as connection, connection.transaction(force_rollback=True):
+        for name in ("DOE^JANE", "ROE^JANE"):
+            facts = PatientFacts((Identifier("P1"),), name=name)
+            await apply_change(running.archive, connection, PutPatient(facts), Cause("test"))
+        cursor = await connection.execute(b"SELECT patient_name FROM study")
+        return await cursor.fetchone() == ("ROE^JANE",)
 
 
 async def deliveries_left(running: Running) -> int:
@@ -365,6 +395,8 @@ EFFECTS = {
     "routing_holidays": Effect("DE", planner_value("_holidays"), "", "DE"),
     "routing_zone": Effect("Europe/Berlin", planner_zone, "None", "Europe/Berlin"),
     "routing_stable_s": Effect(1, is_complete_after_5_s, False, True),
+    "default_patient_issuer": Effect("HOSP", issuers_taken_for("HOSP"), False, True),
+    "ris_updates_images": Effect(False, updates_images, True, False),
     "delivery_days": Effect(5, deliveries_left, 1, 0),
     "federated_aet": Effect("ELSEWHERE", answers_to("ELSEWHERE"), False, True),
     "series_stable_s": Effect(1e-9, is_arriving, True, False),

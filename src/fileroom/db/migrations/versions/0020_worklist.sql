@@ -33,6 +33,8 @@ CREATE TABLE patient_identifier (
     home bigint NOT NULL REFERENCES registered_patient,
     -- The one that images carry as Patient ID: one of each patient that stands for itself.
     is_first boolean NOT NULL DEFAULT false,
+    -- Not to be used any more: by a merge or a change of the number. What comes under it is shown under the first one.
+    retired boolean NOT NULL DEFAULT false,
     UNIQUE (authority, value, kind)
 );
 CREATE INDEX patient_identifier_patient ON patient_identifier (patient);
@@ -58,6 +60,8 @@ CREATE TABLE patient_merge (
     orders bigint[] NOT NULL DEFAULT '{}',
     -- Which of the identifiers was the first of the retired one.
     first_identifier bigint,
+    -- Which of them the merge has retired: those of the authority of the first one.
+    retired_identifiers bigint[] NOT NULL DEFAULT '{}',
     message bigint,
     merged_at timestamptz NOT NULL DEFAULT now(),
     merged_by text NOT NULL,
