@@ -441,9 +441,10 @@ def _find_warnings(message: Message, work: bytes, dialect: Dialect) -> list[str]
     start = work.find(b"MSH")
     if work[:start].strip(BLANK):
         warnings.append(told("something stands before MSH; it was left out"))
-    if b"\n" in work and b"\r" not in work:
+    lines = work[start:] if start > 0 else work
+    if b"\n" in lines and b"\r" not in lines:
         warnings.append(told("its lines end with LF; they should end with CR"))
-    elif b"\r\n" in work:
+    elif b"\r\n" in lines:
         warnings.append(told("its lines end with CR LF; they should end with CR"))
     broken = [segment.name for segment in message.segments if _LINE_END.search(segment.raw)]
     if broken:

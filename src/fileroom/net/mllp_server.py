@@ -260,6 +260,7 @@ class _Connection:
                         await self._writer.drain()
             finally:
                 self.is_busy = False
+            await asyncio.sleep(0)  # whoever else has a message is next, also where the handler never had to wait
         return True
 
     def _tune(self) -> None:

@@ -53,7 +53,9 @@ def test_streams_whole_and_byte_by_byte(stream, expected) -> None:
     assert in_short(taken(*(stream[place : place + 1] for place in range(len(stream))))) == expected
 
 
-pieces = st.sampled_from([b"\x0b", b"\x1c", b"\r", b"\n", b"MSH", b"FHS", b"|x", b" ", b"\x00", b"y" * 30, b"\x0bMSH|1\x1c\r"])
+pieces = st.sampled_from(
+    [b"\x0b", b"\x1c", b"\r", b"\n", b"MSH", b"FHS", b"|x", b" ", b"\x00", b"y" * 30, b"\x0bMSH|1\x1c\r"]
+)
 
 
 @given(st.lists(pieces, max_size=25), st.lists(st.integers(0, 300), max_size=6))
