@@ -34,7 +34,7 @@ def order(story: Story, start: dt.datetime, now: dt.datetime, control_id: str, c
     """OMI^O23: NW a new order, XO the order changed, CA the order cancelled."""
     builder = _begin("OMI^O23^OMI_O23", now, control_id)
     _patient(builder, story.known_as)
-    _visit(builder, story)
+    _visit(builder, story, story.known_as)
     step, physician = story.procedure, _physician(story)
     placer = (story.placer, SENDER[0])
     builder.segment("ORC", {1: control, 2: placer, 5: "CA" if control == "CA" else "SC", 12: physician})
@@ -60,7 +60,7 @@ def order(story: Story, start: dt.datetime, now: dt.datetime, control_id: str, c
 def _patient_message(kind: str, story: Story, person: Person, now: dt.datetime, control_id: str) -> bytes:
     builder = _begin(kind, now, control_id).segment("EVN", {2: hl7_time(now)})
     _patient(builder, person)
-    _visit(builder, story)
+    _visit(builder, story, person)
     return builder.build()
 
 
@@ -77,9 +77,9 @@ def _patient(builder: MessageBuilder, person: Person) -> None:
     )
 
 
-def _visit(builder: MessageBuilder, story: Story) -> None:
+def _visit(builder: MessageBuilder, story: Story, person: Person) -> None:
     builder.segment(
-        "PV1", {1: "1", 2: "O", 3: ("RAD",), 8: _physician(story), 19: (f"V{story.placer}", None, None, SENDER[0])}
+        "PV1", {1: "1", 2: "O", 3: ("RAD",), 8: _physician(story), 19: (f"V{person.patient_id}", None, None, SENDER[0])}
     )
 
 

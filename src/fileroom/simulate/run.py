@@ -18,7 +18,7 @@ import structlog
 
 from fileroom.core.clock import Now
 from fileroom.core.errors import FileroomError
-from fileroom.hl7.message import parse_message
+from fileroom.hl7.acknowledge import Answer
 from fileroom.simulate import messages
 from fileroom.simulate.modality import Archive, examine
 from fileroom.simulate.plan import Story, Twist
@@ -28,7 +28,7 @@ AT_ONCE: Final = 16
 ATTEMPTS_MAX: Final = 60
 ATTEMPT_INTERVAL_S: Final = 1.0
 
-Send = Callable[[bytes], Awaitable[bytes]]
+Send = Callable[[bytes], Awaitable[Answer]]
 """A message out, its acknowledgement back. Raises PeerError."""
 
 _Result = TypeVar("_Result")
@@ -112,18 +112,20 @@ class Day:
 
     async def _examine(self, story: Story) -> None:
         async with self._rooms:
-            self.outcome.images += await _again(lambda: examine(self._archive, story, self._now().astimezone()))
+            made = await _again(lambda: examine(self._archive, story, self._now().astimezone()))
+            self.outcome.images += made
 
     async def _tell(self, story: Story, make: Callable[[dt.datetime, str], bytes]) -> None:
         async with self._ris:
             self._number += 1
             raw = make(self._now().astimezone(), f"{story.placer}M{self._number}")
             for _ in range(2 if story.twist is Twist.REPEATED else 1):
-                answer = parse_message(await _again(lambda: self._send(raw)))
+                answer = await _again(lambda: self._send(raw))
                 self.outcome.messages += 1
-                if answer.get("MSA-1") not in ("AA", "CA"):
-                    said = answer.get("ERR-8") or answer.get("MSA-3")
-                    self.outcome.troubles.append(f"message {raw[:60]!r} was answered {answer.get('MSA-1')}: {said}")
+                if not answer.is_good:
+                    self.outcome.troubles.append(
+                        f"patient {story.number} ({story.twist}): {answer.code}: {answer.reason}"
+                    )
 
     async def _wait(self, at_s: float, stop: asyncio.Event | None = None) -> None:
         """Until this second of the simulated day."""
