@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Final
 
 from fileroom.core.errors import told
+from fileroom.dicom.charset import clean
 from fileroom.feeds.mapping_fields import Mapping
 from fileroom.feeds.paths import Scope
 from fileroom.feeds.read_adt import read_adt
@@ -18,6 +19,8 @@ from fileroom.feeds.reading import Reader, Reading
 from fileroom.hl7.message import Message
 from fileroom.worklist.changes import Change, Nothing
 
+KIND_CHARS_MAX: Final = 20
+"""Of a kind: ORM^O01^ORM_O01 has fifteen."""
 ORDER_TYPES: Final = ("ORM", "OMG", "OMI")
 _REPORTS: Final = ("ORU", "MDM", "OUL", "OPU")
 _QUERIES: Final = ("QRY", "QBP", "QCN", "QSB", "QVR")
@@ -42,7 +45,7 @@ def read_into(reading: Reading, message: Message, mapping: Mapping) -> None:
     """Read, keeping what has been found when something cannot be meant. Raises InvalidRequestError."""
     structure, event = kind_of(message, mapping)
     if is_ignored(message, mapping):
-        reading.changes = [Nothing(told("The feed ignores {kind}.", kind=message.kind[:20]))]
+        reading.changes = [Nothing(told("The feed ignores {kind}.", kind=shown_kind(message)))]
         return
     reader = Reader(message, mapping, Scope(message.segments), reading)
     if structure == "ADT":
@@ -52,30 +55,38 @@ def read_into(reading: Reading, message: Message, mapping: Mapping) -> None:
     elif structure == "SIU":
         reading.changes = read_schedule(reader, event, message.segments)
     else:
-        reading.changes = [Nothing(_why_not(structure, message.kind))]
+        reading.changes = [Nothing(_why_not(structure, shown_kind(message)))]
 
 
 def kind_of(message: Message, mapping: Mapping) -> tuple[str, str]:
     """The message type and the event that it is read as: MSH-9, else EVN-1, else the structure of MSH-9.3."""
-    structure = message.get("MSH-9.1").strip().upper()
-    event = message.get("MSH-9.2").strip().upper() or message.get("EVN-1").strip().upper()
-    if not event:
-        event = message.get("MSH-9.3").strip().upper().partition("_")[2]
+    structure, event = _said_kind(message)
     return structure, (mapping.events or {}).get(f"{structure}^{event}", event)
 
 
 def is_ignored(message: Message, mapping: Mapping) -> bool:
     """Whether the mapping says that messages of this kind ask for nothing."""
-    structure = message.get("MSH-9.1").strip().upper()
-    event = message.get("MSH-9.2").strip().upper() or message.get("EVN-1").strip().upper()
+    structure, event = _said_kind(message)
     return bool(mapping.ignored & {"*", f"{structure}^*", f"{structure}^{event}"})
+
+
+def shown_kind(message: Message) -> str:
+    """The kind as its sender writes it, fit to be shown and kept."""
+    return clean(message.kind)[:KIND_CHARS_MAX]
+
+
+def _said_kind(message: Message) -> tuple[str, str]:
+    structure, event, evn, whole = (
+        clean(message.get(path)).upper()[:KIND_CHARS_MAX] for path in ("MSH-9.1", "MSH-9.2", "EVN-1", "MSH-9.3")
+    )
+    return structure, event or evn or whole.partition("_")[2]
 
 
 def _why_not(structure: str, kind: str) -> str:
     if structure in _REPORTS:
-        return told("Reports ({kind}) are not read yet: the message is kept, nothing was done.", kind=kind[:20])
+        return told("Reports ({kind}) are not read yet: the message is kept, nothing was done.", kind=kind)
     if structure in _QUERIES:
-        return told("Queries ({kind}) are not answered yet: the message is kept, nothing was done.", kind=kind[:20])
+        return told("Queries ({kind}) are not answered yet: the message is kept, nothing was done.", kind=kind)
     if structure in _ANSWERS:
-        return told("{kind} is an answer and asks for nothing.", kind=kind[:20])
-    return told("{kind} is not read: the message is kept, nothing was done.", kind=kind[:20] or "-")
+        return told("{kind} is an answer and asks for nothing.", kind=kind)
+    return told("{kind} is not read: the message is kept, nothing was done.", kind=kind or "-")

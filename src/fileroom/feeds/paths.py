@@ -61,7 +61,7 @@ def parse_path(text: object) -> Path:
             told("{path} is no path: write segment and field, as in PID-3.1.", path=repr(text)[:60])
         )
     text = text.strip()
-    if text.startswith("="):
+    if text.startswith("=") and text[1:].strip():
         return Path(text, fixed=text[1:].strip())
     match = _PATH.fullmatch(text)
     if match is None or int(match["field"]) == 0:

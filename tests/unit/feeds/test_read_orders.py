@@ -11,7 +11,10 @@ from hl7_texts import PID, PV1, message
 
 IHE = mapping_from_fields({})
 ORC = "ORC|NW|P1^RIS|F1^PACS||SC||1^once^^202611231000^^S||20261122101500|||3^Order^Otto"
-OBR = "OBR|1|P1^RIS|F1^PACS|CTABD^CT Abdomen^L^PROT1^Arterial^LP||||||||DIAB^Diabetes|Pain|||3^Order^Otto||ACC1|RP1|SPS1||||CT||||||WALK|^Appendicitis?"
+OBR = (
+    "OBR|1|P1^RIS|F1^PACS|CTABD^CT Abdomen^L^PROT1^Arterial^LP||||||||DIAB^Diabetes|Pain|||3^Order^Otto||ACC1|RP1|SPS1"
+    "||||CT||||||WALK|^Appendicitis?"
+)
 ZDS = "ZDS|1.2.840.99.1^RIS^Application^DICOM"
 
 
