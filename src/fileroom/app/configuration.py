@@ -10,6 +10,7 @@ from typing import Final
 from fileroom.admin.configuration_nodes import NODES
 from fileroom.admin.configuration_sections import SECTIONS, ConfigurationSection
 from fileroom.admin.entries import configuration_section
+from fileroom.feeds.feeds import FEEDS
 from fileroom.routing.alerts import ALERTS
 from fileroom.routing.destinations import DESTINATIONS
 from fileroom.routing.edge_centres import CENTRES
@@ -35,5 +36,6 @@ CONFIGURATION_SECTIONS: Final[tuple[ConfigurationSection, ...]] = (
     rules_section(),
     configuration_section(SOURCES),
     configuration_section(PREFETCH),
+    configuration_section(FEEDS),
     configuration_section(MATCHING),
 )

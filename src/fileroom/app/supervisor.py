@@ -91,6 +91,7 @@ class Supervisor:
             secure = self._listen_for_tls(stack)
             self._add("fileroom.app.association_worker", (dicom.fileno(), *secure), settings.association_workers)
             self._add("fileroom.app.web_worker", (http.fileno(),), settings.web_processes)
+            self._add("fileroom.app.hl7_worker", self._listen_for_hl7(stack), settings.hl7_workers)
             begin_folder(meters_folder(settings.data))
             self._database = embedded_postgres(settings)
             try:
@@ -112,6 +113,13 @@ class Supervisor:
             return ()
         secure = _listen(settings.host, settings.dicom_tls_port, "DICOM TLS", "FILEROOM_DICOM_TLS_PORT")
         return (stack.enter_context(secure).fileno(),)
+
+    def _listen_for_hl7(self, stack: contextlib.ExitStack) -> tuple[int, ...]:
+        """The default port of HL7; ports of single feeds are opened by the workers, which know when they change."""
+        settings = self._settings
+        if not settings.hl7_workers:
+            return ()
+        return (stack.enter_context(_listen(settings.host, settings.hl7_port, "HL7", "FILEROOM_HL7_PORT")).fileno(),)
 
     def _add(self, module: str, sockets: tuple[int, ...], count: int) -> None:
         kind = _kind(module)

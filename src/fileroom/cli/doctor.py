@@ -58,6 +58,8 @@ def _checks(settings: Settings) -> Iterator[Check]:
     if settings.dicom_tls_port:
         yield _dicom_tls(settings)
     yield _web(settings)
+    if settings.hl7_workers:
+        yield _hl7(settings)
 
 
 async def _archive(archive: Archive) -> list[Check]:
@@ -122,3 +124,12 @@ def _web(settings: Settings) -> Check:
     except OSError as error:
         return Check("web", "failed", f"{where}: {error.strerror or error}. Is 'fileroom serve' running?")
     return Check("web", "ok", f"listens on {where}")
+
+
+def _hl7(settings: Settings) -> Check:
+    where = f"{settings.host}:{settings.hl7_port}"
+    try:
+        socket.create_connection((settings.host, settings.hl7_port), timeout=5).close()
+    except OSError as error:
+        return Check("hl7", "failed", f"{where}: {error.strerror or error}. Is 'fileroom serve' running?")
+    return Check("hl7", "ok", f"listens on {where} (MLLP); ports of single feeds: 'fileroom hl7 feed list'")

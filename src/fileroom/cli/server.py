@@ -21,7 +21,7 @@ def add_commands(app: typer.Typer) -> None:
 def serve(
     demo: Annotated[bool, typer.Option("--demo", help="On an empty archive, add the demo studies.")] = False,
 ) -> None:
-    """Run Fileroom until Ctrl-C: database, DICOM port, web port, background work.
+    """Run Fileroom until Ctrl-C: database, DICOM port, web port, HL7 port, background work.
 
     Example: `FILEROOM_DATA=/srv/fileroom fileroom serve`
     """
@@ -45,10 +45,12 @@ def _show_address(settings: Settings, first: FirstAccount | None) -> None:
     )
     web = f"{'http' if is_plain else 'https'}://{settings.web_host}:{settings.http_port}"
     secure = f", over TLS at port {settings.dicom_tls_port}" if settings.dicom_tls_port else ""
+    hl7 = f"HL7       {settings.host}:{settings.hl7_port} (MLLP)\n" if settings.hl7_workers else ""
     text = (
         f"Web       [bold]{web}/[/bold]\n"
         f"DICOMweb  {web}/dicom-web\n"
         f"DICOM     AE title [bold]{settings.aet}[/bold] at {settings.host}:{settings.dicom_port}{secure}\n"
+        f"{hl7}"
         f"Log in    {_how_to_log_in(settings, first)}\n"
         f"Data      {settings.data.resolve()}\n\n"
         f"Send images: [bold]storescu -aec {settings.aet} {settings.host} {settings.dicom_port} FILE...[/bold]   "

@@ -48,13 +48,14 @@ class Fileroom:
         self.folder = folder.resolve()
         self.data = self.folder / "data"
         self.aet = str(settings.get("aet", "FILEROOM"))
-        self.dicom_port, self.http_port, hl7_port = free_ports(3)
+        self.dicom_port, self.http_port, self.hl7_port = free_ports(3)
         values: dict[str, object] = {
             "data": self.data,
             "host": LOOPBACK,
             "dicom_port": self.dicom_port,
             "http_port": self.http_port,
-            "hl7_port": hl7_port,
+            "hl7_port": self.hl7_port,
+            "hl7_workers": 0,  # tests of HL7 ask for one
             "storage_reserve_mib": 1,
             "web_login": "beyond-loopback",
         }

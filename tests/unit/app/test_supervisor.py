@@ -132,7 +132,7 @@ class House:
 
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
-    return Settings(web_workers=1, data=tmp_path / "data", dicom_port=free_port(), http_port=free_port(), workers=2)
+    return Settings(web_workers=1, data=tmp_path / "data", dicom_port=free_port(), http_port=free_port(), hl7_port=free_port(), workers=2)
 
 
 @pytest.fixture
@@ -159,6 +159,7 @@ def test_all_workers_are_started_and_stopped_and_the_database_last(house: House)
         "association_worker",
         "association_worker",
         "delivery_worker",
+        "hl7_worker",
         "module",
         "task_worker",
         "web_worker",

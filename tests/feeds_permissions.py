@@ -1,0 +1,34 @@
+"""Which permission each service of `feeds` asks for first: a coroutine that takes the archive asks, or stands in INNER."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from fileroom.core.access import Permission
+
+FEEDS: Final[dict[str, Permission]] = {
+    "feeds.feed_versions": Permission.MESSAGE_READ,
+    "feeds.get_feed": Permission.MESSAGE_READ,
+    "feeds.list_feeds": Permission.MESSAGE_READ,
+    "feeds.put_feed": Permission.MESSAGE_MANAGE,
+    "feeds.remove_feed": Permission.MESSAGE_MANAGE,
+    "inbox_search.get_message": Permission.MESSAGE_READ,
+    "inbox_search.list_messages": Permission.MESSAGE_READ,
+    "inbox_search.message_bytes": Permission.MESSAGE_READ,
+    "outbox.cancel_outgoing": Permission.MESSAGE_MANAGE,
+    "outbox.list_outgoing": Permission.MESSAGE_READ,
+    "outbox.resend_outgoing": Permission.MESSAGE_MANAGE,
+    "outbox.send_due": Permission.SYSTEM_MANAGE,
+    "outbox.send_message": Permission.MESSAGE_MANAGE,
+    "replay.replay_message": Permission.MESSAGE_MANAGE,
+    "retention.forget_old_messages": Permission.SYSTEM_MANAGE,
+}
+
+_SENDER: Final = "called by the HL7 worker for whoever sends; what a sender may do, its feed says"
+
+INNER: Final[dict[str, str]] = {
+    "inbox.keep_fault": _SENDER,
+    "inbox.receive_at": _SENDER,
+    "inbox.receive_message": _SENDER,
+    "inbox.receive_again": "for `replay.replay_message`, which asks",
+}
