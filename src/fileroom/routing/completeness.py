@@ -30,6 +30,7 @@ from fileroom.dicom.header_scan import scan_header
 from fileroom.routing.operands import StudyFacts
 from fileroom.routing.planner import Planner
 from fileroom.routing.rule_trials import arrivals_of, claim_of
+from fileroom.worklist.order_search import facts_of_study
 
 HINTED_S: Final = 10.0
 """Quiet for so long after a hint: modalities open an association for each series, some for each image."""
@@ -199,6 +200,8 @@ async def _late_deliveries(archive: Archive, one: Gathering) -> list[dict[str, A
         age_minutes=(archive.now() - begun).total_seconds() / 60,
         status="complete",
     )
+    async with archive.pool.connection() as connection:
+        order = await facts_of_study(connection, one.study_instance_uid)
     ids = await _instance_ids(archive, [instance.sop_instance_uid for instance in instances])
     now: dt.datetime = archive.now().astimezone()
     found: list[dict[str, Any]] = []
@@ -216,7 +219,7 @@ async def _late_deliveries(archive: Archive, one: Gathering) -> list[dict[str, A
         wanted = [
             planned
             for on in ("series", "study")
-            for planned in planner.rules.plan_study(header, claim, now, facts, on=on)
+            for planned in planner.rules.plan_study(header, claim, now, facts, order, on=on)
         ]
         if wanted:
             found.append(

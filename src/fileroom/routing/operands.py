@@ -77,7 +77,7 @@ class StudyFacts:
 
 
 OrderFacts = Mapping[str, str]
-"""What is known of the order: by the names of ORDER_FIELDS. Empty until there are orders."""
+"""What is known of the order that a study belongs to: by the names of ORDER_FIELDS. Empty where none is known."""
 
 ORDER_FIELDS: Final = (
     "accession", "number", "status", "priority", "modality", "procedure", "procedure_code", "station", "department",

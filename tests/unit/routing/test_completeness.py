@@ -14,6 +14,8 @@ from fileroom.core.access import SYSTEM, acting_as
 from fileroom.routing.completeness import Hint, give_hint, hint_of_objects, is_complete, release_complete
 from fileroom.routing.deliveries import DeliveryFilter, list_deliveries
 from fileroom.routing.destinations import DESTINATIONS
+from fileroom.routing.planner import Planner
+from fileroom.routing.rules import put_rule
 from stored_objects import make_file, store_file
 from unit.routing.test_lanes import Everything
 
@@ -114,3 +116,24 @@ async def test_a_question_for_commitment_is_a_hint_for_the_studies_of_its_object
     await age(routed, 11)
     await release_complete(routed)
     assert await states(routed) == ["waiting"]
+
+
+async def test_a_rule_asks_for_the_order_of_the_study(archive: Archive) -> None:
+    fields = {"kind": "folder", "target": {"path": "outbox"}}
+    await put_entry(archive.pool, archive.settings, DESTINATIONS, "OUT", fields)
+    await put_rule(archive, "urgent", {"when": 'order.priority == "STAT"', "to": ["OUT"], "on": "study"})
+    planner = Planner(archive.pool, archive.settings, archive.now)
+    await planner.look()
+    routed = dataclasses.replace(archive, arrivals=planner)
+    async with routed.pool.connection() as connection:
+        await connection.execute(
+            b"""INSERT INTO imaging_order (accession_number, study_instance_uid, priority, changed_by)
+                VALUES ('A1', '1.2.3', 'STAT', 'test'), ('A2', '1.2.4', 'ROUTINE', 'test')"""
+        )
+    await store_file(routed, make_file(StudyInstanceUID="1.2.3", SOPInstanceUID="1.2.3.1"))
+    await store_file(routed, make_file(StudyInstanceUID="1.2.4", SOPInstanceUID="1.2.4.1"))
+    await store_file(routed, make_file(StudyInstanceUID="1.2.5", SOPInstanceUID="1.2.5.1"))
+    await age(routed, routed.settings.routing_stable_s + 1)
+    await release_complete(routed)
+    sent = [row.sop_instance_uid for row in await list_deliveries(routed, DeliveryFilter()) if row.state == "waiting"]
+    assert sent == ["1.2.3.1"]
