@@ -18,6 +18,7 @@ from benchmarks.frames import frames
 from benchmarks.ingest_at_scale import ingest_at_scale
 from benchmarks.machine import describe_machine
 from benchmarks.memory import memory
+from benchmarks.merge import merge
 from benchmarks.query import query
 from benchmarks.results import Row, markdown_table, write_json
 from benchmarks.retrieve import retrieve
@@ -43,6 +44,7 @@ BENCHMARKS: dict[str, Benchmark] = {
     "routing": routing,
     "deid": deid,
     "edge": edge,
+    "merge": merge,
 }
 
 

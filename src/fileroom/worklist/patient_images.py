@@ -351,9 +351,11 @@ async def _show(
     effects = []
     if plans:
         reason = "Merge of patients" if merge is not None else "Patient data of the RIS"
-        merges = await _merges_of(connection, number, [study.study_instance_uid for study, _ in plans])
+        merges: Mapping[str, int] = {}
+        if merge is None:
+            merges = await _merges_of(connection, number, [study.study_instance_uid for study, _ in plans])
         laid = await lay_over(archive, connection, plans, reason=reason, actor=cause.who)
-        await _remember(connection, laid, number, merges if merge is None else {}, merge)
+        await _remember(connection, laid, number, merges, merge)
         uids = sorted({each.study_instance_uid for each in laid})
         await record(connection, studies_corrected(uids, f"{reason}, by {cause.who}"))
         await _match_anew(connection, uids)

@@ -75,10 +75,10 @@ CREATE INDEX patient_merge_survivor ON patient_merge (survivor) WHERE revoked_at
 CREATE TABLE patient_correction (
     correction bigint PRIMARY KEY REFERENCES correction ON DELETE CASCADE,
     study_instance_uid text COLLATE "C" NOT NULL,
-    -- Whose facts these are.
-    patient bigint NOT NULL REFERENCES registered_patient,
+    -- Whose facts these are. (Neither this nor the merge is ever deleted: no reference that each row would be checked by.)
+    patient bigint NOT NULL,
     -- The merge that made the study that patient's; null: it was that patient's before.
-    merge bigint REFERENCES patient_merge,
+    merge bigint,
     -- What the study's columns held as received, where that is known: no other correction was laid over them.
     received jsonb
 );
@@ -89,12 +89,11 @@ CREATE INDEX patient_correction_patient ON patient_correction (patient);
 -- Series before their study, studies by their UIDs, as receiving takes them: so nobody waits in a circle.
 CREATE FUNCTION lock_studies(uids text[]) RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
-    uid text;
+    the_study bigint;
 BEGIN
-    FOR uid IN SELECT DISTINCT u COLLATE "C" AS u FROM unnest(uids) AS u ORDER BY u LOOP
-        PERFORM 1 FROM series e JOIN study s ON s.id = e.study WHERE s.study_instance_uid = uid
-            ORDER BY e.series_instance_uid FOR NO KEY UPDATE OF e;
-        PERFORM 1 FROM study WHERE study_instance_uid = uid FOR NO KEY UPDATE;
+    FOR the_study IN SELECT id FROM study WHERE study_instance_uid = ANY(uids) ORDER BY study_instance_uid LOOP
+        PERFORM 1 FROM series WHERE study = the_study ORDER BY series_instance_uid FOR NO KEY UPDATE;
+        PERFORM 1 FROM study WHERE id = the_study FOR NO KEY UPDATE;
     END LOOP;
 END $$;
 
