@@ -27,7 +27,8 @@ from fileroom.worklist.changes import (
     RemoveVisit,
     UnmergePatients,
 )
-from fileroom.worklist.facts import Identifier, OrderFacts, PatientFacts, VisitState
+from fileroom.worklist.facts import Identifier, OrderFacts, PatientFacts, StepFacts, VisitState
+from fileroom.worklist.order_states import STATE_WORDS
 
 _MERGES: Final = frozenset(
     {"A18", "A34", "A35", "A36", "A39", "A40", "A41", "A43", "A44", "A45", "A46", "A47", "A49", "A50"}
@@ -80,7 +81,7 @@ def try_mapping(message: Message, mapping: Mapping) -> Trial:
     return Trial(
         shown_kind(message),
         (*_lines(reading.found, mapping), *_unsaid(reading, message, mapping)),
-        tuple(describe_change(one) for one in reading.changes),
+        tuple(sentence for one in reading.changes for sentence in describe_change(one)),
         tuple(
             Warning(one.fact, _words(one.fact), one.path, one.raw, one.words) for one in dict.fromkeys(reading.unusable)
         ),
@@ -89,11 +90,24 @@ def try_mapping(message: Message, mapping: Mapping) -> Trial:
     )
 
 
-def describe_change(change: Change) -> str:
-    """What a change asks for, in words."""
+def describe_change(change: Change) -> list[str]:
+    """What a change asks for, in sentences."""
     match change:
         case PutPatient():
             return _put_patient(change)
+        case PutOrder():
+            return _put_order(change)
+        case MoveVisit():
+            return [_move_visit(change)]
+        case Nothing():
+            return [change.why]
+    return [_about_patients(change)]
+
+
+def _about_patients(
+    change: MergePatients | UnmergePatients | LinkPatients | ChangeIdentifier | RemoveVisit,
+) -> str:
+    match change:
         case MergePatients():
             return told(
                 "Patient {retired} becomes part of patient {survivor}.",
@@ -110,28 +124,63 @@ def describe_change(change: Change) -> str:
             )
         case ChangeIdentifier():
             return told("Patient ID {old} is {new} now.", old=_number(change.old), new=_number(change.new))
-        case MoveVisit():
-            return _move_visit(change)
         case RemoveVisit():
             return told(
                 "Visit {visit} of patient {patient} is removed.",
                 visit=_number(change.visit),
                 patient=_patient(change.patient),
             )
-        case PutOrder():
-            return _put_order(change)
-        case Nothing():
-            return change.why
 
 
-def _put_patient(change: PutPatient) -> str:
-    patient = told("Patient {patient} is made or brought up to date.", patient=_patient(change.patient))
+def _put_patient(change: PutPatient) -> list[str]:
+    said = [told("Patient {patient} is made or brought up to date.", patient=_patient(change.patient))]
+    if change.visit is not None:
+        number, state = _number(change.visit.number), change.visit.state
+        if state is None:
+            said.append(told("Visit {visit} is brought up to date.", visit=number))
+        else:
+            said.append(told("Visit {visit} is {state}.", visit=number, state=_VISIT_STATES[state]))
+    return said
+
+
+def _move_visit(change: MoveVisit) -> str:
+    patient, source = _patient(change.target), _number(change.source)
     if change.visit is None:
-        return patient
-    number, state = _number(change.visit.number), change.visit.state
-    if state is None:
-        return f"{patient} {told('Visit {visit} is brought up to date.', visit=number)}"
-    return f"{patient} {told('Visit {visit} is {state}.', visit=number, state=_VISIT_STATES[state])}"
+        return told("All that patient {source} has becomes patient {patient}'s.", source=source, patient=patient)
+    visit = _number(change.visit)
+    if change.new_number is None:
+        return told(
+            "Visit {visit} of {source} becomes patient {patient}'s.", visit=visit, source=source, patient=patient
+        )
+    return told(
+        "Visit {visit} of {source} becomes patient {patient}'s, as {number}.",
+        visit=visit,
+        source=source,
+        patient=patient,
+        number=_number(change.new_number),
+    )
+
+
+def _put_order(change: PutOrder) -> list[str]:
+    order = _order(change.order)
+    if change.patient is None:
+        said = [told("Order {order} is made or brought up to date.", order=order)]
+    else:
+        patient = _patient(change.patient)
+        said = [told("Order {order} of patient {patient} is made or brought up to date.", order=order, patient=patient)]
+    if change.state is not None:
+        said.append(told("It is {state}.", state=told(STATE_WORDS[change.state])))
+    said += [told("A step: {step}.", step=_step(one)) for one in change.order.steps or ()]
+    return said
+
+
+def _step(one: StepFacts) -> str:
+    parts = (one.step_id, one.modality, one.start, ", ".join(one.station_aets or ()), one.location, one.description)
+    return " ".join(part for part in parts if part)
+
+
+_VISIT_STATES[state]))
+    return said
 
 
 def _move_visit(change: MoveVisit) -> str:

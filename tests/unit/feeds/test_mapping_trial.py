@@ -20,8 +20,9 @@ def test_a_trial_says_where_each_fact_came_from_and_what_is_asked_for() -> None:
     assert lines["study_uid", ""].places == ("IPC-3.1", "ZDS-1.1")
     assert ("prior_patient_id", "") not in lines
     assert trial.changes == (
-        "Order ACC1 of patient 4711 (HOSP) is made or brought up to date. It is in progress. "
-        "Steps: DX 202611231000 CT Abdomen.",
+        "Order ACC1 of patient 4711 (HOSP) is made or brought up to date.",
+        "It is in progress.",
+        "A step: DX 202611231000 CT Abdomen.",
     )
     assert (trial.error, trial.warnings) == ("", ())
 
@@ -31,7 +32,7 @@ def test_a_wrong_date_is_a_warning_that_names_the_field() -> None:
     (warning,) = trial.warnings
     assert (warning.words, warning.path, warning.raw) == ("Birth date", "PID-7", "20261399")
     assert "no month 13" in warning.why
-    assert trial.changes == ("Patient 4711 is made or brought up to date. Visit V100 is brought up to date.",)
+    assert trial.changes == ("Patient 4711 is made or brought up to date.", "Visit V100 is brought up to date.")
 
 
 def test_a_message_without_a_patient_identifier_fails_and_still_shows_what_there_is() -> None:
