@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from acceptance.dicom_files import by_instance
 from acceptance.programs.fileroom import Fileroom
 from acceptance.programs.processes import wait_until
 from acceptance.programs.raw_scu import send_exactly
+from acceptance.programs.small_disk import small_disk as small_disk_at
 from corpus.ct import make_big_multiframe
 
 MIB = 1024 * 1024
@@ -24,17 +24,8 @@ OUT_OF_RESOURCES = 0xA700
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of DISK_MIB in memory."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", f"size={DISK_MIB}m", "tmpfs", folder], capture_output=True, check=False
-    )
-    if mounted.returncode != 0:
-        pytest.skip("needs the right to mount a tmpfs")
-    try:
+    with small_disk_at(tmp_path / "disk", DISK_MIB) as folder:
         yield folder
-    finally:
-        subprocess.run(["umount", "-l", folder], check=True)
 
 
 def _is_full(status: int | None) -> bool:

@@ -1,4 +1,5 @@
-"""Destinations that behave badly: DCMTK's storescp with its fault switches, one behind a line that spoils answers, one held.
+"""Destinations that behave badly: DCMTK's storescp with its fault switches, one behind a line that spoils answers, one held,
+a folder on a full disk, a member of a pool that is killed.
 
 Whatever they do, the ledger says why in words, other destinations get theirs, and when the fault is gone everything arrives.
 """
@@ -19,11 +20,16 @@ from acceptance.programs.dcmtk import Dcmtk, StoreScp
 from acceptance.programs.fileroom import Fileroom
 from acceptance.programs.processes import free_ports, wait_until
 from acceptance.programs.routing import Routing, node, rule, to_node
+from acceptance.programs.small_disk import small_disk
 from corpus.ct import make_ct_series
 
 pytestmark = pytest.mark.usefixtures("dcmtk_installed")
 
 OBJECTS: Final = 6
+LANES: Final = 2
+"""Of a destination that says nothing else."""
+MIB: Final = 1024 * 1024
+DISK_MIB: Final = 8
 RESPONDED_TO: Final = b"\0\0\x20\x01\x02\0\0\0"
 """Message ID Being Responded To (0000,0120) in Implicit VR Little Endian, up to its value."""
 FAULTS: Final = {
@@ -42,7 +48,8 @@ def well(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StoreScp]:
 
 @pytest.fixture(scope="module")
 def room(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fileroom]:
-    with Fileroom(tmp_path_factory.mktemp("room"), workers=2) as running:
+    folder = tmp_path_factory.mktemp("room")
+    with Fileroom(folder, workers=2, routing_folders=folder / "shares") as running:
         yield running
 
 
@@ -125,6 +132,77 @@ def test_a_destination_that_is_held_lets_its_objects_wait(room: Fileroom, routin
     routing.add(destinations={"HELD": to_node("WELL")})
     wait_for(room, routing, study, "HELD", {"delivered": OBJECTS})
     routing.remove(rules="held")
+
+
+def test_folder_on_a_full_disk_says_so_keeps_nothing_half_and_gets_the_rest_when_there_is_room(
+    room: Fileroom, routing: Routing, well: StoreScp, tmp_path: Path
+) -> None:
+    with small_disk(room.folder / "shares" / "small", DISK_MIB) as share:
+        ballast = share / "ballast"
+        ballast.write_bytes(bytes((DISK_MIB - 3) * MIB))
+        routing.add(
+            destinations={
+                "SHARE": {"kind": "folder", "target": {"path": str(share), "pattern": "{SOPInstanceUID}.dcm"}}
+            },
+            rules={"share": rule('Modality == "CT" && Rows == 512', "SHARE")},
+        )
+        files = make_ct_series(tmp_path / "files", 12, 512, 5400)  # 6 MiB into 3
+        study = study_uid(files[0])
+        assert Dcmtk(room.dicom_port).store(files).returncode == 0
+        wait_for(room, routing, study, "WELL", {"delivered": len(files)})
+        wait_until(lambda: any("full" in cause for cause in routing.causes(study)), 30, "a cause", room.log_tail)
+        wait_until(
+            lambda: (
+                sum(routing.states(study, "SHARE").values()) == len(files)
+                and routing.states(study, "SHARE").get("delivered", 0) == len(list(share.glob("*.dcm"))) > 0
+            ),
+            30,
+            "as many files as deliveries",
+            lambda: f"{routing.states(study, 'SHARE')} {list(share.iterdir())}",
+        )
+        assert {path.suffix for path in share.iterdir() if path != ballast} == {".dcm"}, "half files are left"
+        ballast.unlink()
+        done = room.command(
+            "deliveries", "retry", "--study", study, "--destination", "SHARE", "--reason", "room was made"
+        )
+        assert done.returncode == 0, done.stderr
+        wait_for(room, routing, study, "SHARE", {"delivered": len(files)})
+        held = by_instance(list(share.iterdir()))
+        assert {uid: one.dataset for uid, one in held.items()} == {
+            uid: one.dataset for uid, one in by_instance(files).items()
+        }
+        routing.remove(rules="share")
+
+
+def test_when_a_member_of_a_pool_is_killed_the_other_one_gets_the_rest(
+    room: Fileroom, routing: Routing, tmp_path: Path
+) -> None:
+    with (
+        StoreScp(tmp_path / "first", "--sleep-after", "1", aet="FIRST") as first,
+        StoreScp(tmp_path / "second", aet="SECOND") as second,
+    ):
+        routing.add(
+            nodes={"FIRST": node("FIRST", first.port, response_timeout_s=5), "SECOND": node("SECOND", second.port)},
+            destinations={
+                "FIRST": to_node("FIRST"),
+                "SECOND": to_node("SECOND"),
+                "PAIR": {"kind": "pool", "target": {"members": [{"destination": "FIRST"}, {"destination": "SECOND"}]}},
+            },
+            rules={"pair": rule('Modality == "CT"', "PAIR")},
+        )
+        files = [path for n in range(3) for path in make_ct_series(tmp_path / f"files{n}", 8, 64, 5500 + n)]
+        assert Dcmtk(room.dicom_port).store(files).returncode == 0
+        wait_until(lambda: len(first.received()) >= 3, 30, "something at the first member", room.log_tail)
+        first.kill()
+        for study in {study_uid(path) for path in files}:
+            wait_for(room, routing, study, "PAIR", {"delivered": 8})
+        one, other = by_instance(first.received()), by_instance(second.received())
+        assert one.keys() | other.keys() == by_instance(files).keys()
+        # What the first one had on its disk when it was killed, but had not answered yet: one object of each lane at most.
+        assert len(one.keys() & other.keys()) <= LANES, "the other member was sent what the first one had confirmed"
+        assert other, "the first member got everything before it was killed"
+        assert all(by_instance(files)[uid].dataset == got.dataset for uid, got in other.items())
+        routing.remove(rules="pair")
 
 
 @contextlib.contextmanager

@@ -269,7 +269,7 @@ class Lane:
                 )
             else:
                 name = one.treatment or self.destination.treatment or target.treatment
-                groups.setdefault(name, []).append(StoredOutgoing(self.archive, one.id, instance))
+                groups.setdefault(name, []).append(StoredOutgoing(self.archive, one.id, instance, one.ordered_at))
         made: list[Treated] = []
         for name, objects in groups.items():
             if not name:
@@ -376,7 +376,7 @@ class Lane:
             instance = by_uid.get(one.sop_instance_uid)
             if instance is None:
                 continue
-            stored = StoredOutgoing(self.archive, one.id, instance)
+            stored = StoredOutgoing(self.archive, one.id, instance, one.ordered_at)
             name = one.treatment or self.destination.treatment or target.treatment
             found[one.id] = [stored]
             if one.delivered_as and name:

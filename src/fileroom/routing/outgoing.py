@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -47,6 +48,9 @@ class StoredOutgoing:
     archive: Archive
     delivery_id: int
     instance: StoredInstance
+    ordered_at: dt.datetime | None = None
+    """When its delivery was entered in the ledger: a treatment dates its changes by that, so that what is sent again after a
+    kill is the same object, byte for byte."""
 
     @property
     def study_instance_uid(self) -> str:

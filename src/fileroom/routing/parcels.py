@@ -48,6 +48,7 @@ class WaitingDelivery:
     sop_instance_uid: str
     attempts: int
     treatment: str
+    ordered_at: dt.datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +61,7 @@ class SentDelivery:
     attempts: int
     taken_at: dt.datetime
     treatment: str
+    ordered_at: dt.datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +100,8 @@ async def next_deliveries(archive: Archive, parcel: Parcel, after_id: int = 0) -
     return await _select(
         archive,
         WaitingDelivery,
-        b"""SELECT d.id, d.sop_instance_uid, d.attempts, coalesce(r.fields->>'treatment', '') AS treatment
+        b"""SELECT d.id, d.sop_instance_uid, d.attempts, coalesce(r.fields->>'treatment', '') AS treatment,
+                d.created_at AS ordered_at
             FROM delivery d LEFT JOIN named_entry r ON r.id = d.rule_id
             WHERE d.parcel_id = %s AND d.state = 'waiting' AND d.due_at <= now() AND d.id > %s ORDER BY d.id LIMIT %s""",
         (parcel.id, after_id, BATCH_DELIVERIES),
@@ -112,7 +115,8 @@ async def sent_deliveries(archive: Archive, parcel: Parcel) -> list[SentDelivery
         archive,
         SentDelivery,
         b"""SELECT d.id, d.sop_instance_uid, d.delivered_as, d.attempts, d.taken_at,
-                coalesce(r.fields->>'treatment', '') AS treatment
+                coalesce(r.fields->>'treatment', '') AS treatment,
+                d.created_at AS ordered_at
             FROM delivery d LEFT JOIN named_entry r ON r.id = d.rule_id
             WHERE d.parcel_id = %s AND d.state = 'sent' AND d.due_at <= now() ORDER BY d.id LIMIT %s""",
         (parcel.id, BATCH_DELIVERIES),

@@ -9,6 +9,7 @@ An object on which nothing has an effect leaves as it is stored, bit by bit. Wha
 from __future__ import annotations
 
 import asyncio
+import datetime as dt
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -177,7 +178,7 @@ async def _made(
     if deid is not None:
         cleaned = await deid.clean(one.instance, dataset)
         dataset, regions = cleaned.dataset, cleaned.regions
-    moment = archive.now().strftime("%Y%m%d%H%M%S")
+    moment = (one.ordered_at or archive.now()).astimezone(dt.UTC).strftime("%Y%m%d%H%M%S")
     context = Context(treatment.installation_uid, moment=moment, scope=treatment.name)
     changed = await asyncio.to_thread(
         changed_object, dataset, treatment.plan, context, single=single, anonymous=deid is not None

@@ -132,6 +132,10 @@ class StoreScp:
     ) -> None:
         self._server.stop()
 
+    def kill(self) -> None:
+        """kill -9; what has come stays."""
+        self._server.kill()
+
     def received(self) -> list[Path]:
         """The files that have come."""
         return sorted(path for path in self.received_folder.iterdir() if path.is_file())

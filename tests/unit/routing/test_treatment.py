@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import datetime as dt
 import io
 import subprocess
 from collections.abc import Mapping
@@ -66,6 +68,21 @@ def image(syntax: str = EXPLICIT_LE, **attributes: Any) -> bytes:
     out = io.BytesIO()
     pydicom.dcmwrite(out, dataset, implicit_vr=syntax == IMPLICIT_LE, little_endian=syntax != BIG, force_encoding=True)
     return out.getvalue()
+
+
+async def test_what_is_sent_again_later_is_the_same_object_byte_for_byte(archive: Archive) -> None:
+    ordered_at = dt.datetime(2026, 3, 1, 10, 0, tzinfo=dt.UTC)
+    one = dataclasses.replace(await stored(archive, image()), ordered_at=ordered_at)
+    later = dataclasses.replace(archive, now=lambda: ordered_at + dt.timedelta(days=2))
+    fields = {"steps": [{"do": "set", "attribute": "PatientID", "value": "X9"}, {"do": "new_uids"}]}
+    copies = []
+    for known in (archive, later):
+        answer = await treated(known, dataclasses.replace(one, archive=known), fields)
+        opened = await answer.made[0].open(None, part10=True)
+        copies.append(b"".join([piece async for piece in opened.chunks]))
+    assert copies[0] == copies[1]
+    made = pydicom.dcmread(io.BytesIO(copies[0]))
+    assert made.OriginalAttributesSequence[0].AttributeModificationDateTime == "20260301100000"
 
 
 async def test_what_nothing_is_changed_of_leaves_as_it_is_stored(archive: Archive) -> None:
