@@ -179,54 +179,6 @@ def _step(one: StepFacts) -> str:
     return " ".join(part for part in parts if part)
 
 
-_VISIT_STATES[state]))
-    return said
-
-
-def _move_visit(change: MoveVisit) -> str:
-    patient, source = _patient(change.target), _number(change.source)
-    if change.visit is None:
-        return told("All that patient {source} has becomes patient {patient}'s.", source=source, patient=patient)
-    visit = _number(change.visit)
-    if change.new_number is None:
-        return told(
-            "Visit {visit} of {source} becomes patient {patient}'s.", visit=visit, source=source, patient=patient
-        )
-    return told(
-        "Visit {visit} of {source} becomes patient {patient}'s, as {number}.",
-        visit=visit,
-        source=source,
-        patient=patient,
-        number=_number(change.new_number),
-    )
-
-
-def _put_order(change: PutOrder) -> str:
-    order = _order(change.order)
-    if change.patient is None:
-        head = told("Order {order} is made or brought up to date.", order=order)
-    else:
-        head = told(
-            "Order {order} of patient {patient} is made or brought up to date.",
-            order=order,
-            patient=_patient(change.patient),
-        )
-    parts = [head]
-    if change.state is not None:
-        parts.append(told("It is {state}.", state=change.state.value.replace("_", " ")))
-    if change.order.steps:
-        steps = "; ".join(
-            " ".join(
-                part
-                for part in (one.modality, one.start, ", ".join(one.station_aets or ()), one.location, one.description)
-                if part
-            )
-            for one in change.order.steps
-        )
-        parts.append(told("Steps: {steps}.", steps=steps))
-    return " ".join(parts)
-
-
 _VISIT_STATES: Final = {
     VisitState.SCHEDULED: told("scheduled"),
     VisitState.ADMITTED: told("admitted"),
