@@ -1,6 +1,6 @@
 """A merge of a patient with 50,000 instances and taking it back, committed: `worklist.apply_change` on a database of rows.
 
-No server and no files: a merge reads none. The patient's 60 studies stand among 20,000 of others, so that indexes have their size.
+No server and no files: a merge reads none. The 60 studies stand among 20,000 of others, so that indexes have their size.
 """
 
 from __future__ import annotations

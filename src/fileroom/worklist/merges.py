@@ -33,6 +33,7 @@ from fileroom.worklist.patient_rows import (
     lock_patients,
     read_identifiers,
 )
+from fileroom.worklist.patient_search import require_visible
 from fileroom.worklist.patient_values import check_patient
 from fileroom.worklist.patients import put_patient, record_patients
 
@@ -64,16 +65,25 @@ async def merge_patients(archive: Archive, survivor_id: int, retired_id: int) ->
 
     Raises InvalidRequestError, NotFoundError, ConflictError, NotAllowedError, DatabaseError, StorageError.
     """
-    cause = Cause(require(Permission.ORDER_MANAGE).name)
-    return await _in_transaction(
-        archive, lambda connection: merge_rows(archive, connection, survivor_id, retired_id, cause)
-    )
+    access = require(Permission.ORDER_MANAGE)
+
+    async def work(connection: AsyncConnection[Any]) -> tuple[int, list[Effect]]:
+        await require_visible(connection, access, survivor_id, retired_id)
+        return await merge_rows(archive, connection, survivor_id, retired_id, Cause(access.name))
+
+    return await _in_transaction(archive, work)
 
 
 async def unmerge(archive: Archive, merge_id: int) -> list[Effect]:
     """Take a merge back. Raises NotFoundError, NotAllowedError, DatabaseError, StorageError."""
-    cause = Cause(require(Permission.ORDER_MANAGE).name)
-    return await _in_transaction(archive, lambda connection: unmerge_rows(archive, connection, merge_id, cause))
+    access = require(Permission.ORDER_MANAGE)
+
+    async def work(connection: AsyncConnection[Any]) -> list[Effect]:
+        effects = await unmerge_rows(archive, connection, merge_id, Cause(access.name))
+        await require_visible(connection, access, *{effect.number for effect in effects if effect.subject == "patient"})
+        return effects
+
+    return await _in_transaction(archive, work)
 
 
 # --- for messages ---
