@@ -11,7 +11,7 @@ from typing import Final
 
 from fileroom.core.errors import Hl7Error, told
 from fileroom.hl7.build import MessageBuilder, Value, field_value
-from fileroom.hl7.message import Segment, segment_of
+from fileroom.hl7.segment import Segment, segment_of
 
 BATCH_MESSAGES_MAX: Final = 20_000
 """In one frame. A night's batch of a large hospital has some thousand."""

@@ -13,7 +13,7 @@ from typing import Final, Self
 from fileroom.core.errors import Hl7Error, told
 from fileroom.hl7.charsets import Charset, find_charset
 from fileroom.hl7.escapes import escape
-from fileroom.hl7.message import Field, Segment
+from fileroom.hl7.segment import Field, Segment
 from fileroom.hl7.separators import USUAL, Separators
 
 

@@ -73,6 +73,8 @@ def _starts_pattern(field: bytes) -> re.Pattern[bytes]:
 
 def segment_spans(work: bytes, start: int, field: bytes) -> list[tuple[int, int]]:
     """Begin and end of each segment from the header at `start` on, line ends left out, one more than are read."""
+    if b"\n" not in work and work.count(b"\r") <= SEGMENTS_MAX:
+        return _spans_by_lines(work, start, field)
     starts = [start]
     starts += (found.start() + 1 for found in islice(_starts_pattern(field).finditer(work, start), SEGMENTS_MAX))
     spans = []
@@ -81,3 +83,24 @@ def segment_spans(work: bytes, start: int, field: bytes) -> list[tuple[int, int]
             end -= 1
         spans.append((begin, end))
     return spans
+
+
+def _spans_by_lines(work: bytes, start: int, field: bytes) -> list[tuple[int, int]]:
+    """The same, for messages whose lines end as they should; a line at a time is several times faster."""
+    spans: list[tuple[int, int]] = []
+    begin = start
+    for line in work[start:].split(b"\r"):
+        end = begin + len(line)
+        if begin == start or _is_segment(line, field):
+            spans.append((begin, end))
+        elif line:
+            spans[-1] = (spans[-1][0], end)  # text that goes on
+        begin = end + 1
+    return spans
+
+
+def _is_segment(line: bytes, field: bytes) -> bool:
+    name = line[:3]
+    if not (name.isalnum() and name[:1].isalpha()):
+        return False
+    return line[3:4] == field or (len(line) == 3 and name.isupper())

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from fileroom.core.errors import told
-from fileroom.hl7.message import Field, Repetition
+from fileroom.hl7.segment import Field, Repetition
 
 _SHOWN_CHARS_MAX: Final = 60
 

@@ -140,7 +140,11 @@ def test_orders_have_answers_of_their_own_for_senders_who_insist(kind, answer) -
         (b"MSA|AA|77", "AA", ""),
         (b"MSA|AE|77|not good", "AE", "not good"),
         (b"MSA|ae|77\rERR|PID^1^3^101&Required field missing", "AE", "PID-3: Required field missing"),
-        (b"MSA|AR|77|x\rERR||PID^1^3|101^Required field missing^HL70357|E\rERR|||207|E||||it \\T\\ that", "AR", "x; Required field missing; it & that"),
+        (
+            b"MSA|AR|77|x\rERR||PID^1^3|101^Required field missing^HL70357|E\rERR|||207|E||||it \\T\\ that",
+            "AR",
+            "x; Required field missing; it & that",
+        ),
         (b"MSA|CE|77\rERR|||207|E", "CE", "207"),
     ],
 )  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 
 import pytest
@@ -64,7 +65,7 @@ def test_any_stream_gives_the_same_however_it_is_cut(parts, cuts) -> None:
     stream = b"".join(parts)
     marks = sorted({0, len(stream), *(cut % (len(stream) + 1) for cut in cuts)})
     whole = taken(stream, limit=100)
-    assert taken(*(stream[a:b] for a, b in zip(marks, marks[1:], strict=False)), limit=100) == whole
+    assert taken(*(stream[a:b] for a, b in itertools.pairwise(marks)), limit=100) == whole
     assert taken(*(stream[place : place + 1] for place in range(len(stream))), limit=100) == whole
 
 
