@@ -5,6 +5,7 @@ Senders write what their users typed. What can be understood is; what cannot rai
 
 from __future__ import annotations
 
+import re
 from typing import Final
 from zoneinfo import ZoneInfo
 
@@ -16,6 +17,8 @@ from fileroom.hl7 import values
 from fileroom.hl7.message import Field, Repetition
 from fileroom.worklist.facts import Code
 
+_DECIMAL: Final = re.compile(r"[+-]?[0-9]{1,12}(?:\.[0-9]{1,12})?")
+_CODE_STRING: Final = re.compile(r"[A-Z0-9 _]{1,16}")
 _NULL: Final = b'""'
 _NOT_IN_NAMES: Final = str.maketrans({"^": " ", "=": " ", "\\": " "})
 
@@ -91,6 +94,23 @@ def uid(text: str) -> str:
         return str(UID(text))
     except InvalidRequestError as error:
         raise UnusableError(error.sentence) from None
+
+
+def decimal(text: str) -> str:
+    """A number as DS takes it. Raises UnusableError."""
+    if not _DECIMAL.fullmatch(text):
+        raise UnusableError(told("it is no number"))
+    return text
+
+
+def code_string(text: str) -> str:
+    """A CS. Raises UnusableError."""
+    found = text.upper()
+    if not _CODE_STRING.fullmatch(found):
+        raise UnusableError(
+            told("it has more than 16 characters, or others than letters, digits, blanks and underscores")
+        )
+    return found
 
 
 def name(one: Repetition, path: Path, order: str, field: Field | None = None) -> str:

@@ -23,6 +23,10 @@ class Form(enum.StrEnum):
     """PL (2.A.53): point of care, room and bed."""
     ADDRESS = "address"
     """XAD (2.A.85)."""
+    DECIMAL = "decimal"
+    """DS and IS (PS3.5 6.2)."""
+    CODE_STRING = "code string"
+    """CS."""
     LINES = "lines"
     """All repetitions of all segments, one a line."""
     NAME = "name"
@@ -154,7 +158,14 @@ _SAME_AS: Final = {
 _OF_THE_PATIENT: Final = frozenset({0x00380050, 0x00380500, 0x00403001})
 """Special Needs, Patient State, confidentiality: of the patient, though outside of group 0010 (PS3.3 C.7.1.1, C.2.4)."""
 _ADDRESSES: Final = frozenset({"PatientAddress", "ReferringPhysicianAddress", "InstitutionAddress"})
-_TEXTUAL: Final = frozenset({"AS", "CS", "DS", "IS", "LO", "LT", "SH", "ST", "UC", "UT"})
+_FORM_OF: Final = {
+    **dict.fromkeys(("LO", "SH", "UC"), Form.TEXT),
+    **dict.fromkeys(("LT", "ST", "UT"), Form.LINES),
+    **dict.fromkeys(("DS", "IS"), Form.DECIMAL),
+    "CS": Form.CODE_STRING,
+    "DA": Form.DATE,
+    "DT": Form.TIME,
+}
 
 
 @functools.lru_cache(maxsize=512)
@@ -168,13 +179,9 @@ def fact_named(name: str) -> Fact | None:
     vr = vr_of(tag)
     is_of_patient = tag >> 16 == 0x0010 or tag in _OF_THE_PATIENT
     name_form = Form.NAME if is_of_patient else Form.PERSON
-    form = Form.TEXT if vr in _TEXTUAL else {"PN": name_form, "DA": Form.DATE, "DT": Form.TIME}.get(vr)
+    form = name_form if vr == "PN" else Form.ADDRESS if name in _ADDRESSES else _FORM_OF.get(vr)
     if form is None:
         return None
-    if vr in ("LT", "ST", "UT"):
-        form = Form.LINES
-    elif name in _ADDRESSES:
-        form = Form.ADDRESS
     return Fact(name, Part.PATIENT if is_of_patient else Part.ORDER, form, name)
 
 

@@ -282,7 +282,17 @@ def _checked_values(value: Any) -> dict[str, dict[str, str | None]]:
 
 
 _TABLE_FORMS: Final = frozenset(
-    {Form.TEXT, Form.PLACE, Form.STATE, Form.PRIORITY, Form.SEX, Form.MODALITY, Form.AE_TITLES, Form.CONTROL}
+    {
+        Form.TEXT,
+        Form.PLACE,
+        Form.STATE,
+        Form.PRIORITY,
+        Form.SEX,
+        Form.MODALITY,
+        Form.AE_TITLES,
+        Form.CONTROL,
+        Form.CODE_STRING,
+    }
 )
 
 

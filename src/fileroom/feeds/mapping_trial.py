@@ -133,7 +133,7 @@ def _about_patients(
 
 
 def _put_patient(change: PutPatient) -> list[str]:
-    said = [told("Patient {patient} is made or brought up to date.", patient=_patient(change.patient))]
+    said: list[str] = [told("Patient {patient} is made or brought up to date.", patient=_patient(change.patient))]
     if change.visit is not None:
         number, state = _number(change.visit.number), change.visit.state
         if state is None:
@@ -163,6 +163,7 @@ def _move_visit(change: MoveVisit) -> str:
 
 def _put_order(change: PutOrder) -> list[str]:
     order = _order(change.order)
+    said: list[str]
     if change.patient is None:
         said = [told("Order {order} is made or brought up to date.", order=order)]
     else:

@@ -3,7 +3,7 @@
     PID-3                field 3 of the first PID that has it; in a list fact all repetitions
     PID-3[2].4.2         second repetition, fourth component, second subcomponent
     PID-3[5=MR]          the repetitions whose fifth component is MR
-    OBX[3.1=29463-7]-5   field 5 of the OBX whose field 3.1 is 29463-7
+    OBX[3.1=29463-7]-5   field 5 of the OBX whose field 3.1 is 29463-7; several conditions follow each other: [..][6=kg]
     NTE(2)-3             field 3 of the second NTE
     =St. Mary            always this text
 
@@ -26,11 +26,13 @@ REPETITIONS_MAX: Final = 100
 """Of one field that are looked at: nobody has more names or numbers."""
 _PATH: Final = re.compile(
     r"(?P<segment>[A-Z][A-Z0-9]{2})"
-    r"(?:\((?P<among>\d{1,3})\)|\[(?:(?P<nth>\d{1,3})|(?P<where>\d{1,3}(?:\.\d{1,2})?)=(?P<is>[^\]\[]{1,60}))\])?"
+    r"(?:\((?P<among>\d{1,3})\)|\[(?P<nth>\d{1,3})\])?"
+    r"(?P<conditions>(?:\[\d{1,3}(?:\.\d{1,2})?=[^\]\[]{1,60}\]){0,3})"
     r"-(?P<field>\d{1,3})"
     r"(?:\[(?:(?P<rep>\d{1,3})|(?P<rep_where>\d{1,2})=(?P<rep_is>[^\]\[]{1,60}))\])?"
     r"(?:\.(?P<component>\d{1,2})(?:\.(?P<sub>\d{1,2}))?)?"
 )
+_CONDITION: Final = re.compile(r"\[(\d{1,3})(?:\.(\d{1,2}))?=([^\]\[]{1,60})\]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +45,8 @@ class Path:
     component: int = 0
     sub: int = 0
     nth: int = 0
-    where: tuple[int, int] = (0, 0)
-    where_is: str = ""
+    where: tuple[tuple[int, int, str], ...] = ()
+    """Field, component and what it is, of the segments that are meant."""
     repetition: int = 0
     repetition_where: int = 0
     repetition_is: str = ""
@@ -72,7 +74,7 @@ def parse_path(text: object) -> Path:
                 path=repr(text)[:60],
             )
         )
-    where, _, where_component = (match["where"] or "0").partition(".")
+    conditions = _CONDITION.findall(match["conditions"])
     return Path(
         text,
         match["segment"],
@@ -80,8 +82,7 @@ def parse_path(text: object) -> Path:
         int(match["component"] or 0),
         int(match["sub"] or 0),
         int(match["nth"] or match["among"] or 0),
-        (int(where), int(where_component or 1)),
-        match["is"] or "",
+        tuple((int(field), int(component or 1), text) for field, component, text in conditions),
         int(match["rep"] or 0),
         int(match["rep_where"] or 0),
         match["rep_is"] or "",
@@ -131,11 +132,11 @@ class Scope:
         if path.nth:
             segments = segments[path.nth - 1 : path.nth]
         for segment in segments:
-            if not path.where[0] or _says(segment, path.where, path.where_is):
+            if all(_says(segment, *condition) for condition in path.where):
                 found = segment.field(path.field)
                 if found.raw:
                     yield found
 
 
-def _says(segment: Segment, where: tuple[int, int], text: str) -> bool:
-    return any(one.component(where[1]).strip() == text for one in segment.field(where[0]).repetitions[:REPETITIONS_MAX])
+def _says(segment: Segment, field: int, component: int, text: str) -> bool:
+    return any(one.component(component).strip() == text for one in segment.field(field).repetitions[:REPETITIONS_MAX])

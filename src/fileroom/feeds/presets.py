@@ -36,7 +36,7 @@ _IHE: Final[dict[str, Any]] = {
         "PatientAddress": ["PID-11"],
         "PatientTelephoneNumbers": ["PID-13.1", "PID-13.12", "PID-13.7", "PID-14.1", "PID-14.12"],
         "PatientReligiousPreference": ["PID-17.2", "PID-17"],
-        "PatientWeight": ["OBX[3.1=29463-7]-5", "OBX[3.1=3141-9]-5"],
+        "PatientWeight": ["OBX[3.1=29463-7][6.1=kg]-5", "OBX[3.1=3141-9][6.1=kg]-5"],
         "Allergies": ["AL1-3.2", "AL1-3.1"],
         "PatientState": ["PV1-15"],
         "ConfidentialityConstraintOnPatientDataDescription": ["PV1-16"],

@@ -37,9 +37,11 @@ def read_schedule(reader: Reader, event: str, segments: Sequence[Segment]) -> li
     count = sum(segment.name == "AIS" for segment in segments)
     if count > _STEPS_MAX:
         raise InvalidRequestError(told("The appointment has more than {most} services.", most=_STEPS_MAX))
+    orders = _orders(reader, head)
     steps: list[OneStep] = []
-    for layers in services:
-        one = reader.within(Scope(*layers))
+    for place, layers in enumerate(services * (1 if len(orders) == len(services) else len(orders))):
+        of_order = orders[place if len(orders) == len(services) else place // len(services)]
+        one = of_order.within(Scope(*layers))
         order = read_order(
             one, [segment for segment in head if segment.name[:1] == "Z" and segment not in _of_pid(head)]
         )
@@ -47,6 +49,26 @@ def read_schedule(reader: Reader, event: str, segments: Sequence[Segment]) -> li
         state = state_word(one, deed)
         steps.append(OneStep(_without_names(order), state, "", step or StepFacts()))
     return list(join_steps(steps, patient, visit))
+
+
+def _orders(reader: Reader, head: list[Segment]) -> list[Reader]:
+    """A reader for each order that SCH-26 or SCH-27 names: each service is for its own one, or all are for each."""
+    scope = Scope(head)
+    paths = [
+        path for name in ("placer", "filler") for path in reader.mapping.facts.get(name, ()) if path.segment == "SCH"
+    ]
+    count = max((sum(1 for _ in scope.at(path)) for path in paths), default=1)
+    if count < 2:
+        return [reader]
+    found = []
+    for number in range(1, min(count, _STEPS_MAX) + 1):
+        facts = dict(reader.mapping.facts)
+        for name in ("placer", "filler"):
+            facts[name] = tuple(
+                replace(path, repetition=number) if path.segment == "SCH" else path for path in facts.get(name, ())
+            )
+        found.append(Reader(reader.message, replace(reader.mapping, facts=facts), reader.scope, reader.reading))
+    return found
 
 
 def _of_pid(head: Sequence[Segment]) -> list[Segment]:

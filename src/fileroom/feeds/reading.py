@@ -305,6 +305,10 @@ class Reader:
                 return forms.moment(forms.plain(one, path), self.mapping.zone)
             case Form.UID:
                 return forms.uid(forms.plain(one, path))
+            case Form.DECIMAL:
+                return forms.decimal(forms.plain(one, path))
+            case Form.CODE_STRING:
+                return forms.code_string(self._by_table(name, forms.plain(one, path)))
             case Form.MODALITY:
                 return self._modality(name, forms.plain(one, path).upper())
             case _:

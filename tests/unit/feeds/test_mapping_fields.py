@@ -108,7 +108,17 @@ def test_what_is_wrong_is_told_with_its_place(fields: dict[str, Any], words: str
 
 @pytest.mark.parametrize(
     "text",
-    ["PID-3", "PID-3[2].4.2", "PID-3[5=MR]", "OBX[3.1=29463-7]-5", "NTE(2)-3", "NTE[2]-3", "=St. Mary", "ZDS-1.1"],
+    [
+        "PID-3",
+        "PID-3[2].4.2",
+        "PID-3[5=MR]",
+        "OBX[3.1=29463-7]-5",
+        "OBX[3.1=1][6=kg]-5",
+        "NTE(2)-3",
+        "NTE[2]-3",
+        "=St. Mary",
+        "ZDS-1.1",
+    ],
 )
 def test_paths_keep_their_text(text: str) -> None:
     assert parse_path(text).text == text

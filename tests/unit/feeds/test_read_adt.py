@@ -234,3 +234,11 @@ def test_names_in_other_scripts_are_groups_of_the_name() -> None:
     assert isinstance(change, PutPatient)
     assert change.patient.name == "Yamada^Tarou=山田^太郎=やまだ^たろう"
     assert change.patient.other_names == ("Taro",)
+
+
+def test_a_weight_is_taken_in_kilograms_only() -> None:
+    kg, lb = ("OBX|1|NM|29463-7^Weight^LN||80.5|kg", "OBX|1|NM|29463-7^Weight^LN||177|[lb_av]")
+    found = [
+        only(changes_of("A08", PID, *segments)) for segments in ((lb, kg), (lb,), (kg.replace("80.5", "about 80"),))
+    ]
+    assert [one.patient.details for one in found if isinstance(one, PutPatient)] == [{"PatientWeight": "80.5"}, {}, {}]

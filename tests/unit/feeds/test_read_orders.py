@@ -370,6 +370,21 @@ def test_an_appointment_without_services_has_the_time_of_sch() -> None:
     assert change.order.steps[0].start == "202611241000"
 
 
+def test_an_appointment_for_several_orders_is_for_each_its_service_or_all_of_them() -> None:
+    sch = SCH.replace("P1^RIS|F1^PACS", "P1^RIS~P2^RIS")
+    services = ["RGS|1", "AIS|1||CT1|202611241000", "AIS|2||CT2|202611241030"]
+    each = orders_of("SIU^S12", sch, PID, *services)
+    assert [(one.order.placer, [step.start for step in one.order.steps or ()]) for one in each] == [
+        (Identifier("P1", "RIS", ""), ["202611241000"]),
+        (Identifier("P2", "RIS", ""), ["202611241030"]),
+    ]
+    both = orders_of("SIU^S12", sch, PID, *services[:2])
+    assert [(one.order.placer, [step.start for step in one.order.steps or ()]) for one in both] == [
+        (Identifier("P1", "RIS", ""), ["202611241000"]),
+        (Identifier("P2", "RIS", ""), ["202611241000"]),
+    ]
+
+
 def test_an_appointment_of_no_order_is_refused_with_the_places() -> None:
     with pytest.raises(InvalidRequestError, match="SCH-26"):
         read_changes(message("SIU^S12", "SCH|AP1|AP2", PID), IHE)
