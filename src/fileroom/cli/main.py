@@ -23,6 +23,7 @@ from fileroom.cli import (
     destinations,
     doctor,
     edge,
+    exceptions,
     hl7,
     network,
     nodes,
@@ -57,6 +58,7 @@ app.add_typer(deid.app, name="deid")
 app.add_typer(deliveries.app, name="deliveries")
 app.add_typer(destinations.app, name="destination")
 app.add_typer(edge.app, name="edge")
+app.add_typer(exceptions.app, name="exceptions")
 app.add_typer(orders.app, name="order")
 app.add_typer(orders.procedure_app, name="procedure")
 app.add_typer(hl7.app, name="hl7")

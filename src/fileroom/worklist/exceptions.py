@@ -7,7 +7,7 @@ no order will come. Each is one transaction, and stands in the audit trail. Stud
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -25,7 +25,7 @@ from fileroom.index.refresh import lock_study
 from fileroom.index.stored import has_visible_study
 from fileroom.index.visibility import Visibility, study_is_visible, visibility_of
 from fileroom.worklist.coercion import read_coercions
-from fileroom.worklist.match_score import Scored, score
+from fileroom.worklist.match_score import REASONS, Scored, score
 from fileroom.worklist.matching import Looked, look, meet, part
 from fileroom.worklist.matching_rows import (
     CANDIDATES_KEPT_MAX,
@@ -36,8 +36,10 @@ from fileroom.worklist.matching_rows import (
     read_match,
     read_orders,
 )
+from fileroom.worklist.order_states import STATE_WORDS
 
 PAGE_MAX: Final = 500
+LOOKED_AT_MAX: Final = 50
 BULK_MAX: Final = 500
 """Studies of one action: a page of them."""
 NOTE_CHARS_MAX: Final = 300
@@ -140,6 +142,21 @@ async def list_exceptions(
     if state not in STATES:
         raise InvalidRequestError(told("An exception is open, fixed or dismissed."))
     return await _rows(archive, "x.state = %s", [state], visibility, before_id, min(limit, PAGE_MAX))
+
+
+async def look_at_exceptions(
+    archive: Archive, *, state: str = "open", before_id: int | None = None, limit: int = 20
+) -> list[ExceptionView]:
+    """The same with the orders that come near to each study now: some milliseconds a study. Raises as `list_exceptions`."""
+    rows = await list_exceptions(archive, state=state, before_id=before_id, limit=min(limit, LOOKED_AT_MAX))
+    coercions = await read_coercions(archive)
+    views: list[ExceptionView] = []
+    async with archive.pool.connection() as connection:
+        for row in rows:
+            looked = await look(connection, row.study_instance_uid, coercions)
+            if looked is not None:
+                views.append(ExceptionView(row, looked, await read_match(connection, row.study_instance_uid)))
+    return views
 
 
 async def get_exception(archive: Archive, study_uid: str) -> ExceptionView:
@@ -304,6 +321,17 @@ async def dismiss_exceptions(archive: Archive, study_uids: Sequence[str], note: 
         for uid in done:
             await record(connection, corrected(uid, f"Dismissed from the exceptions queue by {who}: {note}"))
     return len(done)
+
+
+def reason_text(reason: Mapping[str, Any], say: Callable[[str], str] = str) -> str:
+    """Why a study waits, as a sentence; `say` gives the words of a message id in somebody's language."""
+    values = dict(reason["values"])
+    if state := STATE_WORDS.get(values.get("state", "")):
+        values["state"] = say(state)
+    try:
+        return say(REASONS[reason["code"]]).format_map(values)
+    except (KeyError, ValueError):
+        return str(reason["code"])
 
 
 # --- helpers ---

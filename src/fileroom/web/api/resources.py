@@ -16,6 +16,7 @@ from fileroom.web.api.deid import add_deid
 from fileroom.web.api.deliveries import add_deliveries
 from fileroom.web.api.destinations import add_destinations
 from fileroom.web.api.edges import add_edges
+from fileroom.web.api.exceptions import add_exceptions
 from fileroom.web.api.filters import add_filters
 from fileroom.web.api.me import add_me
 from fileroom.web.api.messages import add_messages
@@ -51,6 +52,7 @@ RESOURCES: Final[tuple[Callable[[Api], None], ...]] = (
     add_treatments,
     add_deid,
     add_sources,
+    add_exceptions,
     add_edges,
     add_messages,
     add_associations,

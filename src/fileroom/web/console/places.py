@@ -22,6 +22,7 @@ class Place:
 PLACES: Final = (
     Place("studies", "/", N_("Studies"), Permission.STUDY_SEARCH),
     # Exceptions and Worklist take their lines here, in this order, when there is something behind them.
+    Place("exceptions", "/exceptions", N_("Exceptions"), Permission.ORDER_READ),
     Place("routing", "/routing", N_("Routing"), Permission.ROUTING_READ),
     Place("system", "/system", N_("System"), Permission.SYSTEM_READ),
     Place("admin", "/admin/people", N_("Admin"), Permission.USER_MANAGE),
@@ -46,6 +47,7 @@ HANDBOOK: Final = {
     "/api/docs": "api",
     "/login": "people",
     "/system": "operating#health",
+    "/exceptions": "exceptions",
     "/routing/rules": "routing#rules",
     "/routing": "routing",
     "/studies": "console#a-study",

@@ -20,6 +20,7 @@ from fileroom.web.console.destinations_page import destinations_handlers
 from fileroom.web.console.downloads import download_handler
 from fileroom.web.console.edges_page import edges_handlers
 from fileroom.web.console.elsewhere_page import elsewhere_handlers
+from fileroom.web.console.exceptions_page import exceptions_handlers
 from fileroom.web.console.help_page import chapter_handler, help_handler, picture_handler
 from fileroom.web.console.history_page import history_handler
 from fileroom.web.console.live import LiveAssociations, LiveStudies, live_associations_handler, live_handler
@@ -62,6 +63,7 @@ def console_routes(archive: Archive, stopping: asyncio.Event | None = None) -> l
         f"{_INSTANCE}/document": {"GET": seen(document_handler(archive), "document")},
         "/search": {"GET": search_handler(archive)},
         "/system": {"GET": system_handler(archive)},
+        **exceptions_handlers(archive),
         **association_handlers(archive),
         **audit_handlers(archive),
         **nodes_handlers(archive),
