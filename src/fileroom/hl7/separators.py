@@ -72,13 +72,14 @@ def _mended(name: str, field: bytes, said: bytes) -> Separators:
         if not (_can_separate(given) and given != field and given not in chosen):
             given = usual if usual and usual != field and usual not in chosen else b""
         chosen.append(given)
-    if said != b"".join(chosen):
+    taken = b"".join(chosen).decode("ascii")
+    if said != taken.encode("ascii"):
         warnings.append(
             told(
                 "{name}-2 is {said}; it was read as {meant}",
                 name=name,
                 said=said.decode("latin-1") or "empty",
-                meant=b"".join(chosen).decode("ascii"),
+                meant=taken,
             )
         )
     component, repetition, escape, subcomponent, truncation = chosen

@@ -13,7 +13,7 @@ import ssl
 from dataclasses import dataclass
 from typing import Final
 
-from fileroom.core.errors import Hl7Error, PeerError, PeerRefusedError, PeerTimeoutError, ProtocolError, told
+from fileroom.core.errors import Hl7Error, PeerError, PeerRefusedError, PeerTimeoutError, ProtocolError
 from fileroom.core.limits import CONNECT_TIMEOUT_S, HL7_ANSWER_TIMEOUT_S, KIB, MIB, SEND_TIMEOUT_S
 from fileroom.hl7.acknowledge import Answer, read_answer
 from fileroom.hl7.message import parse_message
@@ -94,11 +94,7 @@ class MllpClient:
                 await writer.drain()
         except TimeoutError:
             raise PeerTimeoutError(
-                told(
-                    "{where} did not take the message within {seconds:g} s",
-                    where=self._where,
-                    seconds=self._timeouts.send_s,
-                )
+                f"{self._where} did not take the message within {self._timeouts.send_s:g} s"
             ) from None
         except OSError as error:
             raise self._broken(error) from error
@@ -107,11 +103,7 @@ class MllpClient:
                 return await self._answer(reader, control_id)
         except TimeoutError:
             raise PeerTimeoutError(
-                told(
-                    "{where} took the message and did not answer within {seconds:g} s; it may have it",
-                    where=self._where,
-                    seconds=self._timeouts.answer_s,
-                )
+                f"{self._where} took the message and did not answer within {self._timeouts.answer_s:g} s; it may have it"
             ) from None
         except OSError as error:
             raise self._broken(error) from error
@@ -123,25 +115,19 @@ class MllpClient:
             ended = not data and not self._deframer.has_end_mark
             for one in self._deframer.receive(data) if data else self._deframer.finish():
                 if not isinstance(one, Frame):
-                    raise ProtocolError(
-                        told("{where} did not answer in HL7: {reason}", where=self._where, reason=one.reason)
-                    )
+                    raise ProtocolError(f"{self._where} did not answer in HL7: {one.reason}")
                 try:
                     answer = read_answer(one.raw)
                 except Hl7Error as error:
-                    raise ProtocolError(
-                        told("{where} did not answer in HL7: {reason}", where=self._where, reason=error.sentence)
-                    ) from error
+                    raise ProtocolError(f"{self._where} did not answer in HL7: {error.sentence}") from error
                 # Receivers that could not read the message answer without its control ID.
                 if answer.control_id in (control_id, ""):
                     return answer
                 strays += 1
                 if strays > _STRAY_ANSWERS_MAX:
-                    raise ProtocolError(told("{where} answers messages that were not sent to it", where=self._where))
+                    raise ProtocolError(f"{self._where} answers messages that were not sent to it")
             if ended:
-                raise PeerError(
-                    told("{where} closed the connection without an answer; it may have the message", where=self._where)
-                )
+                raise PeerError(f"{self._where} closed the connection without an answer; it may have the message")
 
     async def _open(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         if self._writer is not None and self._reader is not None:
@@ -161,25 +147,17 @@ class MllpClient:
                     self._host, self._port, ssl=tls.context if tls is not None else None
                 )
         except TimeoutError:
-            raise PeerTimeoutError(
-                told(
-                    "{where} did not take a connection within {seconds:g} s",
-                    where=where,
-                    seconds=self._timeouts.connect_s,
-                )
-            ) from None
+            raise PeerTimeoutError(f"{where} did not take a connection within {self._timeouts.connect_s:g} s") from None
         except (ssl.SSLError, ConnectionAbortedError) as error:
-            raise PeerRefusedError(told("No TLS with {where}: {why}", where=where, why=why_refused(error))) from error
+            raise PeerRefusedError(f"No TLS with {where}: {why_refused(error)}") from error
         except OSError as error:
-            raise PeerRefusedError(
-                told("{where} could not be reached: {why}", where=where, why=error.strerror or str(error))
-            ) from error
+            raise PeerRefusedError(f"{where} could not be reached: {error.strerror or str(error)}") from error
         try:
             if tls is not None:
                 check_peer(writer.get_extra_info("ssl_object"), tls.wanted, tls.trust)
         except PeerRefusedError as error:
             writer.transport.abort()
-            raise PeerRefusedError(told("No TLS with {where}: {why}", where=where, why=str(error))) from error
+            raise PeerRefusedError(f"No TLS with {where}: {error!s}") from error
         connection = writer.get_extra_info("socket")
         if connection is not None:
             with contextlib.suppress(OSError):
@@ -199,13 +177,9 @@ class MllpClient:
     def _broken(self, error: OSError) -> PeerError:
         # In TLS 1.3 a server may refuse our certificate when the handshake is over for us.
         if isinstance(error, ssl.SSLError):
-            return PeerRefusedError(told("No TLS with {where}: {why}", where=self._where, why=why_refused(error)))
+            return PeerRefusedError(f"No TLS with {self._where}: {why_refused(error)}")
         return PeerError(
-            told(
-                "the connection to {where} broke: {why}; it may have the message",
-                where=self._where,
-                why=error.strerror or str(error),
-            )
+            f"the connection to {self._where} broke: {error.strerror or str(error)}; it may have the message"
         )
 
     @property

@@ -8,8 +8,9 @@ ORM = (
     b"Hauptstra\xdfe 1^^K\xf6ln^^50667^DE||^PRN^PH^^49^221^1234567|||||V1||||||||||||||||||||\r"
     b"PV1|1|I|3A^312^1^STJOHN||||0815^Schmidt^Anna^^^Dr.|0816^Weber^Karl||RAD|||||||||V1|||||||||||||||||||||||||20261121080000\r"
     b"ORC|NW|P100^RIS|F100^FILEROOM|G1|SC||1^once^^20261122140000^^R||20261122101400|MTA1^Kurz^Eva||0815^Schmidt^Anna\r"
-    b"OBR|1|P100^RIS|F100^FILEROOM|CTABD^CT Abdomen \\T\\ Becken^LOCAL|||20261122140000||||||V.a. Divertikulitis"
-    b"\\.br\\CRP 120|||0815^Schmidt^Anna||A100|RP100|SPS100||||CT|||1^once^^20261122140000^^R|||WHLC|Schmerzen||||20261122140000\r"
+    b"OBR|1|P100^RIS|F100^FILEROOM|CTABD^CT Abdomen \\T\\ Becken^LOCAL|||20261122140000||||||"
+    b"V.a. Divertikulitis\\.br\\CRP 120|||0815^Schmidt^Anna||A100|RP100|SPS100||||CT"
+    b"|||1^once^^20261122140000^^R|||WHLC|Schmerzen||||20261122140000\r"
     b"ZDS|1.2.276.0.7230010.3.1.2.8323329.1000^Application^DICOM\r"
     b"ZXY|1|a^b&c~d|\xe4\r"
 )

@@ -278,7 +278,7 @@ async def test_a_late_answer_is_not_taken_for_the_next_one(receiver) -> None:
     port = await receiver.start()
     receiver.gates["slow"] = asyncio.Event()
     async with MllpClient("127.0.0.1", port, timeouts=MllpTimeouts(answer_s=0.1)) as client:
-        with pytest.raises(PeerTimeoutError, match="did not answer within 0.1 s; it may have it"):
+        with pytest.raises(PeerTimeoutError, match=r"did not answer within 0\.1 s; it may have it"):
             await client.send(message("slow"))
         receiver.gates["slow"].set()
         assert (await client.send(message("next"))).control_id == "next"

@@ -27,6 +27,7 @@ from fileroom.worklist.changes import (
     UnmergePatients,
 )
 from fileroom.worklist.facts import Identifier, PatientFacts, VisitFacts
+from fileroom.worklist.matching import match_due
 from fileroom.worklist.merges import merge_patients, unmerge
 from fileroom.worklist.patient_images import corrections_for, show_arrived
 from stored_objects import make_file, store_file
@@ -200,6 +201,15 @@ async def test_a_merge_of_unknown_patients_makes_the_survivor_and_an_alias(archi
     assert await shown(archive, late) == [("Meier^Anna", "P1", "HOSP")]
     await apply(archive, UnmergePatients(P1, P2))
     assert await shown(archive, late, study) == [("MEYER^A", "P2", "HOSP"), ("MEIER^ANNA", "P2", "HOSP")]
+
+
+async def test_matching_looks_for_the_survivor_of_what_arrives(archive: Archive) -> None:
+    await apply(archive, MergePatients(known(P1), P2))
+    late, stranger = await store(archive, 2, "P2"), await store(archive, 3, "P2", IssuerOfPatientID="CLINIC")
+    await match_due(archive)
+    assert await shown(archive, late, stranger) == [("Meier^Anna", "P1", "HOSP"), ("MEIER^ANNA", "P2", "CLINIC")]
+    await apply(archive, UnmergePatients(P1, P2))
+    assert (await shown(archive, late))[0][1] == "P2"
 
 
 async def test_images_that_came_late_leave_a_chain_with_the_patient_they_came_for(archive: Archive) -> None:
