@@ -29,6 +29,7 @@ from fileroom.dicom.correction import AttributeCorrection
 from fileroom.index.refresh import lock_study
 from fileroom.index.stored import read_correction
 from fileroom.tasks.loop import retry_delay
+from fileroom.worklist.changes import Cause
 from fileroom.worklist.coercion import DEFAULT, Coercion, coerce, read_coercions
 from fileroom.worklist.match_score import Decision, OrderSaid, Scored, decide, order_name, rank
 from fileroom.worklist.matching_rows import (
@@ -50,6 +51,7 @@ from fileroom.worklist.matching_rows import (
     read_study,
     undone_orders,
 )
+from fileroom.worklist.patient_images import show_arrived
 
 RIS_DAYS: Final = 90
 """Without an order for so long there is no RIS, and a study without an order is as it should be."""
@@ -163,6 +165,9 @@ async def _take_on(archive: Archive, uid: str, attempt: int, coercions: dict[str
 
 async def _match(archive: Archive, uid: str, coercions: dict[str, Coercion]) -> float | None:
     """Returns in how many seconds the study is to be looked at again; None: when something changes."""
+    async with archive.pool.connection() as connection, connection.transaction():
+        # What came under a number that a merge has retired is the survivor's before it is anybody's order.
+        await show_arrived(archive, connection, uid, Cause(_BY))
     async with archive.pool.connection() as connection:
         match = await read_match(connection, uid)
         looked = await look(connection, uid, coercions)
