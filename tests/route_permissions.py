@@ -100,6 +100,10 @@ ROUTES: Final[dict[str, Permission | str]] = {
         )
     },
     # --- other archives ---
+    "GET /worklist/why": Permission.ORDER_READ,
+    "GET /worklist/views": Permission.ORDER_READ,
+    "POST /worklist/views/save": Permission.ORDER_MANAGE,
+    "POST /worklist/views/remove": Permission.ORDER_MANAGE,
     "GET /studies/elsewhere": _SEARCH,
     "POST /studies/elsewhere/fetch": _VIEW,
     "GET /routing/sources": Permission.ROUTING_READ,

@@ -36,6 +36,7 @@ from fileroom.cli import (
     simulate,
     sources,
     treatments,
+    worklist,
 )
 from fileroom.core.access import SYSTEM, set_process_access
 from fileroom.core.errors import FileroomError, RequestError
@@ -65,6 +66,7 @@ app.add_typer(hl7.app, name="hl7")
 app.add_typer(schedules.app, name="schedule")
 app.add_typer(alerts.app, name="alerts")
 app.add_typer(treatments.app, name="treatment")
+app.add_typer(worklist.app, name="worklist")
 app.add_typer(prefetch.app, name="prefetch")
 app.add_typer(sources.app, name="source")
 app.add_typer(routing.app, name="route")

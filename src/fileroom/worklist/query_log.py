@@ -18,6 +18,8 @@ QUERIES_KEPT_MAX: Final = 50
 """Of each AE title: those of an hour, where a modality asks every minute."""
 IDENTIFIER_BYTES_MAX: Final = 64 * 1024
 """A longer one is not kept; an ordinary identifier has one kilobyte."""
+CALLERS_MAX: Final = 500
+"""AE titles that are listed; more modalities than that no hospital has."""
 _KEY_CHARS_MAX: Final = 256
 
 
@@ -67,6 +69,16 @@ async def list_queries(archive: Archive, calling_aet: str, *, most: int = QUERIE
     require(Permission.ORDER_READ)
     async with archive.pool.connection() as connection:
         return await read_queries(connection, calling_aet, most)
+
+
+async def list_callers(archive: Archive) -> list[str]:
+    """The AE titles that have asked for the worklist. Raises NotAllowedError, DatabaseError."""
+    require(Permission.ORDER_READ)
+    async with archive.pool.connection() as connection:
+        cursor = await connection.execute(
+            b"SELECT DISTINCT calling_aet FROM worklist_query ORDER BY calling_aet LIMIT %s", (CALLERS_MAX,)
+        )
+        return [row[0] for row in await cursor.fetchall()]
 
 
 async def read_queries(connection: AsyncConnection[Any], calling_aet: str, most: int) -> list[AskedQuery]:

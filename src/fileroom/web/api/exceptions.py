@@ -66,7 +66,7 @@ class ExceptionPage(Page[ShownException]):
     """Exceptions, the newest first."""
 
 
-class ShownFinding(Shown):
+class ShownEvidence(Shown):
     """One thing in which study and order agree or differ."""
 
     evidence: str
@@ -84,7 +84,7 @@ class ShownCandidate(Shown):
     score: int
     state: str
     patient_differs: bool
-    findings: list[ShownFinding]
+    findings: list[ShownEvidence]
 
 
 class ShownStanding(Shown):
@@ -270,7 +270,7 @@ def _candidate(one: Scored) -> ShownCandidate:
         state=one.order.state,
         patient_differs=bool(one.patient_differences),
         findings=[
-            ShownFinding(
+            ShownEvidence(
                 evidence=each.evidence.value,
                 agrees=each.agrees,
                 of_study=each.of_study,

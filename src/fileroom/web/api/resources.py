@@ -34,6 +34,7 @@ from fileroom.web.api.studies import add_studies
 from fileroom.web.api.system import add_system
 from fileroom.web.api.tokens import add_tokens
 from fileroom.web.api.treatments import add_treatments
+from fileroom.web.api.worklist import add_worklist
 
 RESOURCES: Final[tuple[Callable[[Api], None], ...]] = (
     add_me,
@@ -43,6 +44,7 @@ RESOURCES: Final[tuple[Callable[[Api], None], ...]] = (
     add_filters,
     add_orders,
     add_procedures,
+    add_worklist,
     add_nodes,
     add_rules,
     add_destinations,

@@ -36,6 +36,8 @@ from fileroom.web.console.sources_page import sources_handlers
 from fileroom.web.console.studies import filters_handler, study_list_handler, study_rows_handler
 from fileroom.web.console.study_page import attributes_handler, document_handler, look_handler, study_page_handler
 from fileroom.web.console.treatments_page import treatments_handlers
+from fileroom.web.console.worklist_views_page import views_handlers
+from fileroom.web.console.worklist_why_page import why_handlers
 from fileroom.web.endpoint import Endpoint, Handler
 
 _STUDY = "/studies/{study}"
@@ -64,6 +66,8 @@ def console_routes(archive: Archive, stopping: asyncio.Event | None = None) -> l
         "/search": {"GET": search_handler(archive)},
         "/system": {"GET": system_handler(archive)},
         **exceptions_handlers(archive),
+        **why_handlers(archive),
+        **views_handlers(archive),
         **association_handlers(archive),
         **audit_handlers(archive),
         **nodes_handlers(archive),
