@@ -109,6 +109,7 @@ def try_on_study(
     first: Annotated[str, typer.Argument(help="A rule's name; with --when the Study Instance UID.", metavar="NAME")],
     study: Annotated[str, typer.Argument(help="Study Instance UID.", metavar="STUDY_UID")] = "",
     when: When = "",
+    called: Annotated[str, typer.Option(help="The AE title that the sender called; by itself ours.")] = "",
     as_json: Json = False,
 ) -> None:
     """Say which objects of a study a rule matches, and which part of it fails on the others. Nothing is sent.
@@ -122,7 +123,7 @@ def try_on_study(
     async def work(archive: Archive) -> list[TriedObject]:
         from fileroom.routing.rule_trials import try_rule
 
-        return await try_rule(archive, await _fields(archive, name, when), study_uid)
+        return await try_rule(archive, await _fields(archive, name, when), study_uid, called=called.strip())
 
     tried = _with_place(lambda: with_archive(work), when)
     if as_json:

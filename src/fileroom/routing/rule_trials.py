@@ -7,6 +7,7 @@ caller stops listening.
 
 from __future__ import annotations
 
+import dataclasses
 import datetime as dt
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing
@@ -105,8 +106,12 @@ class FoundStudy:
     objects: int = 0
 
 
-async def try_rule(archive: Archive, fields: Mapping[str, Any], study_uid: str) -> list[TriedObject]:
+async def try_rule(
+    archive: Archive, fields: Mapping[str, Any], study_uid: str, *, called: str = ""
+) -> list[TriedObject]:
     """What a rule, or just `{"when": ...}`, says to each object of a study, with the parts of its condition. No effect.
+
+    `called`: the AE title that its sender called, which the archive does not keep; empty: ours.
 
     Raises ExpressionError, NotFoundError, NotAllowedError, DatabaseError.
     """
@@ -126,7 +131,10 @@ async def try_rule(archive: Archive, fields: Mapping[str, Any], study_uid: str) 
             tried.append(_tried(instance, matched=False, failure=str(error)))
             continue
         sender, received_by, received_at = arrivals.get(instance.sop_instance_uid, ("", "", archive.now()))
-        facts = _facts(archive, header, claim_of(instance, sender, received_by), received_at, study, nodes)
+        claim = claim_of(instance, sender, received_by)
+        if received_by == "dimse" or called:
+            claim = dataclasses.replace(claim, receiving_aet=called or archive.settings.aet)
+        facts = _facts(archive, header, claim, received_at, study, nodes)
         parts = tuple(_part(part, facts) for part in condition.parts)
         tried.append(_tried(instance, matched=_holds(condition, facts), parts=parts))
     return tried

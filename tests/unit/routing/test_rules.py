@@ -99,6 +99,13 @@ async def test_a_dry_run_says_which_part_failed_and_on_what(archive: Archive) ->
         await try_rule(archive, {"when": "true"}, "1.2.3.999")
 
 
+async def test_a_dry_run_may_say_which_ae_title_was_called(archive: Archive) -> None:
+    await store_file(archive, make_file())
+    when = {"when": 'association.called == "RESEARCH"'}
+    assert [one.matched for one in await try_rule(archive, when, "1.2.3.1")] == [False]
+    assert [one.matched for one in await try_rule(archive, when, "1.2.3.1", called="RESEARCH")] == [True]
+
+
 async def store_some(archive: Archive) -> None:
     for number, modality in enumerate(("CT", "CT", "MR"), 1):
         await store_file(

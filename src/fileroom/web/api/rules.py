@@ -150,6 +150,10 @@ class RuleTest(Asked):
 
     when: When
     study: StudyUid
+    called: Annotated[
+        str,
+        Field(max_length=16, description="The AE title that the sender called, as `association.called`; empty: ours."),
+    ] = ""
 
 
 class ShownConditionPart(Shown):
@@ -287,7 +291,7 @@ def add_rules(api: Api) -> None:
     @resource.post("/routing/rule-tests", "test", Permission.ROUTING_READ)
     async def test(asked: RuleTest) -> RuleTestResult:
         """What a condition says to each object of a study. Nothing is sent."""
-        tried = await rule_trials.try_rule(archive, {"when": asked.when}, asked.study)
+        tried = await rule_trials.try_rule(archive, {"when": asked.when}, asked.study, called=asked.called.strip())
         items = [ShownTriedObject.model_validate(one, from_attributes=True) for one in tried]
         return RuleTestResult(matched=sum(one.matched for one in tried), items=items)
 

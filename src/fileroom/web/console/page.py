@@ -18,13 +18,15 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import orjson
+import psycopg
 from jinja2 import Environment, PackageLoader, StrictUndefined, pass_context
 from jinja2.runtime import Context
 from starlette.requests import Request
 
 from fileroom.archive.services import Archive
-from fileroom.core.access import Access, current_access
+from fileroom.core.access import Access, Permission, current_access
 from fileroom.core.errors import FileroomError
+from fileroom.routing.alerts import count_firing
 from fileroom.web.answers import NO_STORE, Answer, compressed
 from fileroom.web.authentication import form_token_of, identity_of
 from fileroom.web.console import formats
@@ -89,6 +91,7 @@ async def page(
 ) -> Answer:
     """The answer that shows `template`. `place` is the key of the rail's entry that is lit."""
     view = view_of(request)
+    alerts_in_rail = await _alerts_in_rail(archive, view.access)
     html = (
         environment(view.tag)
         .get_template(template)
@@ -96,6 +99,7 @@ async def page(
             view=view,
             place=place,
             places=places_for(view.access),
+            alerts_in_rail=alerts_in_rail,
             chapter_of_page=chapter_for(request.url.path),
             languages=LANGUAGES,
             themes=THEMES,
@@ -115,6 +119,16 @@ async def page(
         "content-security-policy": CONTENT_SECURITY_POLICY,
     }
     return compressed(Answer(status, headers, html.encode("utf-8", "replace")), request.headers.get("accept-encoding"))
+
+
+async def _alerts_in_rail(archive: Archive, access: Access) -> int:
+    """How many alerts nobody has acknowledged, for those who may see them. A page without it is better than none."""
+    if not access.allows(Permission.ROUTING_READ):
+        return 0
+    try:
+        return await count_firing(archive)
+    except (FileroomError, psycopg.Error):
+        return 0
 
 
 def page_handler(archive: Archive, route: str, handler: Callable[[Request], Awaitable[Answer]]) -> Handler:

@@ -135,7 +135,7 @@ class RulePages:
         try:
             if not study:
                 raise InvalidRequestError(told("Say which study, by its Study Instance UID."))
-            tried = await rule_trials.try_rule(self._archive, {"when": _when(form)}, study)
+            tried = await rule_trials.try_rule(self._archive, {"when": _when(form)}, study, called=form.get("called"))
         except RequestError as error:
             return await self._rule(request, now, typed=form, error=error)
         return await self._rule(request, now, typed=form, tried=tried)
@@ -235,6 +235,7 @@ class RulePages:
             "marked": marked(typed.get("when") if typed else "", error),
             "changed_meanwhile": isinstance(error, EditedMeanwhileError),
             "done": request.query_params.get("done", ""),
+            "called": typed.get("called") if typed else "",
             "study": typed.get("study") if typed else request.query_params.get("study", ""),
             "days": typed.get("days", str(DAYS_DEFAULT)) if typed else str(DAYS_DEFAULT),
             "tried": None,

@@ -39,11 +39,13 @@ async def test_alert_is_seen_acknowledged_and_stays_in_the_history(client: httpx
     assert "an object from &lt;b&gt;FAR&lt;/b&gt;" in html
     assert "1 alert that nobody has acknowledged." in (await client.get("/system")).text
     [alert] = await list_alerts(archive)
+    assert '<b class="pressing" title="1 alert that nobody has acknowledged.">1</b>' in (await client.get("/")).text
     done = {"id": str(alert.id), "note": "Cut the circle"}
     assert (await client.post("/routing/alerts/acknowledge", data=done)).status_code == 303
     html = (await client.get("/routing/alerts")).text
     assert "Cut the circle" in html
     assert 'action="/routing/alerts/acknowledge"' not in html
+    assert 'class="pressing"' not in html
     later = replace(archive, now=lambda: system_now() + dt.timedelta(hours=1))
     await alerts_due(later)
     html = (await client.get("/routing/alerts")).text
