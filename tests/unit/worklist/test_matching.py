@@ -15,7 +15,8 @@ from fileroom.archive.services import Archive
 from fileroom.core.access import SYSTEM, Access, ActorKind, Permission, RowScope, acting_as
 from fileroom.core.errors import ConflictError, InvalidRequestError, NotAllowedError, NotFoundError
 from fileroom.dicom.correction import AttributeCorrection
-from fileroom.worklist.changes import Cause, PutOrder
+from fileroom.worklist.apply import apply_change
+from fileroom.worklist.changes import Cause, MergePatients, PutOrder, PutPatient
 from fileroom.worklist.coercion import list_coercions, put_coercion
 from fileroom.worklist.exceptions import (
     Fix,
@@ -195,6 +196,20 @@ async def test_a_node_may_take_over_less_or_nothing_by_itself(archive: Archive) 
     with pytest.raises(InvalidRequestError, match="StudyInstanceUID is never"):
         await put_coercion(archive, "CT1", {"attributes": ["StudyInstanceUID"]})
     assert [one.name for one in await list_coercions(archive)] == ["default"]
+
+
+async def test_images_under_a_number_that_was_merged_away_are_the_survivors_and_meet_their_order(
+    archive: Archive,
+) -> None:
+    await order(archive)
+    old = PatientFacts((Identifier("P-OLD", "HOSP"),), "Doe^Jane", "19700101", "F")
+    async with archive.pool.connection() as connection, connection.transaction():
+        await apply_change(archive, connection, PutPatient(old), Cause("test"))
+        await apply_change(archive, connection, MergePatients(JANE, old.identifiers[0]), Cause("test"))
+    await images(archive, PatientID="P-OLD")
+    await rounds(archive)
+    assert [(one.how, one.patient_id) for one in await list_matches(archive)] == [("accession", "P1")]
+    assert (await header(archive)).PatientID == "P1"
 
 
 # --- the queue ---
