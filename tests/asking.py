@@ -37,6 +37,7 @@ _VALUES: Final = {
     "login": "ada",
     "role": "ct-desk",
     "number": "1",
+    "code": "CTABD",
     **dict.fromkeys(("session_id", "token_id", "glass_id", "filter_id", "correction_id"), "1"),
 }
 _QUERIES: Final = {

@@ -27,6 +27,17 @@ EDGE: Final = "the token of an edge"
 """Its permission alone is not enough: an administrator is no edge."""
 
 ROUTES: Final[dict[str, Permission | str]] = {
+    "GET /worklist": Permission.ORDER_READ,
+    "GET /worklist/orders": Permission.ORDER_READ,
+    "GET /worklist/order": Permission.ORDER_READ,
+    "GET /worklist/order/edit": Permission.ORDER_MANAGE,
+    "POST /worklist/order/save": Permission.ORDER_MANAGE,
+    "POST /worklist/order/state": Permission.ORDER_MANAGE,
+    "GET /worklist/procedures": Permission.ORDER_READ,
+    "GET /worklist/procedures/table.csv": Permission.ORDER_READ,
+    "POST /worklist/procedures/save": Permission.ORDER_MANAGE,
+    "POST /worklist/procedures/remove": Permission.ORDER_MANAGE,
+    "POST /worklist/procedures/import": Permission.ORDER_MANAGE,
     "GET /routing/edges": Permission.ROUTING_READ,
     "POST /routing/edges/add": Permission.ROUTING_MANAGE,
     "POST /routing/edges/token": Permission.ROUTING_MANAGE,

@@ -28,6 +28,10 @@ class Form:
         """Whether the field was sent at all."""
         return any(key == name for key, _ in self._fields)
 
+    def names(self) -> list[str]:
+        """The names of its fields, each once."""
+        return list(dict.fromkeys(key for key, _ in self._fields))
+
     def exactly(self, name: str) -> str:
         """The same with its blanks: a password may begin or end with one."""
         return next((value for key, value in self._fields if key == name), "")

@@ -21,7 +21,7 @@ class Place:
 
 PLACES: Final = (
     Place("studies", "/", N_("Studies"), Permission.STUDY_SEARCH),
-    # Exceptions and Worklist take their lines here, in this order, when there is something behind them.
+    Place("worklist", "/worklist", N_("Worklist"), Permission.ORDER_READ),
     Place("exceptions", "/exceptions", N_("Exceptions"), Permission.ORDER_READ),
     Place("routing", "/routing", N_("Routing"), Permission.ROUTING_READ),
     Place("system", "/system", N_("System"), Permission.SYSTEM_READ),
@@ -48,6 +48,7 @@ HANDBOOK: Final = {
     "/login": "people",
     "/system": "operating#health",
     "/exceptions": "exceptions",
+    "/worklist": "ris#orders-and-the-worklist",
     "/routing/rules": "routing#rules",
     "/routing": "routing",
     "/studies": "console#a-study",
@@ -62,6 +63,8 @@ def chapter_for(path: str) -> str:
 
 
 PAGES: Final = (
+    Place("worklist", "/worklist/orders", N_("Orders"), Permission.ORDER_READ),
+    Place("worklist", "/worklist/procedures", N_("Procedure codes"), Permission.ORDER_READ),
     Place("routing", "/routing/rules", N_("Rules"), Permission.ROUTING_READ),
     Place("admin", "/admin/people", N_("People"), Permission.USER_MANAGE),
     Place("admin", "/admin/nodes", N_("Nodes"), Permission.NODE_READ),

@@ -25,7 +25,9 @@ from fileroom.web.console.help_page import chapter_handler, help_handler, pictur
 from fileroom.web.console.history_page import history_handler
 from fileroom.web.console.live import LiveAssociations, LiveStudies, live_associations_handler, live_handler
 from fileroom.web.console.nodes_page import nodes_handlers
+from fileroom.web.console.order_page import order_handlers
 from fileroom.web.console.page import page_handler
+from fileroom.web.console.procedures_page import procedures_handlers
 from fileroom.web.console.projects_page import projects_handlers
 from fileroom.web.console.routing_map_page import ROUTING_PATH, routing_map_handler
 from fileroom.web.console.rules_page import rules_handlers
@@ -36,6 +38,7 @@ from fileroom.web.console.sources_page import sources_handlers
 from fileroom.web.console.studies import filters_handler, study_list_handler, study_rows_handler
 from fileroom.web.console.study_page import attributes_handler, document_handler, look_handler, study_page_handler
 from fileroom.web.console.treatments_page import treatments_handlers
+from fileroom.web.console.worklist_page import worklist_handlers
 from fileroom.web.console.worklist_views_page import views_handlers
 from fileroom.web.console.worklist_why_page import why_handlers
 from fileroom.web.endpoint import Endpoint, Handler
@@ -64,6 +67,9 @@ def console_routes(archive: Archive, stopping: asyncio.Event | None = None) -> l
         f"{_INSTANCE}/attributes": {"GET": seen(attributes_handler(archive), "attributes")},
         f"{_INSTANCE}/document": {"GET": seen(document_handler(archive), "document")},
         "/search": {"GET": search_handler(archive)},
+        **worklist_handlers(archive),
+        **order_handlers(archive),
+        **procedures_handlers(archive),
         "/system": {"GET": system_handler(archive)},
         **exceptions_handlers(archive),
         **why_handlers(archive),
