@@ -71,6 +71,13 @@ async def failed_counts(pool: Pool) -> list[FailedCount]:
         return [FailedCount(*row) for row in await cursor.fetchall()]
 
 
+async def heard_at(pool: Pool) -> dict[str, dt.datetime]:
+    """When each feed was last heard of. Raises DatabaseError."""
+    async with pool.connection() as connection:
+        cursor = await connection.execute(b"SELECT feed, last_at FROM hl7_feed_state")
+        return {row[0]: row[1] for row in await cursor.fetchall()}
+
+
 async def note_heard(pool: Pool, heard: dict[str, dt.datetime]) -> None:
     """Write when feeds were last heard of; the worker does so every few seconds. Raises DatabaseError."""
     async with pool.connection() as connection:

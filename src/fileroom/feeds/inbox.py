@@ -128,7 +128,7 @@ async def receive_message(archive: Archive, feed: InFeed, raw: bytes, *, address
     try:
         message = parse_message(raw)
     except Hl7Error as error:
-        return await _reject(archive, _Received(raw, address, feed.feed.name, reason=error.sentence))
+        return await _reject(archive, _Received(raw, address, feed.feed.name, reason=error.sentence, error_code="100"))
     return await _receive(archive, feed, message, _Received(raw, address, feed.feed.name, message))
 
 
@@ -161,7 +161,7 @@ async def _receive_one(
     try:
         message = parse_message(raw)
     except Hl7Error as error:
-        return await _reject(archive, _Received(raw, address, reason=error.sentence))
+        return await _reject(archive, _Received(raw, address, reason=error.sentence, error_code="100"))
     application, facility = message.get("MSH-3.1"), message.get("MSH-4.1")
     feed = feeds.choose(port, application, facility, address)
     if feed is None:

@@ -215,7 +215,7 @@ def _conditions(wanted: MessageFilter, *, with_words: bool) -> tuple[list[str], 
     where: list[str] = []
     values: dict[str, Any] = {}
 
-    def add(text: str, **given: Any) -> None:
+    def add(text: str, /, **given: Any) -> None:
         where.append(text)
         values.update(given)
 

@@ -23,6 +23,7 @@ PLACES: Final = (
     Place("studies", "/", N_("Studies"), Permission.STUDY_SEARCH),
     Place("worklist", "/worklist", N_("Worklist"), Permission.ORDER_READ),
     Place("exceptions", "/exceptions", N_("Exceptions"), Permission.ORDER_READ),
+    Place("worklist", "/hl7", N_("Worklist"), Permission.MESSAGE_READ),
     Place("routing", "/routing", N_("Routing"), Permission.ROUTING_READ),
     Place("system", "/system", N_("System"), Permission.SYSTEM_READ),
     Place("admin", "/admin/people", N_("Admin"), Permission.USER_MANAGE),
@@ -48,6 +49,7 @@ HANDBOOK: Final = {
     "/login": "people",
     "/system": "operating#health",
     "/exceptions": "exceptions",
+    "/hl7": "ris#messages",
     "/worklist": "ris#orders-and-the-worklist",
     "/routing/rules": "routing#rules",
     "/routing": "routing",
@@ -63,6 +65,8 @@ def chapter_for(path: str) -> str:
 
 
 PAGES: Final = (
+    Place("worklist", "/hl7", N_("HL7 messages"), Permission.MESSAGE_READ),
+    Place("worklist", "/hl7/feeds", N_("HL7 feeds"), Permission.MESSAGE_READ),
     Place("worklist", "/worklist/orders", N_("Orders"), Permission.ORDER_READ),
     Place("worklist", "/worklist/procedures", N_("Procedure codes"), Permission.ORDER_READ),
     Place("routing", "/routing/rules", N_("Rules"), Permission.ROUTING_READ),
