@@ -132,7 +132,7 @@ class Scope:
         if path.nth:
             segments = segments[path.nth - 1 : path.nth]
         for segment in segments:
-            if all(_says(segment, *condition) for condition in path.where):
+            if not path.where or all(_says(segment, *condition) for condition in path.where):
                 found = segment.field(path.field)
                 if found.raw:
                     yield found

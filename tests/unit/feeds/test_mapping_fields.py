@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import orjson
@@ -8,7 +9,7 @@ import pytest
 from fileroom.admin.entries import FIELDS_BYTES_MAX
 from fileroom.core.errors import InvalidRequestError
 from fileroom.feeds.mapping_facts import FACTS, fact_named
-from fileroom.feeds.mapping_fields import check_mapping, mapping_from_fields, preset_fields, whole_fields
+from fileroom.feeds.mapping_fields import FIELDS, check_mapping, mapping_from_fields, preset_fields, whole_fields
 from fileroom.feeds.paths import parse_path
 from fileroom.feeds.presets import PRESETS
 
@@ -141,3 +142,14 @@ def test_details_are_the_patients_where_the_standard_has_them_there() -> None:
         "order",
     ]
     assert fact_named("NoSuchKeyword") is None
+
+
+def test_the_document_names_every_fact_field_and_preset() -> None:
+    text = (Path(__file__).parents[3] / "docs" / "mappings.md").read_text("utf-8")
+    assert [name for name in (*FACTS, *FIELDS, *PRESETS) if f"`{name}`" not in text] == []
+
+
+def test_the_example_of_the_document_is_a_mapping() -> None:
+    text = (Path(__file__).parents[3] / "docs" / "mappings.md").read_text("utf-8")
+    example = orjson.loads(text.partition("```json\n")[2].partition("```")[0])
+    assert {"preset": "ihe", **check_mapping(example)} == example
