@@ -732,15 +732,18 @@ class RulesResource:
             self._connection.call("POST", "/routing/condition-checks", ConditionCheck, body={"when": when}),
         )
 
-    def test(self, *, when: str | Mapping[str, Any], study: str) -> RuleTestResult:
+    def test(self, *, when: str | Mapping[str, Any], study: str, called: str | None = None) -> RuleTestResult:
         """What a condition says to each object of a study. Nothing is sent. Needs `routing.read`.
 
         - `when`: A condition in CEL, or a tree of all, any, not and {attribute, operator, value}
           (docs/routing.md).
+        - `called`: The AE title that the sender called, as `association.called`; empty: ours.
         """
         return cast(
             "RuleTestResult",
-            self._connection.call("POST", "/routing/rule-tests", RuleTestResult, body={"when": when, "study": study}),
+            self._connection.call(
+                "POST", "/routing/rule-tests", RuleTestResult, body={"when": when, "study": study, "called": called}
+            ),
         )
 
     def backtest(self, *, when: str | Mapping[str, Any], days: int | None = None) -> BacktestResult:
