@@ -98,7 +98,14 @@ def _replace_in_unicode(raw: bytes, separators: Separators, path: Path, text: st
     body = raw[blank:]
     if codec in _MARKS:  # Python's codec would write the mark and the byte order of this machine
         codec = next(exact for mark, exact in _MARKS[codec] if body.startswith(mark))
-    work = body.decode(codec, "surrogatepass").encode("utf-8", "surrogatepass")
+    try:
+        work = body.decode(codec, "surrogatepass").encode("utf-8", "surrogatepass")
+    except UnicodeDecodeError as error:
+        raise Hl7Error(
+            told(
+                "the message is damaged: not all of it is {codec}, so that no single value can be changed", codec=codec
+            )
+        ) from error
     edited = replace_value(work, separators, Charset("", "utf-8"), path, text)
     return raw[:blank] + edited.decode("utf-8", "surrogatepass").encode(codec, "surrogatepass")
 

@@ -173,7 +173,7 @@ def xpn(name: str) -> tuple[str, ...] | list[str | tuple[str | tuple[str, ...], 
     """A PN as components of XPN, for `build`: family, given, middle, suffix, prefix; other scripts as repetitions."""
     groups = [_xpn_parts(group) for group in name.split("=")[:3]]
     codes = ("A", "I", "P")
-    if len([group for group in groups if group]) < 2:
+    if not any(groups[1:]):
         return groups[0] if groups else ()
     written: list[str | tuple[str | tuple[str, ...], ...]] = []
     for group, code in zip(groups, codes, strict=False):

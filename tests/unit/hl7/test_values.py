@@ -150,6 +150,10 @@ def test_names_go_there_and_come_back(groups, charset) -> None:
     assert person_name(parse_message(raw).first("PID").field(5)) == name
 
 
+def test_a_name_in_another_script_alone_keeps_its_place() -> None:
+    assert xpn("=山田^太郎") == [("山田", "太郎", "", "", "", "", "", "I")]
+
+
 def test_staff_goes_there() -> None:
     assert xcn("Schmidt^Anna^^Dr.^MD", "0815") == ("0815", "Schmidt", "Anna", "", "MD", "Dr.")
     assert xpn("") == ()
