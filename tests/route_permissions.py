@@ -27,6 +27,15 @@ EDGE: Final = "the token of an edge"
 """Its permission alone is not enough: an administrator is no edge."""
 
 ROUTES: Final[dict[str, Permission | str]] = {
+    "GET /fhir/metadata": OPEN,
+    "GET /fhir/Patient": Permission.ORDER_READ,
+    "GET /fhir/Patient/{id}": Permission.ORDER_READ,
+    "GET /fhir/ServiceRequest": Permission.ORDER_READ,
+    "GET /fhir/ServiceRequest/{id}": Permission.ORDER_READ,
+    "GET /fhir/ImagingStudy": _SEARCH,
+    "GET /fhir/ImagingStudy/{id}": _SEARCH,
+    "GET /fhir/Endpoint": _SEARCH,
+    "GET /fhir/Endpoint/{id}": _SEARCH,
     "GET /worklist": Permission.ORDER_READ,
     "GET /worklist/orders": Permission.ORDER_READ,
     "GET /worklist/order": Permission.ORDER_READ,

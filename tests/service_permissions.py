@@ -355,7 +355,7 @@ PARTS: Final[dict[str, str]] = {
     "admin.configuration_rows": "rows for `admin.configuration`, which asks",
     "admin.configuration_sections": "each section by the services of its own, which ask",
     "admin.configuration_watch": "every process takes the settings that hold",
-    "admin.entries": "asks for the permission of the section that it is given; tests/unit/admin/test_entries.py holds it to that",
+    "admin.entries": "asks for the permission of its section, as tests/unit/admin/test_entries.py sees to",
     "admin.sealing": "bytes",
     "admin.directory": _BEFORE_LOGIN,
     "admin.first_account": "the first start: there is nobody yet",

@@ -27,6 +27,7 @@ WORKLIST: Final[dict[str, Permission]] = {
     "merges.merge_patients": _MANAGE,
     "merges.unmerge": _MANAGE,
     "order_search.get_order": _READ,
+    "study_references.references_of_studies": _READ,
     "order_search.read_history": _READ,
     "order_search.search_orders": _READ,
     "order_search.search_steps": _READ,

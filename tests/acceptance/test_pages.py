@@ -43,6 +43,7 @@ PARAMETERS: Final[dict[str, Callable[[Fileroom], str]]] = {
 }
 NOT_PAGES: Final = (
     "/dicom-web",
+    "/fhir/",
     "/wado",
     "/viewer",
     "/edge/",

@@ -27,6 +27,7 @@ from fileroom.web.dicomweb_routes import dicomweb_routes
 from fileroom.web.edge import edge_routes
 from fileroom.web.endpoint import Endpoint, Handler, send_answer
 from fileroom.web.errors import problem
+from fileroom.web.fhir.routes import fhir_routes
 from fileroom.web.forwarded import Forwarding
 from fileroom.web.guard import Guard
 from fileroom.web.health import alive, ready_handler
@@ -69,6 +70,7 @@ def create_router(
     routes = [
         *dicomweb_routes(archive, renderer),
         *edge_routes(archive),
+        *fhir_routes(archive),
         *people_routes(archive, people, cache),
         *console_routes(archive, stopping),
         *api_routes(archive, people, cache),
