@@ -202,7 +202,8 @@ def _step_with_facts(step: OrderStep, facts: StepFacts, code: ProcedureCode | No
         values["step_id"] = facts.step_id
     if facts.start is not None:
         values |= dict(zip(("start_date", "start_time"), _start(facts.start), strict=True))
-    if code is not None:
+    modality = values.get("modality", "" if is_other else step.modality)
+    if code is not None and modality in ("", code.modality):  # else the step is another than the table speaks of
         for name in ("modality", "station_aets", "location", "protocol_codes", "minutes"):
             from_table = getattr(code, name)
             if name not in values and from_table and (is_other or not getattr(step, name)):

@@ -402,6 +402,14 @@ async def test_another_procedure_brings_its_own_station(archive: Archive) -> Non
     assert (step.modality, step.station_aets, step.start_time) == ("MR", ("MR1",), "110000")
 
 
+async def test_a_step_of_another_modality_is_not_what_the_table_speaks_of(archive: Archive) -> None:
+    await put_procedure_code(archive, ProcedureCode("CTABD", modality="CT", station_aets=("CT1",), location="ROOM 7"))
+    await put(archive, new(steps=(StepFacts("S1"), StepFacts("S2", "US"))))
+    first, second = (await only(archive)).steps
+    assert (first.modality, first.station_aets, first.location) == ("CT", ("CT1",), "ROOM 7")
+    assert (second.modality, second.station_aets, second.location) == ("US", (), "")
+
+
 # --- what is left behind ---
 
 
