@@ -79,8 +79,8 @@ def add(
     kind: Annotated[
         str,
         typer.Option(
-            help="queue_age, failure_rate, dead_letters, quarantined, destination_down, disk, rule_error, routing_loop "
-            "or edge_silent."
+            help="queue_age, failure_rate, dead_letters, quarantined, destination_down, disk, rule_error, routing_loop, "
+            "edge_silent, feed_silent or messages_failed."
         ),
     ],
     above: Annotated[float | None, typer.Option(help="The limit: minutes, percent or a number.")] = None,

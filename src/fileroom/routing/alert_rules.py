@@ -48,6 +48,10 @@ class AlertKind(enum.StrEnum):
     """Objects in the window that had been here already."""
     EDGE_SILENT = "edge_silent"
     """Minutes since an edge last called, once that is longer than it may be silent."""
+    FEED_SILENT = "feed_silent"
+    """Minutes since an HL7 feed was last heard of, once that is longer than it allows."""
+    MESSAGES_FAILED = "messages_failed"
+    """HL7 messages of a feed that wait to be mended, or that could not be delivered."""
 
 
 OF_DESTINATIONS: Final = frozenset(AlertKind) - {
@@ -55,6 +59,8 @@ OF_DESTINATIONS: Final = frozenset(AlertKind) - {
     AlertKind.RULE_ERROR,
     AlertKind.ROUTING_LOOP,
     AlertKind.EDGE_SILENT,
+    AlertKind.FEED_SILENT,
+    AlertKind.MESSAGES_FAILED,
 }
 ABOVE_USUAL: Final[Mapping[AlertKind, float]] = {
     AlertKind.QUEUE_AGE: 60,
@@ -66,6 +72,8 @@ ABOVE_USUAL: Final[Mapping[AlertKind, float]] = {
     AlertKind.RULE_ERROR: 0,
     AlertKind.ROUTING_LOOP: 0,
     AlertKind.EDGE_SILENT: 0,
+    AlertKind.FEED_SILENT: 0,
+    AlertKind.MESSAGES_FAILED: 0,
 }
 """The limit where none is given: it alarms above that."""
 UNITS: Final[Mapping[AlertKind, str]] = {
@@ -78,6 +86,8 @@ UNITS: Final[Mapping[AlertKind, str]] = {
     AlertKind.RULE_ERROR: "",
     AlertKind.ROUTING_LOOP: "",
     AlertKind.EDGE_SILENT: "min",
+    AlertKind.FEED_SILENT: "min",
+    AlertKind.MESSAGES_FAILED: "",
 }
 SEVERITIES: Final = ("critical", "warning")
 
@@ -127,6 +137,10 @@ class Sums:
     """By kind and window in minutes: how many, and what the last one was."""
     silent_edges: Mapping[str, float] = field(default_factory=dict)
     """Those that should call and do not: since how many minutes."""
+    silent_feeds: Mapping[str, float] = field(default_factory=dict)
+    """Of HL7, likewise."""
+    failed_messages: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    """By feed: those that wait to be mended, and dead letters. Under "" are those that no feed took."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,6 +218,11 @@ def findings(condition: Condition, sums: Sums) -> list[Finding]:
         return [Finding("", number, f"{what}: {number} in the last {condition.window_min} minutes; the last: {last}")]
     if condition.kind is AlertKind.EDGE_SILENT:
         return [_of_edge(name, minutes) for name, minutes in sums.silent_edges.items() if minutes > condition.above]
+    if condition.kind is AlertKind.FEED_SILENT:
+        return [_of_feed(name, minutes) for name, minutes in sums.silent_feeds.items() if minutes > condition.above]
+    if condition.kind is AlertKind.MESSAGES_FAILED:
+        counts = sums.failed_messages.items()
+        return [_of_messages(name, *count) for name, count in counts if sum(count) > condition.above]
     found = (_of_destination(condition, one) for one in sums.destinations)
     wanted = frozenset(condition.destinations)
     return [one for one in found if one is not None and (not wanted or one.subject in wanted)]
@@ -220,6 +239,18 @@ def has_ended(seen_at: dt.datetime, now: dt.datetime) -> bool:
 def _of_edge(name: str, minutes: float) -> Finding:
     sentence = f"The edge {name} has not called for {_minutes(minutes)}. See whether it runs and has a line."
     return Finding(name, minutes, sentence)
+
+
+def _of_feed(name: str, minutes: float) -> Finding:
+    sentence = f"No HL7 message has come by the feed {name} for {_minutes(minutes)}. See whether its sender runs."
+    return Finding(name, minutes, sentence)
+
+
+def _of_messages(name: str, failed: int, dead: int) -> Finding:
+    whose = f"of the feed {name}" if name else "that no feed takes"
+    parts = [f"{failed} to be mended" if failed else "", f"{dead} not delivered" if dead else ""]
+    sentence = f"HL7 messages {whose}: {', '.join(one for one in parts if one)}. The inbox and the outbox say why."
+    return Finding(name, failed + dead, sentence)
 
 
 def _of_destination(condition: Condition, one: DestinationSums) -> Finding | None:

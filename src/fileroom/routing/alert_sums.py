@@ -12,6 +12,7 @@ from psycopg import AsyncConnection
 from fileroom.archive.gauges import read_storage
 from fileroom.archive.services import Archive
 from fileroom.core.access import Permission, require
+from fileroom.feeds.alarms import failed_counts, silent_feeds
 from fileroom.routing.alert_rules import AlertKind, Condition, DestinationSums, Sums
 from fileroom.routing.calendars import Schedule, open_intervals
 from fileroom.routing.destination_figures import STEP_S
@@ -65,7 +66,15 @@ async def read_sums(archive: Archive, conditions: Iterable[Condition]) -> Sums:
     silent: dict[str, float] = {}
     if any(one.kind is AlertKind.EDGE_SILENT for one in wanted):
         silent = {edge.name: edge.silence_s / 60 for edge in await silent_edges(archive)}
-    return Sums(tuple(_sums(one, schedules, tries, now) for one in queues), disk, troubles, silent)
+    kinds = {one.kind for one in wanted}
+    feeds: dict[str, float] = {}
+    failed: dict[str, tuple[int, int]] = {}
+    if AlertKind.FEED_SILENT in kinds:
+        feeds = {one.name: one.minutes for one in await silent_feeds(archive.pool)}
+    if AlertKind.MESSAGES_FAILED in kinds:
+        failed = {one.feed: (one.failed, one.dead) for one in await failed_counts(archive.pool)}
+    queued = tuple(_sums(one, schedules, tries, now) for one in queues)
+    return Sums(queued, disk, troubles, silent, feeds, failed)
 
 
 # --- helpers ---

@@ -50,6 +50,8 @@ USUAL: Final[Mapping[str, dict[str, Any]]] = {
     "Rule fails": {"kind": "rule_error"},
     "Routing loop": {"kind": "routing_loop", "severity": "critical"},
     "Edge silent": {"kind": "edge_silent"},
+    "Feed silent": {"kind": "feed_silent"},
+    "Messages to be mended": {"kind": "messages_failed"},
 }
 """What `add_usual_alerts` makes."""
 

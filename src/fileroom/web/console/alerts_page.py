@@ -34,6 +34,8 @@ KINDS: Final = {
     AlertKind.RULE_ERROR: N_("A rule failed more often than"),
     AlertKind.ROUTING_LOOP: N_("Objects came back in a loop more often than"),
     AlertKind.EDGE_SILENT: N_("An edge is silent for longer than (minutes)"),
+    AlertKind.FEED_SILENT: N_("An HL7 feed is silent for longer than (minutes)"),
+    AlertKind.MESSAGES_FAILED: N_("HL7 messages to be mended or not delivered, more than"),
 }
 """What each kind looks at, with the limit behind it; message ids."""
 EVENTS: Final = {

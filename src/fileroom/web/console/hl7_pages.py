@@ -23,6 +23,7 @@ from fileroom.web.answers import NO_STORE, Answer
 from fileroom.web.authentication import FORM_TOKEN_FIELD, require_form_token
 from fileroom.web.console.form_pages import number_of, whole_number
 from fileroom.web.console.forms import Form, read_form
+from fileroom.web.console.hl7_preview_page import preview_handlers
 from fileroom.web.console.language import N_
 from fileroom.web.console.page import page, view_of
 from fileroom.web.endpoint import Handler
@@ -54,7 +55,7 @@ OUTGOING_STATES: Final = {
     "dead": N_("dead letter"),
     "cancelled": N_("cancelled"),
 }
-SUBJECT_PAGES: Final = {"order": "/worklist/orders/{}", "patient": "/worklist/patients/{}"}
+SUBJECT_PAGES: Final = {"order": "/worklist/order?number={}"}
 _VALUE_CHARS_MAX: Final = 200
 _SEPARATORS: Final = re.compile(r"([|^~\\&])")
 
