@@ -51,6 +51,8 @@ API: Final[dict[str, Permission | str]] = {
     "GET /api/v1/filters": Permission.STUDY_SEARCH,
     "PUT /api/v1/filters": Permission.STUDY_SEARCH,
     "DELETE /api/v1/filters/{filter_id}": Permission.STUDY_SEARCH,
+    "GET /api/v1/patients": Permission.ORDER_READ,
+    "GET /api/v1/patients/{number}": Permission.ORDER_READ,
     "GET /api/v1/orders": Permission.ORDER_READ,
     "POST /api/v1/orders": Permission.ORDER_MANAGE,
     "GET /api/v1/orders/{number}": Permission.ORDER_READ,

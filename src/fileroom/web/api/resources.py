@@ -23,6 +23,7 @@ from fileroom.web.api.messages import add_messages
 from fileroom.web.api.nodes import add_nodes
 from fileroom.web.api.operations import Api
 from fileroom.web.api.orders import add_orders
+from fileroom.web.api.patients import add_patients
 from fileroom.web.api.procedures import add_procedures
 from fileroom.web.api.roles import add_roles
 from fileroom.web.api.rules import add_rules
@@ -42,6 +43,7 @@ RESOURCES: Final[tuple[Callable[[Api], None], ...]] = (
     add_corrections,
     add_sendings,
     add_filters,
+    add_patients,
     add_orders,
     add_procedures,
     add_worklist,

@@ -66,6 +66,18 @@ async def test_orders_are_found_by_number_patient_and_state(api: httpx.AsyncClie
     assert [one["accession_number"] for one in rest.json()["items"]] == ["A1"]
 
 
+async def test_a_patient_is_found_with_their_orders(api: httpx.AsyncClient) -> None:
+    order = {"accession": {"value": "A1"}, "procedure": {"value": "X", "meaning": "CT"}, "patient": ADA}
+    assert (await api.post("/orders", json=order)).status_code == 201
+    [found] = (await api.get("/patients?text=lovelace")).json()["items"]
+    assert (found["patient_id"], found["orders"]) == ("4711", 1)
+    shown = (await api.get(f"/patients/{found['id']}")).json()
+    assert [one["value"] for one in shown["identifiers"]] == ["4711"]
+    assert [(one["accession_number"], one["what"]) for one in shown["orders"]] == [("A1", "CT")]
+    assert (await api.get("/patients?text=nobody")).json()["items"] == []
+    assert (await api.get("/patients/999")).status_code == 404
+
+
 @pytest.mark.parametrize(
     ("order", "status"),
     [
