@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -31,6 +31,13 @@ LOOK_INTERVAL_S: Final = 0.005
 RULES: Final = 100
 QUEUE: Final = 1_000_000
 CLAIMS: Final = 200
+SLOW: Final = 10
+SLOW_S: Final = 1
+"""Seconds that a slow destination takes for an object."""
+SLOW_STUDIES: Final = 4
+SLOW_OBJECTS: Final = 60
+"""Of each study: with two lanes, work for two minutes."""
+SLOW_SIZE: Final = 64
 _LUA: Final = (
     "function OnStoredInstance(instanceId, tags, metadata, origin)\n  SendToModality(instanceId, 'receiver')\nend\n"
 )
@@ -38,7 +45,7 @@ _LUA: Final = (
 
 def routing(session: Session) -> list[Row]:
     """All rows of routing."""
-    return [*_relay(session), *_rules(session), *_queue(session)]
+    return [*_relay(session), *_rules(session), *_queue(session), *_beside_slow(session)]
 
 
 def _relay(session: Session) -> list[Row]:
@@ -161,6 +168,58 @@ def _ingest(session: Session, room: Fileroom, count: int) -> Measure:
             return count / timed(send)
 
     return measure
+
+
+def _beside_slow(session: Session) -> list[Row]:
+    """A fast destination beside ten that take a second for each object and all have work waiting, and alone."""
+    count = 40 if session.quick else OBJECTS
+    folder = session.new_folder("slow")
+    with (
+        ExitStack() as stack,
+        session.fileroom(series_stable_s=NEVER_STABLE_S) as alone,
+        session.fileroom(series_stable_s=NEVER_STABLE_S) as beside,
+    ):
+        fast = stack.enter_context(
+            StoreScp(folder / "fast", "--fork", aet="FAST", bit_preserving=False, environment=TUNED)
+        )
+        slow = {
+            f"SLOW{number}": stack.enter_context(
+                StoreScp(folder / f"slow{number}", "--fork", "--sleep-after", str(SLOW_S), aet=f"SLOW{number}")
+            )
+            for number in range(SLOW)
+        }
+        for room, with_slow in ((alone, {}), (beside, slow)):
+            Routing(room).add(
+                nodes={name: node(name, one.port) for name, one in ({"FAST": fast} | with_slow).items()},
+                destinations={name: to_node(name) for name in ("FAST", *with_slow)},
+                rules={
+                    "fast": rule(f"Rows == {SIZE}", "FAST"),
+                    **({"slow": rule(f"Rows == {SLOW_SIZE}", *with_slow)} if with_slow else {}),
+                },
+            )
+        with session.ct_files(SLOW_STUDIES, SLOW_OBJECTS, SLOW_SIZE) as series:
+            client = Dcmtk(beside.dicom_port, beside.aet)
+            for files in series:
+                sent = client.store([files[0].parent], "-q", "+sd", environment=TUNED)
+                assert sent.returncode == 0, sent.stdout[-500:]
+        sides = {
+            "beside ten slow ones": _side(session, fast, (beside.dicom_port, beside.aet), count),
+            "alone": _side(session, fast, (alone.dicom_port, alone.aet), count),
+        }
+        results = alternate(sides, session.rounds)
+        busy = beside.rows("SELECT count(DISTINCT destination_id) FROM delivery WHERE state = 'waiting'")[0][0]
+        assert busy == SLOW, f"only {busy} of the slow destinations still had work"
+    return [
+        Row(
+            work=f"relay of {count} CT {SIZE}x{SIZE} to a fast destination beside {SLOW} that take {SLOW_S} s an object",
+            unit="/s",
+            ours=median(results["beside ten slow ones"]),
+            peer="the fast one alone",
+            theirs=median(results["alone"]),
+            goal=Goal(">= 0.9", at_least=0.9),
+            rounds=results,
+        )
+    ]
 
 
 def _queue(session: Session) -> list[Row]:
