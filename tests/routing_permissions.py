@@ -150,6 +150,7 @@ _EDGE: Final = "behind `edges.calling_edge`, which knows the edge by its token"
 _SOURCE: Final = "a question to another archive, for `federated_query`, `fetch` and `sources`, which ask"
 
 INNER: Final[dict[str, str]] = {
+    "order_values.order_values": "of a study that is being routed, by who has asked",
     "commitment_proof.ask_for_commitment": _LANE,
     "commitment_proof.take_result": "what a node tells about what we asked it, matched by the transaction and its AE title",
     "count_proof.count_at_node": _LANE,

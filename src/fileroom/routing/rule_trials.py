@@ -30,7 +30,8 @@ from fileroom.dicom.values import encode_values
 from fileroom.index.attributes import BY_TAG, Attribute, Kind
 from fileroom.index.visibility import study_is_visible, visibility_of
 from fileroom.routing.conditions import Condition, compile_condition
-from fileroom.routing.operands import Facts, Operand, StudyFacts
+from fileroom.routing.operands import Facts, Operand, OrderFacts, StudyFacts
+from fileroom.routing.order_values import order_values
 from fileroom.routing.rule_set import node_of, zone_named
 
 OBJECTS_TRIED_MAX: Final = 2000
@@ -123,6 +124,7 @@ async def try_rule(
     arrivals = await arrivals_of(archive, study_uid)
     nodes = await read_nodes(archive.pool)
     study = _study_facts(instances, arrivals, archive.now())
+    order = await order_values(archive, study_uid)
     tried: list[TriedObject] = []
     for instance in instances[:OBJECTS_TRIED_MAX]:
         try:
@@ -134,7 +136,7 @@ async def try_rule(
         claim = claim_of(instance, sender, received_by)
         if received_by == "dimse" or called:
             claim = dataclasses.replace(claim, receiving_aet=called or archive.settings.aet)
-        facts = _facts(archive, header, claim, received_at, study, nodes)
+        facts = _facts(archive, header, claim, received_at, study, order, nodes)
         parts = tuple(_part(part, facts) for part in condition.parts)
         tried.append(_tried(instance, matched=_holds(condition, facts), parts=parts))
     return tried
@@ -165,6 +167,7 @@ async def backtest(
     rows = 0
     rows_max = rows_max if attributes is not None else min(rows_max, HEADERS_MAX)
     nodes = await read_nodes(archive.pool)
+    orders = _Orders(archive, condition)
     async with aclosing(_rows(archive, access, condition, attributes, since, rows_max + 1)) as asked:
         async for row in asked:
             rows += 1
@@ -172,7 +175,7 @@ async def backtest(
                 found.stopped = told("It stopped after {number} objects; ask about fewer days.", number=found.asked)
                 break
             found.asked += row.objects
-            if await _row_matches(archive, condition, attributes, row, found, nodes):
+            if await _row_matches(archive, condition, attributes, row, found, nodes, orders):
                 _count(found, listed, seen, row)
             if progress is not None and rows % _PROGRESS_EVERY == 0:
                 progress(found.asked, found.objects)
@@ -201,11 +204,12 @@ def _facts(
     claim: Claim,
     received_at: dt.datetime,
     study: StudyFacts,
+    order: OrderFacts,
     nodes: Sequence[Node],
 ) -> Facts:
     """As they were when the object arrived."""
     moment = received_at.astimezone(zone_named(archive.settings.routing_zone))
-    return Facts(header, claim, node_of(claim, nodes), moment, study, {}, archive.settings.routing_holidays)
+    return Facts(header, claim, node_of(claim, nodes), moment, study, order, archive.settings.routing_holidays)
 
 
 def _holds(condition: Condition, facts: Facts) -> bool:
@@ -294,6 +298,21 @@ def _study_facts(
 
 
 # --- asking the index ---
+
+
+class _Orders:
+    """The orders of studies, each read once, and only for a condition that asks for them."""
+
+    def __init__(self, archive: Archive, condition: Condition) -> None:
+        self._archive = archive
+        self._asked = any(operand.what.startswith("order.") for operand in condition.operands)
+        self._known: tuple[str, OrderFacts] = ("", {})
+
+    async def of(self, study_uid: str) -> OrderFacts:
+        """Rows of a study mostly come one after the other: only the last one is kept."""
+        if self._asked and self._known[0] != study_uid:
+            self._known = (study_uid, await order_values(self._archive, study_uid))
+        return self._known[1]
 
 
 @dataclass(frozen=True, slots=True)
@@ -389,6 +408,7 @@ async def _row_matches(
     row: _Row,
     found: BackTest,
     nodes: Sequence[Node],
+    orders: _Orders,
 ) -> bool:
     if attributes is None:
         instances = await list_instances(
@@ -405,7 +425,8 @@ async def _row_matches(
         header = _header_of(attributes, row.values)
     aet = row.sender.rpartition("@")[0] if row.received_by == "dimse" else ""
     claim = Claim(row.sop_class_uid, row.sop_uid, row.transfer_syntax, row.received_by, row.sender, aet or None)
-    return _holds(condition, _facts(archive, header, claim, row.received_at, row.study, nodes))
+    order = await orders.of(row.study_uid)
+    return _holds(condition, _facts(archive, header, claim, row.received_at, row.study, order, nodes))
 
 
 def _header_of(attributes: tuple[Attribute, ...], values: tuple[Any, ...]) -> ScannedHeader:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -27,6 +27,7 @@ from fileroom.routing.deid_on_the_way import DeidSession, open_deid
 from fileroom.routing.installation import installation_uid
 from fileroom.routing.made_object import MadeObject
 from fileroom.routing.object_parts import ObjectParts, take_apart
+from fileroom.routing.order_values import order_values
 from fileroom.routing.outgoing import OutgoingObject, StoredOutgoing
 from fileroom.routing.pixel_proof import prove_pixels
 from fileroom.routing.step_conditions import step_condition
@@ -56,6 +57,7 @@ class Treatment:
     lossy: LossyOptions | None = None
     prove_pixels: bool = True
     installation_uid: str = ""
+    asks_for_order: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,8 +98,10 @@ def compiled_treatment(entry: Entry, uid: str) -> Treatment:
         single_always=fallback.get("when") == "always",
     )
     lossy = LossyOptions(quality=fields["quality"]) if fields["lossy"] and is_lossy(fields["syntax"]) else None
+    asks_for_order = any(step.kind == "order" for step in plan.steps)
     return Treatment(
-        entry.name, entry.version, plan, fields["deid"], fields["syntax"], lossy, fields["prove_pixels"], uid
+        *(entry.name, entry.version, plan, fields["deid"], fields["syntax"], lossy, fields["prove_pixels"], uid),
+        asks_for_order,
     )
 
 
@@ -133,14 +137,16 @@ async def fall_back(
 async def try_on(archive: Archive, treatment: Treatment, one: StoredOutgoing) -> Treated:
     """What would become of an object, a refused SOP class assumed; no report is written."""
     deid = await open_deid(archive, treatment.deid) if treatment.deid else None
-    return await _treat(archive, treatment, one, deid, single=bool(treatment.plan.single_classes))
+    order = await _order(archive, treatment, one)
+    return await _treat(archive, treatment, one, deid, order, single=bool(treatment.plan.single_classes))
 
 
 async def _treat_all(
     archive: Archive, treatment: Treatment, objects: Sequence[StoredOutgoing], *, single: bool, destination: str
 ) -> list[Treated]:
     deid = await open_deid(archive, treatment.deid) if treatment.deid else None
-    treated = [await _treat(archive, treatment, one, deid, single=single) for one in objects]
+    order = await _order(archive, treatment, objects[0]) if objects else {}
+    treated = [await _treat(archive, treatment, one, deid, order, single=single) for one in objects]
     if deid is not None and objects:
         for one in treated:
             if one.quarantined:
@@ -149,11 +155,21 @@ async def _treat_all(
     return treated
 
 
+async def _order(archive: Archive, treatment: Treatment, one: StoredOutgoing) -> Mapping[str, str]:
+    return await order_values(archive, one.study_instance_uid) if treatment.asks_for_order else {}
+
+
 async def _treat(
-    archive: Archive, treatment: Treatment, one: StoredOutgoing, deid: DeidSession | None, *, single: bool
+    archive: Archive,
+    treatment: Treatment,
+    one: StoredOutgoing,
+    deid: DeidSession | None,
+    order: Mapping[str, str],
+    *,
+    single: bool,
 ) -> Treated:
     try:
-        made = await _made(archive, treatment, one, deid, single=single)
+        made = await _made(archive, treatment, one, deid, order, single=single)
         if treatment.prove_pixels and treatment.lossy is None:
             for item in made:
                 if isinstance(item, MadeObject) and (reason := await prove_pixels(item)):
@@ -171,7 +187,13 @@ async def _treat(
 
 
 async def _made(
-    archive: Archive, treatment: Treatment, one: StoredOutgoing, deid: DeidSession | None, *, single: bool
+    archive: Archive,
+    treatment: Treatment,
+    one: StoredOutgoing,
+    deid: DeidSession | None,
+    order: Mapping[str, str],
+    *,
+    single: bool,
 ) -> tuple[OutgoingObject, ...]:
     parts = await take_apart(archive, one.instance)
     dataset, regions = parts.dataset, None
@@ -179,7 +201,7 @@ async def _made(
         cleaned = await deid.clean(one.instance, dataset)
         dataset, regions = cleaned.dataset, cleaned.regions
     moment = (one.ordered_at or archive.now()).astimezone(dt.UTC).strftime("%Y%m%d%H%M%S")
-    context = Context(treatment.installation_uid, moment=moment, scope=treatment.name)
+    context = Context(treatment.installation_uid, moment=moment, scope=treatment.name, order=order)
     changed = await asyncio.to_thread(
         changed_object, dataset, treatment.plan, context, single=single, anonymous=deid is not None
     )

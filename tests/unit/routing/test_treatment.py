@@ -385,3 +385,24 @@ async def test_objects_without_pixels_are_changed_and_never_compressed(archive: 
     answer = await treated(archive, one, {"steps": steps, "syntax": uids.JPEG_LS_LOSSLESS})
     assert answer.made[0].transfer_syntax_uid == EXPLICIT_LE
     assert (await read(answer.made[0])).PatientID == "X9"
+
+
+async def test_a_step_takes_from_the_order_that_the_study_belongs_to(archive: Archive) -> None:
+    one = await stored(archive, image(StudyInstanceUID="1.2.3.77", AccessionNumber="TYPED"))
+    steps = [
+        {"do": "order", "attribute": "AccessionNumber"},
+        {"do": "order", "attribute": "StudyDescription", "from": "procedure"},
+        {"do": "order", "attribute": "StationName", "from": "station", "otherwise": "leave"},
+    ]
+    (made,) = (await treated(archive, one, {"steps": steps})).made
+    assert (await read(made)).AccessionNumber == "TYPED"  # there is no order yet
+    async with archive.pool.connection() as connection:
+        await connection.execute(
+            b"""INSERT INTO imaging_order (accession_number, study_instance_uid, procedure_meaning, changed_by)
+                VALUES ('A123', '1.2.3.77', 'CT of the chest', 'test')"""
+        )
+    (made,) = (await treated(archive, one, {"steps": steps})).made
+    shown = await read(made)
+    assert (shown.AccessionNumber, shown.StudyDescription) == ("A123", "CT of the chest")
+    before = shown.OriginalAttributesSequence[-1].ModifiedAttributesSequence[0]
+    assert before.AccessionNumber == "TYPED"
