@@ -7,6 +7,7 @@ import datetime as dt
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Final
 
 from fileroom.core.errors import Hl7Error, told
@@ -15,7 +16,10 @@ from fileroom.hl7.segment import Segment, segment_of
 
 BATCH_MESSAGES_MAX: Final = 20_000
 """In one frame. A night's batch of a large hospital has some thousand."""
-_MARKS: Final = re.compile(rb"(?:\A|(?<=[\r\n]))[ \t\x00]{0,8}(MSH|FHS|BHS|BTS|FTS)(?=[!-/:-@\[-`{-~]|[\r\n]|\Z)")
+_MARK: Final = rb"[ \t\x00]{0,8}(MSH|FHS|BHS|BTS|FTS)(?=[!-/:-@\[-`{-~]|[\r\n]|\Z)"
+_FIRST_MARK: Final = re.compile(_MARK)
+_MARKS: Final = re.compile(rb"[\r\n]" + _MARK)
+"""That it begins with a line end makes it many times faster in a long field."""
 _BLANK: Final = b" \t\r\n\x00\x0b\x1c"
 
 
@@ -37,7 +41,8 @@ class Batch:
 def split_messages(raw: bytes) -> Batch:
     """The messages in these bytes, byte for byte. Bytes without MSH are one message, which cannot be read."""
     marks = []
-    for found in _MARKS.finditer(raw):
+    first = _FIRST_MARK.match(raw)
+    for found in chain((first,) if first is not None else (), _MARKS.finditer(raw)):
         marks.append((found.start(1), found.group(1)))
         if len(marks) > BATCH_MESSAGES_MAX:
             words = told("it has more than {number} messages; they were not parted", number=BATCH_MESSAGES_MAX)
