@@ -26,6 +26,7 @@ NEAR_TIME: Final = dt.timedelta(hours=2)
 SAME_DAY: Final = dt.timedelta(hours=12)
 FAR_TIME: Final = dt.timedelta(days=7)
 _UNKNOWN_SEXES: Final = frozenset({"", "O", "U"})
+_DATE_CHARS: Final = 8
 _TITLE_PARTS: Final = 2
 """Family and given name are compared; middle names, prefixes and suffixes come and go."""
 _UMLAUTS: Final = (("ae", "a"), ("oe", "o"), ("ue", "u"))
@@ -53,7 +54,7 @@ class Evidence(enum.StrEnum):
 POINTS: Final[dict[Evidence, tuple[int, int]]] = {
     Evidence.STUDY_UID: (100, 0),
     Evidence.PERFORMED_STEP: (90, 0),
-    Evidence.ACCESSION: (80, -40),
+    Evidence.ACCESSION: (80, -30),
     Evidence.STEP: (60, -20),
     Evidence.PROCEDURE_ID: (20, -10),
     Evidence.PATIENT_ID: (30, -40),
@@ -385,7 +386,9 @@ def _against(best: Scored, enough: int, undone: frozenset[int]) -> list[Reason]:
         reasons.append(Reason("undone", {"order": name}))
     is_meant = best.is_named or any(one.evidence is Evidence.PATIENT_ID and one.agrees for one in best.findings)
     if best.patient_differences and is_meant:
-        what = "; ".join(f"{one.of_study} / {one.of_order}" for one in best.patient_differences)
+        what = "; ".join(
+            f"{_readable(one, one.of_study)} / {_readable(one, one.of_order)}" for one in best.patient_differences
+        )
         reasons.append(Reason("patient_differs", {"order": name, "what": what}))
     if best.order.patient is None and best.is_named:
         reasons.append(Reason("no_patient", {"order": name}))
@@ -394,6 +397,15 @@ def _against(best: Scored, enough: int, undone: frozenset[int]) -> list[Reason]:
     if not reasons and (best.score < enough or best.patient_differences):
         reasons.append(Reason("weak", {"score": str(best.score), "enough": str(enough)}))
     return reasons
+
+
+def _readable(finding: Finding, text: str) -> str:
+    """A value as it stands in a sentence."""
+    if finding.evidence is Evidence.PATIENT_NAME:
+        return ", ".join(part for part in text.split("=")[0].split("^") if part.strip()) or text
+    if finding.evidence is Evidence.BIRTH_DATE and len(text) == _DATE_CHARS:
+        return f"{text[:4]}-{text[4:6]}-{text[6:]}"
+    return text
 
 
 def _nothing(study: StudySaid, *, known: bool, has_candidates: bool = False) -> tuple[Reason, ...]:

@@ -40,7 +40,8 @@ async def test_a_study_is_shown_with_what_differs_and_fixed_and_undone(
     number = await waiting(archive)
     html = (await client.get("/exceptions")).text
     assert (
-        "The patient of the order A1 differs: P1 (HOSP) / P9 (HOSP); DOE^JANE / Roe^&lt;b&gt;Richard&lt;/b&gt;" in html
+        "The patient of the order A1 differs: P1 (HOSP) / P9 (HOSP); DOE, JANE / Roe, &lt;b&gt;Richard&lt;/b&gt;"
+        in html
     )
     assert f'src="/dicom-web/studies/{STUDY}/thumbnail' in html
     assert html.count('<tr class="other">') == 4  # ID, name, birth date, sex
