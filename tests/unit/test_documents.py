@@ -129,3 +129,9 @@ def test_the_architecture_names_files_and_rooms_that_exist() -> None:
         re.findall(r"[a-z0-9_]+", re.sub(r" {3,}.*", "", "\n".join(FENCED.findall(text)[0].splitlines()[1:-1])))
     )
     assert drawn == {path.parent.name for path in source.glob("*/__init__.py")}
+
+
+def test_ihe_names_tests_that_exist() -> None:
+    named = set(re.findall(r"`(tests/[a-z0-9_/]+\.py)`", (ROOT / "docs" / "ihe.md").read_text("utf-8")))
+    assert len(named) > 10
+    assert not {path for path in named if not (ROOT / path).is_file()}
