@@ -20,6 +20,7 @@ FEEDS: Final[dict[str, Permission]] = {
     "outbox.resend_outgoing": Permission.MESSAGE_MANAGE,
     "outbox.send_due": Permission.SYSTEM_MANAGE,
     "outbox.send_message": Permission.MESSAGE_MANAGE,
+    "previews.preview_mapping": Permission.MESSAGE_READ,
     "replay.replay_message": Permission.MESSAGE_MANAGE,
     "retention.forget_old_messages": Permission.SYSTEM_MANAGE,
 }

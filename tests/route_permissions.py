@@ -53,6 +53,8 @@ ROUTES: Final[dict[str, Permission | str]] = {
     "GET /hl7/outbox": Permission.MESSAGE_READ,
     "POST /hl7/outbox/resend": Permission.MESSAGE_MANAGE,
     "POST /hl7/outbox/cancel": Permission.MESSAGE_MANAGE,
+    "GET /hl7/preview": Permission.MESSAGE_READ,
+    "POST /hl7/preview": Permission.MESSAGE_READ,
     "GET /hl7/feeds": Permission.MESSAGE_READ,
     "POST /hl7/feeds/save": Permission.MESSAGE_MANAGE,
     "POST /hl7/feeds/remove": Permission.MESSAGE_MANAGE,

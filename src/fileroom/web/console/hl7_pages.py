@@ -23,6 +23,7 @@ from fileroom.web.answers import NO_STORE, Answer
 from fileroom.web.authentication import FORM_TOKEN_FIELD, require_form_token
 from fileroom.web.console.form_pages import number_of, whole_number
 from fileroom.web.console.forms import Form, read_form
+from fileroom.web.console.hl7_preview_page import preview_handlers
 from fileroom.web.console.language import N_
 from fileroom.web.console.page import page, view_of
 from fileroom.web.endpoint import Handler
@@ -107,6 +108,7 @@ def hl7_handlers(archive: Archive) -> dict[str, dict[str, Handler]]:
         OUTBOX_PATH: {"GET": lambda request: outgoing(request)},
         f"{OUTBOX_PATH}/resend": {"POST": resend},
         f"{OUTBOX_PATH}/cancel": {"POST": cancel},
+        **preview_handlers(archive),
     }
 
 
