@@ -29,13 +29,12 @@ from fileroom.worklist.patient_rows import (
     identifiers_of,
     insert_identifiers,
     insert_patient,
-    lock_identifiers,
     lock_patients,
     read_identifiers,
 )
 from fileroom.worklist.patient_search import require_visible
 from fileroom.worklist.patient_values import check_patient
-from fileroom.worklist.patients import put_patient, record_patients
+from fileroom.worklist.patients import lock_holders, put_patient, record_patients
 
 Done = TypeVar("Done")
 
@@ -95,7 +94,9 @@ async def merge(
     """The survivor, who is made if unknown, and what has become of the merge.
 
     A retired patient that is unknown leaves its identifier as the survivor's alias, so that what comes under it later lands
-    there. Raises InvalidRequestError, ConflictError (a circle), StorageError.
+    there. One that is part of a third patient is taken out of that first.
+
+    Raises InvalidRequestError, ConflictError (a circle), StorageError.
     """
     retired = check_identifier(change.retired, "retired identifier")
     survivor = check_patient(change.survivor)
@@ -103,19 +104,20 @@ async def merge(
         raise InvalidRequestError(told("The patient cannot be merged with itself."))
     # Some senders name the retired identifier among the survivor's already.
     survivor = replace(survivor, identifiers=tuple(each for each in survivor.identifiers if each != retired))
-    await lock_identifiers(connection, [survivor.identifiers[0], retired])
-    found = await read_identifiers(connection, [survivor.identifiers[0], retired])
+    found = await lock_holders(connection, [survivor.identifiers[0], retired])
     into, away = found.get(survivor.identifiers[0]), found.get(retired)
     if into is not None and away is not None and into.patient == away.patient:
         await _refuse_circle(connection, into, away)
         _, effects = await put_patient(connection, survivor, cause)
         return into.patient, [*effects, Effect("the two are one patient already", "patient", into.patient)]
-    await lock_patients(connection, [row.patient for row in (into, away) if row is not None])
     number, effects = await put_patient(connection, survivor, cause)
     if away is None:
         other = await _make_retired(connection, retired, cause)
     else:
-        other = away.patient
+        other = away.home
+        if away.home != away.patient:
+            # Part of a third one until now. Nobody has said that the third one is the survivor too.
+            effects += await unmerge_rows(archive, connection, await _merge_of(connection, away.home), cause)
     _, more = await merge_rows(archive, connection, number, other, cause)
     return number, [*effects, *more]
 
@@ -214,8 +216,8 @@ async def merge_rows(
 async def unmerge_rows(archive: Archive, connection: AsyncConnection[Any], merge_id: int, cause: Cause) -> list[Effect]:
     """Take a merge back in the caller's transaction: exactly what it moved, from wherever later merges have taken it."""
     undone = await _lock_merge(connection, merge_id)
-    owner = [undone.survivor, *await _ancestors(connection, undone.survivor)][-1]
-    await lock_patients(connection, [owner, undone.retired])
+    path = await _lock_path(connection, undone)
+    owner = path[-1]
     await connection.execute(
         b"""UPDATE patient_identifier SET patient = %s, is_first = (id IS NOT DISTINCT FROM %s),
                 retired = retired AND NOT id = ANY(%s) WHERE id = ANY(%s) AND patient = %s""",
@@ -232,6 +234,7 @@ async def unmerge_rows(archive: Archive, connection: AsyncConnection[Any], merge
     await connection.execute(
         b"UPDATE patient_merge SET revoked_at = now(), revoked_by = %s WHERE id = %s", (cause.who, merge_id)
     )
+    await _forget_moved(connection, undone, path)
     words = f"took patient {undone.retired} out of patient {owner} with {len(visits)} visits and {len(orders)} orders"
     effects = [
         Effect(words, "patient", undone.retired),
@@ -248,6 +251,26 @@ async def unmerge_rows(archive: Archive, connection: AsyncConnection[Any], merge
         connection, [owner, undone.retired], f"{words[0].upper()}{words[1:]} (merge {merge_id})", cause
     )
     return effects
+
+
+async def _lock_path(connection: AsyncConnection[Any], undone: MergeRow) -> list[int]:
+    """From the survivor of a merge to whoever has its things now; that one and the retired record are locked."""
+    path = [undone.survivor, *await _ancestors(connection, undone.survivor)]
+    for _ in range(_ATTEMPTS):
+        await lock_patients(connection, [path[-1], undone.retired])
+        still = [undone.survivor, *await _ancestors(connection, undone.survivor)]
+        if still == path:
+            return path
+        path = still
+    raise ConflictError(told("The patient is being merged just now. Try again."))
+
+
+async def _forget_moved(connection: AsyncConnection[Any], undone: MergeRow, path: Sequence[int]) -> None:
+    """The merges of those on the way up have moved the same: when they are taken back, it is not theirs to give any more."""
+    columns = ("identifiers", "visits", "orders")
+    kept = ", ".join(f"{name} = ARRAY(SELECT u FROM unnest({name}) u WHERE u <> ALL(%({name})s))" for name in columns)
+    text = f"UPDATE patient_merge SET {kept} WHERE revoked_at IS NULL AND retired = ANY(%(path)s)"
+    await connection.execute(text.encode(), {"path": list(path)} | {name: getattr(undone, name) for name in columns})
 
 
 def _retired_by_merge(moved: Sequence[IdentifierRow]) -> list[int]:

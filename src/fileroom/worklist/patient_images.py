@@ -411,8 +411,8 @@ async def _laid_since(connection: AsyncConnection[Any], merge: int) -> list[Laid
     cursor = await connection.execute(
         (
             _LAID
-            + """c.id >= (SELECT min(m.correction) FROM patient_correction m WHERE m.merge = %s
-                     AND m.study_instance_uid = pc.study_instance_uid)
+            + """c.id >= (SELECT min(m.correction) FROM patient_correction m JOIN correction k ON k.id = m.correction
+                     WHERE m.merge = %s AND k.revoked_at IS NULL AND m.study_instance_uid = pc.study_instance_uid)
             AND pc.study_instance_uid = ANY(ARRAY(SELECT study_instance_uid FROM patient_correction WHERE merge = %s))
             ORDER BY c.id"""
         ).encode(),

@@ -7,6 +7,7 @@ a merge (`merges`) may make one patient of two.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -117,8 +118,7 @@ async def change_identifier(
     old, new = check_identifier(change.old, "old identifier"), check_identifier(change.new, "new identifier")
     if is_of_records(old.kind) != is_of_records(new.kind):
         raise InvalidRequestError(told("The old and the new identifier are of different kinds."))
-    await lock_identifiers(connection, [old, new])
-    found = await read_identifiers(connection, [old, new])
+    found = await lock_holders(connection, [old, new])
     if old in found and new in found and found[old].patient != found[new].patient:
         raise ConflictError(
             told(
@@ -129,7 +129,6 @@ async def change_identifier(
     holder = found.get(new) or found.get(old)
     effects: list[Effect] = []
     if holder is not None:
-        await lock_patients(connection, [holder.patient])
         patient = holder.patient
     else:
         patient, effects = await put_patient(connection, PatientFacts((old,)), cause)
@@ -191,6 +190,21 @@ async def record_patients(
     )
     rows = await cursor.fetchall()
     await record(connection, patient_changed([(row[0], row[1]) for row in rows], f"{what}, by {cause.who}", action))
+
+
+async def lock_holders(
+    connection: AsyncConnection[Any], identifiers: Sequence[Identifier]
+) -> dict[Identifier, IdentifierRow]:
+    """Those identifiers that are known, with whoever has them locked: they stay whose they are. Raises ConflictError."""
+    await lock_identifiers(connection, identifiers)
+    found = await read_identifiers(connection, identifiers)
+    for _ in range(_ATTEMPTS):
+        await lock_patients(connection, [row.patient for row in found.values()])
+        still = await read_identifiers(connection, identifiers)
+        if still == found:
+            return found
+        found = still
+    raise ConflictError(told("The patient is being merged just now. Try again."))
 
 
 # --- finding and making ---

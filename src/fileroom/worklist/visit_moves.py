@@ -13,7 +13,7 @@ from fileroom.worklist.identifiers import check_identifier, is_of_records
 from fileroom.worklist.merges import merge
 from fileroom.worklist.patient_images import show_patient, show_studies
 from fileroom.worklist.patient_rows import identifiers_of, lock_patients, read_identifiers
-from fileroom.worklist.patients import make_first, put_patient, record_patients
+from fileroom.worklist.patients import lock_holders, make_first, put_patient, record_patients
 from fileroom.worklist.visits import VisitRow, find_visit, give_visit, rename_visit
 
 
@@ -73,7 +73,7 @@ async def _move_all(
     archive: Archive, connection: AsyncConnection[Any], change: MoveVisit, cause: Cause
 ) -> list[Effect]:
     source = check_identifier(change.source, "source")
-    row = (await read_identifiers(connection, [source])).get(source)
+    row = (await lock_holders(connection, [source])).get(source)
     others = (
         [] if row is None else [each for each in await identifiers_of(connection, row.patient) if each.id != row.id]
     )

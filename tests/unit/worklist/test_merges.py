@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
+import random
 from collections.abc import Iterable
 from typing import Any
 
+import psycopg
 import pydicom
 import pytest
 
@@ -170,6 +173,53 @@ async def test_a_circle_is_refused_and_a_repetition_changes_nothing(archive: Arc
     with pytest.raises(InvalidRequestError, match="itself"):
         await apply(archive, MergePatients(known(P1), P1))
     assert await rows(archive, OWNERS) == before
+
+
+async def test_who_is_part_of_a_third_patient_leaves_that_alone(archive: Archive) -> None:
+    third, second = await store(archive, 3, "P3"), await store(archive, 2, "P2")
+    await apply(archive, *(PutPatient(known(each)) for each in (P1, P2, P3)))
+    await apply(archive, MergePatients(known(P2), P3), MergePatients(known(P1), P3))
+    assert [each[1] for each in await shown(archive, third, second)] == ["P1", "P2"]
+    await apply(archive, UnmergePatients(P1, P3))
+    assert [each[1] for each in await shown(archive, third, second)] == ["P3", "P2"]
+
+
+@pytest.mark.parametrize("seed", [2, 9])
+async def test_whatever_is_merged_and_taken_apart_in_the_end_all_is_as_it_was(archive: Archive, seed: int) -> None:
+    """Against a model: every number is owned by the root of its record, and images show that one's number."""
+    luck = random.Random(seed)
+    numbers = [Identifier(f"P{n}", "HOSP") for n in range(6)]
+    uids = [await store(archive, n, f"P{n}", PatientName=f"N{n}^A") for n in range(6)]
+    for n, number in enumerate(numbers):
+        await apply(archive, PutPatient(known(number, f"N{n}^A")))
+    start, owners = await index(archive), await rows(archive, OWNERS)
+    into: dict[int, int] = {}
+
+    def root(n: int) -> int:
+        return root(into[n]) if n in into else n
+
+    for _ in range(15):
+        one, other = luck.sample(range(6), 2)
+        if luck.random() < 0.4 and into:
+            lower = luck.choice(sorted(into))
+            await apply(archive, UnmergePatients(numbers[lower], numbers[into[lower]]))
+            del into[lower]
+        else:
+            try:
+                await apply(archive, MergePatients(PatientFacts((numbers[one],)), numbers[other]))
+            except ConflictError:
+                assert root(one) == root(other)
+            else:
+                if root(one) != root(other):
+                    into[other] = root(one)
+        assert [row[1] - 1 for row in await rows(archive, OWNERS)] == [root(n) for n in range(6)]
+        assert [each[1] for each in await shown(archive, *uids)] == [f"P{root(n)}" for n in range(6)]
+        assert [each[0] for each in await shown(archive, *uids)] == [f"N{root(n)}^A" for n in range(6)]
+    for lower in luck.sample(sorted(into), len(into)):
+        await apply(archive, UnmergePatients(numbers[lower], numbers[into[lower]]))
+    assert await rows(archive, OWNERS) == owners
+    assert await index(archive) == start
+    assert await rows(archive, "SELECT 1 FROM correction WHERE revoked_at IS NULL") == []
 
 
 async def test_a_merge_of_unknown_patients_makes_the_survivor_and_an_alias(archive: Archive) -> None:
@@ -390,6 +440,48 @@ async def test_all_that_one_identifier_has_moves_and_the_others_stay(archive: Ar
     ]
     await apply(archive, MoveVisit(P2, known(P1)))
     assert await rows(archive, ALIVE) == [(1, 2), (2, None)]
+
+
+async def test_many_who_merge_and_unmerge_at_once_leave_nothing_half_done(archive: Archive) -> None:
+    """Each transaction is done again when it met another in a circle, as the inbox does."""
+    numbers = [Identifier(f"P{n}", "HOSP") for n in range(5)]
+    uids = [await store(archive, n, f"P{n}") for n in range(5)]
+
+    async def work(seed: int) -> None:
+        luck = random.Random(seed)
+        for _ in range(8):
+            one, other = luck.sample(numbers, 2)
+            change = UnmergePatients(one, other) if luck.random() < 0.3 else MergePatients(known(one), other)
+            for _ in range(20):
+                try:
+                    await apply(archive, change)
+                except psycopg.errors.DeadlockDetected:
+                    continue
+                except (ConflictError, NotFoundError):
+                    pass
+                break
+            else:
+                raise AssertionError("it never came through")
+
+    await asyncio.gather(*(work(seed) for seed in range(4)))
+    wrong = """WITH RECURSIVE up(home, at) AS (
+            SELECT id, id FROM registered_patient
+            UNION ALL SELECT up.home, p.merged_into FROM up JOIN registered_patient p ON p.id = up.at
+            WHERE p.merged_into IS NOT NULL
+        ) SELECT i.value FROM patient_identifier i JOIN up ON up.home = i.home
+        JOIN registered_patient p ON p.id = up.at AND p.merged_into IS NULL WHERE i.patient <> p.id"""
+    assert await rows(archive, wrong) == []
+    firsts = """SELECT p.id FROM registered_patient p LEFT JOIN patient_identifier i ON i.patient = p.id AND i.is_first
+        WHERE p.merged_into IS NULL GROUP BY p.id HAVING count(i.id) <> 1"""
+    assert await rows(archive, firsts) == []
+    owners = dict(
+        await rows(
+            archive,
+            """SELECT i.value, f.value FROM patient_identifier i
+            JOIN patient_identifier f ON f.patient = i.patient AND f.is_first""",
+        )
+    )
+    assert [each[1] for each in await shown(archive, *uids)] == [owners.get(f"P{n}", f"P{n}") for n in range(5)]
 
 
 async def test_people_merge_and_unmerge_by_number(archive: Archive) -> None:
