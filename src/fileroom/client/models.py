@@ -180,6 +180,35 @@ class AskedAttribute(Model):
 
 
 @dataclass(frozen=True, slots=True)
+class AskedPatient(Model):
+    """Whose order it is: known by the number, made from these facts where it is not."""
+
+    patient_id: str
+    authority: str = ""
+    name: str | None = None
+    birth_date: str | None = None
+    sex: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AskedStep(Model):
+    """A scheduled procedure step; one without an ID is the next one that the others do not name, or a new one."""
+
+    step_id: str = ""
+    modality: str | None = None
+    station_aets: tuple[str, ...] | None = None
+    station_name: str | None = None
+    location: str | None = None
+    start: str | None = None
+    performing_physician: str | None = None
+    description: str | None = None
+    comments: str | None = None
+    pre_medication: str | None = None
+    contrast_agent: str | None = None
+    protocol_codes: tuple[CodedEntry, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class AskedThrottle(Model):
     """How fast at most; 0: no limit."""
 
@@ -259,6 +288,18 @@ class BrokenKind(Model):
 
 
 @dataclass(frozen=True, slots=True)
+class Candidate(Model):
+    """An order that comes near to a study."""
+
+    order: int
+    name: str
+    score: int
+    state: str
+    patient_differs: bool
+    findings: tuple[Evidence, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class CarriedStudy(Model):
     """A study that objects were carried of, as far as one may see it."""
 
@@ -331,6 +372,24 @@ class Checkpoint(Model):
 
     position: int
     chain: str
+
+
+@dataclass(frozen=True, slots=True)
+class Code(Model):
+    """A coded entry."""
+
+    value: str
+    scheme: str
+    meaning: str
+
+
+@dataclass(frozen=True, slots=True)
+class CodedEntry(Model):
+    """A code with its scheme and meaning."""
+
+    value: str
+    scheme: str = ""
+    meaning: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -508,6 +567,7 @@ class Destination(Model):
     schedule: str
     throttle: Throttle
     hold: bool
+    corrected: Literal["usual", "always", "never"]
     description: str
     enabled: bool
     version: int
@@ -669,6 +729,54 @@ class Event(Model):
 
 
 @dataclass(frozen=True, slots=True)
+class Evidence(Model):
+    """One thing in which study and order agree or differ."""
+
+    evidence: str
+    agrees: bool
+    of_study: str
+    of_order: str
+    points: int
+
+
+@dataclass(frozen=True, slots=True)
+class Exception(Model):
+    """A study that met no order."""
+
+    id: int
+    study_instance_uid: str
+    state: Literal["open", "fixed", "dismissed"]
+    reasons: tuple[Reason, ...]
+    best_order: int | None
+    """Number of the order that came nearest when it was looked at."""
+    best_score: int | None
+    found_at: dt.datetime
+    ended_at: dt.datetime | None
+    ended_by: str
+    note: str
+    patient_id: str
+    patient_name: str
+    birth_date: str
+    sex: str
+    accession_number: str
+    study_date: str
+    study_time: str
+    description: str
+    modalities: tuple[str, ...]
+    instances: int
+    is_matched: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ExceptionCounts(Model):
+    """What waits for a person."""
+
+    studies: int
+    images: int
+    orders_without_images: int
+
+
+@dataclass(frozen=True, slots=True)
 class Expiry(Model):
     """When a certificate ends."""
 
@@ -732,6 +840,25 @@ class Forecast(Model):
 
 
 @dataclass(frozen=True, slots=True)
+class FoundPatient(Model):
+    """A patient in a list, and how much there is of them."""
+
+    id: int
+    patient_id: str
+    """The identifier that images carry."""
+    authority: str
+    patient_name: str
+    birth_date: str
+    sex: str
+    others: tuple[str, ...]
+    """Further identifiers."""
+    orders: int
+    studies: int
+    merged: int
+    """How many others have become part of this one."""
+
+
+@dataclass(frozen=True, slots=True)
 class FoundStudy(Model):
     """A study of which something matched."""
 
@@ -784,6 +911,85 @@ class HistoryEntry(Model):
 
 
 @dataclass(frozen=True, slots=True)
+class Hl7Feed(Model):
+    """A feed."""
+
+    name: str
+    fields: dict[str, Any]
+    """As they were saved, with what was not said filled in."""
+    enabled: bool
+    version: int
+    changed_by: str
+    is_built_in: bool
+    """Nobody made it: it takes what this machine sends."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hl7Field(Model):
+    """A field of a segment; `before` where it is another in the previous message of the same order or patient."""
+
+    number: int
+    name: str
+    text: str
+    is_cut: bool
+    before: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Hl7Message(Model):
+    """A message that came in."""
+
+    id: int
+    feed: str
+    """Empty: no feed took it."""
+    sender: str
+    """MSH-3|MSH-4."""
+    address: str
+    control_id: str
+    kind: str
+    state: Literal["applied", "ignored", "failed", "rejected", "duplicate"]
+    answered: str
+    """AA, AE, AR, CA, CE, CR; empty where the sender wanted no answer."""
+    reason: str
+    effects: tuple[MessageEffect, ...]
+    patient_ids: tuple[str, ...]
+    accession_numbers: tuple[str, ...]
+    order_numbers: tuple[str, ...]
+    first: int | None
+    """The message that this one repeats or mends."""
+    mended_by: int | None
+    received_at: dt.datetime
+    received_by: str
+    milliseconds: float
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Hl7MessageContent(Model):
+    """A message with its segments, what was answered, and the message before it of the same order or patient."""
+
+    message: Hl7Message
+    segments: tuple[Hl7Segment, ...]
+    gone: tuple[Hl7Segment, ...]
+    """Segments that only the previous message has."""
+    answer: tuple[Hl7Segment, ...]
+    is_masked: bool
+    """Who the patient is, is not shown to this account."""
+    warnings: tuple[str, ...]
+    previous: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Hl7Segment(Model):
+    """A segment."""
+
+    name: str
+    title: str
+    fields: tuple[Hl7Field, ...]
+    state: str
+
+
+@dataclass(frozen=True, slots=True)
 class Identity(Model):
     """Who a pseudonym is."""
 
@@ -815,6 +1021,66 @@ class Instance(Model):
 
 
 @dataclass(frozen=True, slots=True)
+class ListedStep(Model):
+    """A scheduled step with its order and patient."""
+
+    id: int
+    order: int
+    step_id: str
+    accession_number: str
+    placer_number: str
+    patient_id: str
+    patient_name: str
+    birth_date: str
+    sex: str
+    start_date: str
+    start_time: str
+    minutes: int
+    modality: str
+    station_aets: tuple[str, ...]
+    station_name: str
+    location: str
+    what: str
+    priority: str
+    state: Literal["scheduled", "arrived", "in_progress", "completed", "cancelled", "discontinued"]
+    order_state: Literal["scheduled", "arrived", "in_progress", "completed", "cancelled", "discontinued"]
+
+
+@dataclass(frozen=True, slots=True)
+class Match(Model):
+    """A study that has met an order."""
+
+    id: int
+    study_instance_uid: str
+    order: int
+    order_name: str
+    how: str
+    score: int
+    corrections: int
+    """How many attributes were taken over."""
+    matched_at: dt.datetime
+    matched_by: str
+    patient_id: str
+    patient_name: str
+    study_date: str
+    modalities: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Matching(Model):
+    """How studies of a node meet orders; `default` is for those that have no entry of their own."""
+
+    name: str
+    version: int
+    changed_by: str
+    attributes: tuple[str, ...]
+    """What is taken over from the order, of: PatientName, PatientID, IssuerOfPatientID, PatientBirthDate, PatientSex,
+    AccessionNumber, StudyDescription, ReferringPhysicianName, RequestedProcedureID."""
+    score_min: int
+    """Points; 101: never by itself."""
+
+
+@dataclass(frozen=True, slots=True)
 class Me(Model):
     """Who asks, and what they may do."""
 
@@ -828,6 +1094,16 @@ class Me(Model):
     expires_at: dt.datetime | None
     form_token: str | None
     """For the header X-Form-Token of changes in a session of the console."""
+
+
+@dataclass(frozen=True, slots=True)
+class MessageEffect(Model):
+    """What became of a message, and which row it is about."""
+
+    words: str
+    subject: str
+    """patient, visit, order or study; empty where it is none."""
+    number: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -930,6 +1206,69 @@ class Operation(Model):
 
 
 @dataclass(frozen=True, slots=True)
+class Order(Model):
+    """An order with its requested procedure and steps."""
+
+    id: int
+    version: int
+    state: Literal["scheduled", "arrived", "in_progress", "completed", "cancelled", "discontinued"]
+    placer_number: str
+    placer_authority: str
+    filler_number: str
+    filler_authority: str
+    accession_number: str
+    accession_authority: str
+    procedure_id: str
+    study_instance_uid: str
+    procedure_code: str
+    procedure_scheme: str
+    procedure_meaning: str
+    priority: str
+    ordering_physician: str
+    referring_physician: str
+    reason: str
+    clinical_information: str
+    department: str
+    institution: str
+    body_part: str
+    laterality: str
+    transport: str
+    danger: str
+    patient: int | None
+    """The patient's row; none: not told yet."""
+    patient_id: str
+    patient_name: str
+    changed_by: str
+    steps: tuple[Step, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class OrderChange(Model):
+    """What became of an order once."""
+
+    message: int | None
+    changed_by: str
+    changed_at: dt.datetime
+    sentences: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class OrderDone(Model):
+    """What was done, in words."""
+
+    id: int
+    effects: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class OrderNumber(Model):
+    """A number with who assigned it."""
+
+    value: str
+    authority: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class OtherArchive(Model):
     """A source as it is kept; of secrets only that there are some."""
 
@@ -980,12 +1319,121 @@ class OtherArchiveEcho(Model):
 
 
 @dataclass(frozen=True, slots=True)
+class OutgoingHl7Message(Model):
+    """A message that leaves."""
+
+    id: int
+    feed: str
+    control_id: str
+    kind: str
+    state: Literal["waiting", "sent", "dead", "cancelled"]
+    attempts: int
+    next_try_at: dt.datetime
+    reason: str
+    cause: str
+    made_at: dt.datetime
+    made_by: str
+    sent_at: dt.datetime | None
+
+
+@dataclass(frozen=True, slots=True)
 class Part(Model):
     """A part that Fileroom needs."""
 
     name: str
     ready: bool
     detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Patient(Model):
+    """A patient with all that belongs to them."""
+
+    id: int
+    patient_name: str
+    birth_date: str
+    sex: str
+    other_names: tuple[str, ...]
+    details: dict[str, str]
+    """Further attributes, by DICOM keyword."""
+    merged_into: int | None
+    version: int
+    changed_at: dt.datetime
+    changed_by: str
+    identifiers: tuple[PatientIdentifier, ...]
+    visits: tuple[PatientVisit, ...]
+    orders: tuple[PatientOrder, ...]
+    merges: tuple[PatientMerge, ...]
+    links: tuple[PatientLink, ...]
+    study_uids: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PatientIdentifier(Model):
+    """An identifier of a patient."""
+
+    authority: str
+    value: str
+    kind: str
+    is_first: bool
+    """The one that images carry."""
+    retired: bool
+    """It came by a merge."""
+
+
+@dataclass(frozen=True, slots=True)
+class PatientLink(Model):
+    """Another record of the same person."""
+
+    other: int
+    patient_name: str
+    linked_at: dt.datetime
+    linked_by: str
+
+
+@dataclass(frozen=True, slots=True)
+class PatientMerge(Model):
+    """Two that have become one."""
+
+    id: int
+    survivor: int
+    retired: int
+    retired_id: str
+    retired_name: str
+    message: int | None
+    merged_at: dt.datetime
+    merged_by: str
+    revoked_at: dt.datetime | None
+    revoked_by: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class PatientOrder(Model):
+    """An order of a patient."""
+
+    id: int
+    accession_number: str
+    placer_number: str
+    what: str
+    state: str
+    study_instance_uid: str
+    ordered_at: dt.datetime
+
+
+@dataclass(frozen=True, slots=True)
+class PatientVisit(Model):
+    """A visit."""
+
+    number: str
+    authority: str
+    state: str
+    patient_class: str
+    location: str
+    institution: str
+    attending: str
+    referring: str
+    admitted_at: str
+    discharged_at: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -1051,6 +1499,32 @@ class Probe(Model):
 
 
 @dataclass(frozen=True, slots=True)
+class Procedure(Model):
+    """A row of the table."""
+
+    code: str
+    scheme: str
+    meaning: str
+    modality: str
+    body_part: str
+    laterality: str
+    station_aets: tuple[str, ...]
+    location: str
+    minutes: int
+    protocol_codes: tuple[Code, ...]
+    version: int
+    changed_by: str
+
+
+@dataclass(frozen=True, slots=True)
+class ProceduresImported(Model):
+    """How many rows are new, and how many changed."""
+
+    made: int
+    changed: int
+
+
+@dataclass(frozen=True, slots=True)
 class Profile(Model):
     """What a person has chosen; empty: as the browser or the installation has it."""
 
@@ -1089,6 +1563,22 @@ class Project(Model):
 
 
 @dataclass(frozen=True, slots=True)
+class ProtocolCode(Model):
+    """A protocol code."""
+
+    value: str
+    scheme: str = ""
+    meaning: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class QueuedHl7(Model):
+    """Its number in the outbox."""
+
+    id: int
+
+
+@dataclass(frozen=True, slots=True)
 class Queues(Model):
     """What waits: background work by kind, what a person must look at, and callers."""
 
@@ -1098,6 +1588,16 @@ class Queues(Model):
     held_callers: int
     sessions: int
     last_received_at: dt.datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Reason(Model):
+    """Why a study waits."""
+
+    code: str
+    """One of patient_differs, close, weak, no_patient, ended, undone, accession_unknown, accession_elsewhere,
+    step_unknown, patient_unknown, no_patient_id, no_order."""
+    text: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -1325,6 +1825,39 @@ class Settings(Model):
 
 
 @dataclass(frozen=True, slots=True)
+class Standing(Model):
+    """A study and the orders that come near to it now, the best first; `matched_order` is the one that it has met."""
+
+    study_instance_uid: str
+    exception: Exception | None
+    matched_order: int | None
+    how: str
+    candidates: tuple[Candidate, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Step(Model):
+    """A scheduled procedure step. Days and times are DA and TM by the hospital's clock."""
+
+    id: int
+    step_id: str
+    modality: str
+    station_aets: tuple[str, ...]
+    station_name: str
+    location: str
+    start_date: str
+    start_time: str
+    minutes: int
+    performing_physician: str
+    description: str
+    comments: str
+    pre_medication: str
+    contrast_agent: str
+    protocol_codes: tuple[Code, ...]
+    state: Literal["scheduled", "arrived", "in_progress", "completed", "cancelled", "discontinued"]
+
+
+@dataclass(frozen=True, slots=True)
 class Storage(Model):
     """Bytes; null where the store has no end."""
 
@@ -1445,6 +1978,34 @@ class Totals(Model):
     studies: Total
     series: Total
     instances: Total
+
+
+@dataclass(frozen=True, slots=True)
+class Trace(Model):
+    """Why something is not on a worklist: the answer in one sentence, and everything that was looked at."""
+
+    accession: str
+    patient: str
+    caller: str
+    answer: str
+    is_on: bool
+    view: str
+    asked_at: str
+    asked_keys: str
+    findings: tuple[TraceFinding, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class TraceFinding(Model):
+    """One thing that was looked at. A `cause` keeps the step from the worklist."""
+
+    stage: Literal["message", "patient", "order", "step", "view", "question", "caller"]
+    mark: Literal["fine", "cause", "note"]
+    words: str
+    at: str
+    """When, RFC 3339 in UTC; empty where that does not matter."""
+    number: int
+    """The row of a message or order; 0: none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -1618,3 +2179,55 @@ class WholeSending(Model):
     order: Sending
     study_instance_uids: tuple[str, ...]
     failures: tuple[SendFailure, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class WorklistLine(Model):
+    """A scheduled step, as a modality is answered. Dates, times and names in DICOM's forms."""
+
+    patient_id: str
+    patient_name: str
+    birth_date: str
+    sex: str
+    accession_number: str
+    procedure_id: str
+    procedure: str
+    step_id: str
+    description: str
+    modality: str
+    station_aets: tuple[str, ...]
+    location: str
+    start_date: str
+    start_time: str
+    priority: str
+    state: Literal["scheduled", "arrived", "in_progress", "completed", "cancelled", "discontinued"]
+    study_instance_uid: str
+
+
+@dataclass(frozen=True, slots=True)
+class WorklistView(Model):
+    """A view as it is kept."""
+
+    name: str
+    version: int
+    changed_by: str
+    aets: tuple[str, ...]
+    """Calling AE titles; empty: everybody."""
+    modalities: tuple[str, ...]
+    stations: tuple[str, ...]
+    """AE titles that steps are scheduled for."""
+    station_names: tuple[str, ...]
+    locations: tuple[str, ...]
+    begins: str
+    """today, today-3, -2h; empty: no limit."""
+    ends: str
+    """today, today+7, +12h; empty: no limit."""
+    own_aet: bool
+    """Only steps for the caller's own AE title."""
+    unassigned: bool
+    """Steps without a station are everybody's."""
+    states: tuple[Literal["scheduled", "arrived", "in_progress", "completed", "cancelled", "discontinued"], ...]
+    results_max: int
+    charset: str
+    """Specific Character Set of the answers."""
+    enabled: bool

@@ -12,6 +12,8 @@ from fileroom.client.models import (
     Alert,
     Applied,
     AskedAttribute,
+    AskedPatient,
+    AskedStep,
     AskedThrottle,
     Association,
     AttributeName,
@@ -19,6 +21,7 @@ from fileroom.client.models import (
     Centre,
     Certificate,
     Checkpoint,
+    CodedEntry,
     Condition,
     ConditionCheck,
     Confirmation,
@@ -40,15 +43,24 @@ from fileroom.client.models import (
     Edge,
     EdgeToken,
     Event,
+    Exception,
+    ExceptionCounts,
     Expiry,
     Fetch,
     Filter,
+    FoundPatient,
     Glass,
     HeldCaller,
     HistoryEntry,
+    Hl7Feed,
+    Hl7Message,
+    Hl7MessageContent,
     Identity,
     ImportResult,
     Instance,
+    ListedStep,
+    Match,
+    Matching,
     Me,
     Names,
     NewSecret,
@@ -56,17 +68,27 @@ from fileroom.client.models import (
     NodeFile,
     NodeRole,
     NodeVersion,
+    Order,
+    OrderChange,
+    OrderDone,
+    OrderNumber,
     OtherArchive,
     OtherArchiveBudget,
     OtherArchiveEcho,
     Outcome,
+    OutgoingHl7Message,
+    Patient,
     PemText,
     Permission,
     Point,
     Prefetch,
     Probe,
+    Procedure,
+    ProceduresImported,
     Profile,
     Project,
+    ProtocolCode,
+    QueuedHl7,
     Queues,
     Report,
     Role,
@@ -80,11 +102,13 @@ from fileroom.client.models import (
     Series,
     Session,
     Settings,
+    Standing,
     Storage,
     Study,
     System,
     TlsUse,
     Token,
+    Trace,
     Treatment,
     Trial,
     Troubles,
@@ -94,6 +118,8 @@ from fileroom.client.models import (
     WholeAssociation,
     WholeReport,
     WholeSending,
+    WorklistLine,
+    WorklistView,
 )
 
 
@@ -420,6 +446,389 @@ class FiltersResource:
     def remove(self, filter_id: int) -> None:
         """Forget a filter; one that is gone already is no mistake. Needs `study.search`."""
         self._connection.call("DELETE", f"/filters/{segment(filter_id)}")
+
+
+class PatientsResource:
+    """Patients as the RIS tells them."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def all(self, *, text: str | None = None, limit: int | None = None) -> Iterator[FoundPatient]:
+        """Patients that are found by a text; without one, all. Needs `order.read`.
+
+        - `text`: A name, an ID or a birth date.
+        """
+        return self._connection.pages("/patients", FoundPatient, limit=limit, query={"text": text})
+
+    def get(self, number: int) -> Patient:
+        """One patient by their row's number. Needs `order.read`."""
+        return cast("Patient", self._connection.call("GET", f"/patients/{segment(number)}", Patient))
+
+
+class OrdersResource:
+    """Orders of the RIS or entered here, and what is scheduled."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def all(
+        self,
+        *,
+        text: str | None = None,
+        state: Literal["scheduled", "arrived", "in_progress", "completed", "cancelled", "discontinued"] | None = None,
+        patient_id: str | None = None,
+        study: str | None = None,
+        limit: int | None = None,
+    ) -> Iterator[Order]:
+        """Orders, the newest first. Needs `order.read`.
+
+        - `text`: Begins a number, a Patient ID or a name.
+        - `state`: Only those in this state.
+        """
+        return self._connection.pages(
+            "/orders",
+            Order,
+            limit=limit,
+            query={"text": text, "state": state, "patient_id": patient_id, "study": study},
+        )
+
+    def add(
+        self,
+        *,
+        placer: OrderNumber | None = None,
+        filler: OrderNumber | None = None,
+        accession: OrderNumber | None = None,
+        procedure_id: str | None = None,
+        study_instance_uid: str | None = None,
+        procedure: CodedEntry | None = None,
+        priority: Literal["STAT", "HIGH", "ROUTINE", "MEDIUM", "LOW"] | None = None,
+        ordering_physician: str | None = None,
+        referring_physician: str | None = None,
+        reason: str | None = None,
+        clinical_information: str | None = None,
+        department: str | None = None,
+        institution: str | None = None,
+        body_part: str | None = None,
+        laterality: str | None = None,
+        transport: str | None = None,
+        danger: str | None = None,
+        steps: Sequence[AskedStep] | None = None,
+        patient: AskedPatient | None = None,
+    ) -> OrderDone:
+        """Enter an order by hand. Without any number it gets an accession number. Needs `order.manage`."""
+        return cast(
+            "OrderDone",
+            self._connection.call(
+                "POST",
+                "/orders",
+                OrderDone,
+                body={
+                    "placer": placer,
+                    "filler": filler,
+                    "accession": accession,
+                    "procedure_id": procedure_id,
+                    "study_instance_uid": study_instance_uid,
+                    "procedure": procedure,
+                    "priority": priority,
+                    "ordering_physician": ordering_physician,
+                    "referring_physician": referring_physician,
+                    "reason": reason,
+                    "clinical_information": clinical_information,
+                    "department": department,
+                    "institution": institution,
+                    "body_part": body_part,
+                    "laterality": laterality,
+                    "transport": transport,
+                    "danger": danger,
+                    "steps": steps,
+                    "patient": patient,
+                },
+            ),
+        )
+
+    def get(self, number: int) -> Order:
+        """One order. Needs `order.read`."""
+        return cast("Order", self._connection.call("GET", f"/orders/{segment(number)}", Order))
+
+    def change(
+        self,
+        number: int,
+        *,
+        placer: OrderNumber | None = None,
+        filler: OrderNumber | None = None,
+        accession: OrderNumber | None = None,
+        procedure_id: str | None = None,
+        study_instance_uid: str | None = None,
+        procedure: CodedEntry | None = None,
+        priority: Literal["STAT", "HIGH", "ROUTINE", "MEDIUM", "LOW"] | None = None,
+        ordering_physician: str | None = None,
+        referring_physician: str | None = None,
+        reason: str | None = None,
+        clinical_information: str | None = None,
+        department: str | None = None,
+        institution: str | None = None,
+        body_part: str | None = None,
+        laterality: str | None = None,
+        transport: str | None = None,
+        danger: str | None = None,
+        steps: Sequence[AskedStep] | None = None,
+        patient: AskedPatient | None = None,
+        version: int | None = None,
+    ) -> OrderDone:
+        """Change what is named of an order. Needs `order.manage`."""
+        return cast(
+            "OrderDone",
+            self._connection.call(
+                "PATCH",
+                f"/orders/{segment(number)}",
+                OrderDone,
+                body={
+                    "placer": placer,
+                    "filler": filler,
+                    "accession": accession,
+                    "procedure_id": procedure_id,
+                    "study_instance_uid": study_instance_uid,
+                    "procedure": procedure,
+                    "priority": priority,
+                    "ordering_physician": ordering_physician,
+                    "referring_physician": referring_physician,
+                    "reason": reason,
+                    "clinical_information": clinical_information,
+                    "department": department,
+                    "institution": institution,
+                    "body_part": body_part,
+                    "laterality": laterality,
+                    "transport": transport,
+                    "danger": danger,
+                    "steps": steps,
+                    "patient": patient,
+                    "version": version,
+                },
+            ),
+        )
+
+    def set_state(
+        self,
+        number: int,
+        *,
+        state: Literal["scheduled", "arrived", "in_progress", "completed", "cancelled", "discontinued"],
+        reason: str | None = None,
+        version: int | None = None,
+    ) -> OrderDone:
+        """Say that an order has arrived, is in progress, completed, cancelled; or reopen it. Needs `order.manage`."""
+        return cast(
+            "OrderDone",
+            self._connection.call(
+                "POST",
+                f"/orders/{segment(number)}/state",
+                OrderDone,
+                body={"state": state, "reason": reason, "version": version},
+            ),
+        )
+
+    def history(self, number: int) -> tuple[OrderChange, ...]:
+        """What became of an order, the latest first. Needs `order.read`."""
+        return cast(
+            "tuple[OrderChange, ...]", self._connection.items("GET", f"/orders/{segment(number)}/history", OrderChange)
+        )
+
+    def steps(
+        self,
+        *,
+        from_day: str | None = None,
+        to_day: str | None = None,
+        modality: str | None = None,
+        station: str | None = None,
+        text: str | None = None,
+        state: Literal["scheduled", "arrived", "in_progress", "completed", "cancelled", "discontinued"] | None = None,
+        limit: int | None = None,
+    ) -> Iterator[ListedStep]:
+        """Scheduled procedure steps in the order of their start. Needs `order.read`.
+
+        - `station`: An AE title, a station's name or a room.
+        """
+        return self._connection.pages(
+            "/scheduled-steps",
+            ListedStep,
+            limit=limit,
+            query={
+                "from_day": from_day,
+                "to_day": to_day,
+                "modality": modality,
+                "station": station,
+                "text": text,
+                "state": state,
+            },
+        )
+
+
+class ProceduresResource:
+    """What a procedure code means for modalities, stations, rooms and protocols."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def all(self, *, text: str | None = None) -> tuple[Procedure, ...]:
+        """The table, by code. Needs `order.read`.
+
+        - `text`: Begins a code, or stands in its meaning.
+        """
+        return cast(
+            "tuple[Procedure, ...]", self._connection.items("GET", "/procedures", Procedure, query={"text": text})
+        )
+
+    def import_table(self, *, csv: str) -> ProceduresImported:
+        """Add and replace codes from CSV, all or none. Needs `order.manage`."""
+        return cast(
+            "ProceduresImported", self._connection.call("POST", "/procedures", ProceduresImported, body={"csv": csv})
+        )
+
+    def get(self, code: str, *, scheme: str | None = None) -> Procedure:
+        """One row. Needs `order.read`."""
+        return cast(
+            "Procedure",
+            self._connection.call("GET", f"/procedures/{segment(code)}", Procedure, query={"scheme": scheme}),
+        )
+
+    def save(
+        self,
+        code: str,
+        *,
+        scheme: str | None = None,
+        meaning: str | None = None,
+        modality: str | None = None,
+        body_part: str | None = None,
+        laterality: str | None = None,
+        station_aets: Sequence[str] | None = None,
+        location: str | None = None,
+        minutes: int | None = None,
+        protocol_codes: Sequence[ProtocolCode] | None = None,
+    ) -> Procedure:
+        """Add a code, or replace it. Needs `order.manage`.
+
+        - `scheme`: Empty: for every scheme without a row of its own.
+        - `minutes`: 0: not known.
+        """
+        return cast(
+            "Procedure",
+            self._connection.call(
+                "PUT",
+                f"/procedures/{segment(code)}",
+                Procedure,
+                body={
+                    "scheme": scheme,
+                    "meaning": meaning,
+                    "modality": modality,
+                    "body_part": body_part,
+                    "laterality": laterality,
+                    "station_aets": station_aets,
+                    "location": location,
+                    "minutes": minutes,
+                    "protocol_codes": protocol_codes,
+                },
+            ),
+        )
+
+    def remove(self, code: str, *, scheme: str | None = None) -> None:
+        """Remove a code; orders keep what it gave them. Needs `order.manage`."""
+        self._connection.call("DELETE", f"/procedures/{segment(code)}", query={"scheme": scheme})
+
+
+class WorklistResource:
+    """What modalities see of what is scheduled, and why something is not on it."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def all(
+        self, *, aet: str | None = None, modality: str | None = None, date: str | None = None, limit: int | None = None
+    ) -> tuple[WorklistLine, ...]:
+        """The worklist, as it would be answered now. Needs `order.read`.
+
+        - `aet`: What this AE title sees; empty: everything that waits.
+        - `date`: A day or a range: 20261122-20261129.
+        """
+        return cast(
+            "tuple[WorklistLine, ...]",
+            self._connection.items(
+                "GET", "/worklist", WorklistLine, query={"aet": aet, "modality": modality, "date": date, "limit": limit}
+            ),
+        )
+
+    def why(self, *, aet: str, accession: str | None = None, patient: str | None = None) -> Trace:
+        """Why an order, or a patient, is not on the worklist of a modality. Needs `order.read`."""
+        return cast(
+            "Trace",
+            self._connection.call(
+                "GET", "/worklist/why", Trace, query={"aet": aet, "accession": accession, "patient": patient}
+            ),
+        )
+
+    def views(self) -> tuple[WorklistView, ...]:
+        """All views, by name. Needs `order.read`."""
+        return cast("tuple[WorklistView, ...]", self._connection.items("GET", "/worklist/views", WorklistView))
+
+    def view(self, name: str) -> WorklistView:
+        """One view. Needs `order.read`."""
+        return cast("WorklistView", self._connection.call("GET", f"/worklist/views/{segment(name)}", WorklistView))
+
+    def save_view(
+        self,
+        name: str,
+        *,
+        aets: Sequence[str] | None = None,
+        modalities: Sequence[str] | None = None,
+        stations: Sequence[str] | None = None,
+        station_names: Sequence[str] | None = None,
+        locations: Sequence[str] | None = None,
+        begins: str | None = None,
+        ends: str | None = None,
+        own_aet: bool | None = None,
+        unassigned: bool | None = None,
+        states: Sequence[Literal["scheduled", "arrived", "in_progress", "completed", "cancelled", "discontinued"]]
+        | None = None,
+        results_max: int | None = None,
+        charset: str | None = None,
+        enabled: bool | None = None,
+    ) -> WorklistView:
+        """Add a view, or replace it. Needs `order.manage`.
+
+        - `aets`: Calling AE titles; empty: everybody.
+        - `stations`: AE titles that steps are scheduled for.
+        - `begins`: today, today-3, -2h; empty: no limit.
+        - `ends`: today, today+7, +12h; empty: no limit.
+        - `own_aet`: Only steps for the caller's own AE title.
+        - `unassigned`: Steps without a station are everybody's.
+        - `charset`: Specific Character Set of the answers.
+        """
+        return cast(
+            "WorklistView",
+            self._connection.call(
+                "PUT",
+                f"/worklist/views/{segment(name)}",
+                WorklistView,
+                body={
+                    "aets": aets,
+                    "modalities": modalities,
+                    "stations": stations,
+                    "station_names": station_names,
+                    "locations": locations,
+                    "begins": begins,
+                    "ends": ends,
+                    "own_aet": own_aet,
+                    "unassigned": unassigned,
+                    "states": states,
+                    "results_max": results_max,
+                    "charset": charset,
+                    "enabled": enabled,
+                },
+            ),
+        )
+
+    def remove_view(self, name: str) -> None:
+        """Remove a view; its callers see what the next that fits them shows. Needs `order.manage`."""
+        self._connection.call("DELETE", f"/worklist/views/{segment(name)}")
 
 
 class NodesResource:
@@ -795,6 +1204,7 @@ class DestinationsResource:
         schedule: str | None = None,
         throttle: AskedThrottle | None = None,
         hold: bool | None = None,
+        corrected: Literal["usual", "always", "never"] | None = None,
         description: str | None = None,
         enabled: bool | None = None,
         if_match: str | None = None,
@@ -807,6 +1217,7 @@ class DestinationsResource:
         - `lanes_max`: Studies that go there side by side.
         - `attempts_max`: Then an object counts as failed; 0: never.
         - `hold`: Nothing is sent; deliveries wait.
+        - `corrected`: Whether what was corrected after its delivery is sent again; usual: to other archives.
         """
         return cast(
             "Destination",
@@ -824,6 +1235,7 @@ class DestinationsResource:
                     "schedule": schedule,
                     "throttle": throttle,
                     "hold": hold,
+                    "corrected": corrected,
                     "description": description,
                     "enabled": enabled,
                 },
@@ -1038,7 +1450,8 @@ class AlertsResource:
         """Add a condition, or replace it. Needs `routing.manage`.
 
         - `kind`: One of, with the usual limit: queue_age (60), failure_rate (20), dead_letters (0), quarantined
-          (0), destination_down (5), disk (90), rule_error (0), routing_loop (0), edge_silent (0).
+          (0), destination_down (5), disk (90), rule_error (0), routing_loop (0), edge_silent (0), feed_silent
+          (0), messages_failed (0).
         - `above`: The limit: minutes, percent or a number. Null: the usual one.
         - `destinations`: Empty: all.
         - `severity`: critical or warning.
@@ -1417,6 +1830,79 @@ class SourcesResource:
         self._connection.call("DELETE", f"/routing/prefetch/{segment(name)}")
 
 
+class ExceptionsResource:
+    """Studies that met no order, what may be done about it, and matching."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def search(
+        self, *, state: Literal["open", "fixed", "dismissed"] | None = None, limit: int | None = None
+    ) -> Iterator[Exception]:
+        """The queue, or what has left it. Needs `order.read`."""
+        return self._connection.pages("/exceptions", Exception, limit=limit, query={"state": state})
+
+    def get(self, study: str) -> Standing:
+        """A study, in the queue or not, with the orders that come near to it now. Needs `order.read`."""
+        return cast("Standing", self._connection.call("GET", f"/exceptions/{segment(study)}", Standing))
+
+    def fix(self, study: str, *, order: int) -> Standing:
+        """Say which order a study is of: it takes over what the order says, and is sent again where it was
+        delivered. Needs `order.manage`."""
+        return cast(
+            "Standing",
+            self._connection.call("POST", f"/exceptions/{segment(study)}/fix", Standing, body={"order": order}),
+        )
+
+    def undo(self, study: str) -> Standing:
+        """Take back what was said last of a study: its match with all that was taken over, or that it was dismissed.
+        Needs `order.manage`."""
+        return cast("Standing", self._connection.call("POST", f"/exceptions/{segment(study)}/undo", Standing))
+
+    def dismiss(self, *, studies: Sequence[str], note: str) -> Count:
+        """No order will come for these studies; how many left the queue. Needs `order.manage`."""
+        return cast(
+            "Count",
+            self._connection.call("POST", "/exceptions/dismiss", Count, body={"studies": studies, "note": note}),
+        )
+
+    def counts(self) -> ExceptionCounts:
+        """What waits for a person, and orders whose images have not come. Needs `order.read`."""
+        return cast("ExceptionCounts", self._connection.call("GET", "/matching/counts", ExceptionCounts))
+
+    def matches(self, *, limit: int | None = None) -> Iterator[Match]:
+        """Studies that have met an order. Needs `order.read`."""
+        return self._connection.pages("/matching/matches", Match, limit=limit, query={})
+
+    def matching(self) -> tuple[Matching, ...]:
+        """How studies meet orders, by AE title of the node that sends. Needs `order.read`."""
+        return cast("tuple[Matching, ...]", self._connection.items("GET", "/matching/nodes", Matching))
+
+    def save_matching(
+        self, name: str, *, attributes: Sequence[str] | None = None, score_min: int | None = None
+    ) -> Matching:
+        """Say how studies of a node (`default`: of all others) meet orders. Needs `order.manage`.
+
+        - `attributes`: What is taken over from the order, of: PatientName, PatientID, IssuerOfPatientID,
+          PatientBirthDate, PatientSex, AccessionNumber, StudyDescription, ReferringPhysicianName,
+          RequestedProcedureID.
+        - `score_min`: Points; 101: never by itself.
+        """
+        return cast(
+            "Matching",
+            self._connection.call(
+                "PUT",
+                f"/matching/nodes/{segment(name)}",
+                Matching,
+                body={"attributes": attributes, "score_min": score_min},
+            ),
+        )
+
+    def remove_matching(self, name: str) -> None:
+        """A node is as all others again. Needs `order.manage`."""
+        self._connection.call("DELETE", f"/matching/nodes/{segment(name)}")
+
+
 class EdgesResource:
     """The edge link: Filerooms behind NAT that dial in, and the centres that are dialled."""
 
@@ -1509,6 +1995,182 @@ class EdgesResource:
     def remove_centre(self, name: str) -> None:
         """Dial a centre no more. Needs `routing.manage`."""
         self._connection.call("DELETE", f"/routing/centres/{segment(name)}")
+
+
+class Hl7Resource:
+    """HL7 messages in and out, and the feeds that they come and go by."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def messages(
+        self,
+        *,
+        q: str | None = None,
+        feed: str | None = None,
+        state: Literal["applied", "ignored", "failed", "rejected", "duplicate"] | None = None,
+        troubled: bool | None = None,
+        kind: str | None = None,
+        patient: str | None = None,
+        accession: str | None = None,
+        order: str | None = None,
+        control_id: str | None = None,
+        since: dt.datetime | None = None,
+        until: dt.datetime | None = None,
+        limit: int | None = None,
+    ) -> Iterator[Hl7Message]:
+        """Messages that came in, the newest first. Needs `message.read`.
+
+        - `q`: Words, or their beginnings, in the message.
+        - `troubled`: Failed or rejected, and not mended.
+        - `kind`: ADT^A08, or ADT for all of them.
+        """
+        return self._connection.pages(
+            "/hl7/messages",
+            Hl7Message,
+            limit=limit,
+            query={
+                "q": q,
+                "feed": feed,
+                "state": state,
+                "troubled": troubled,
+                "kind": kind,
+                "patient": patient,
+                "accession": accession,
+                "order": order,
+                "control_id": control_id,
+                "since": since,
+                "until": until,
+            },
+        )
+
+    def message(self, number: int) -> Hl7MessageContent:
+        """One message, field by field. Needs `message.read`."""
+        return cast(
+            "Hl7MessageContent", self._connection.call("GET", f"/hl7/messages/{segment(number)}", Hl7MessageContent)
+        )
+
+    def replay(
+        self, number: int, *, text: str | None = None, feed: str | None = None, reason: str | None = None
+    ) -> Hl7Message:
+        """Apply a message again, as it came or mended; answers the row that it became, which says what came of it.
+        Needs `message.manage`.
+
+        - `text`: The mended message, one segment a line.
+        - `feed`: By whose mapping; else that of the feed that took it.
+        """
+        return cast(
+            "Hl7Message",
+            self._connection.call(
+                "POST",
+                f"/hl7/messages/{segment(number)}/replay",
+                Hl7Message,
+                body={"text": text, "feed": feed, "reason": reason},
+            ),
+        )
+
+    def outbox(
+        self,
+        *,
+        feed: str | None = None,
+        state: Literal["waiting", "sent", "dead", "cancelled"] | None = None,
+        limit: int | None = None,
+    ) -> Iterator[OutgoingHl7Message]:
+        """Messages that leave, the newest first. Needs `message.read`."""
+        return self._connection.pages(
+            "/hl7/outbox", OutgoingHl7Message, limit=limit, query={"feed": feed, "state": state}
+        )
+
+    def send(self, *, feed: str, text: str) -> QueuedHl7:
+        """Put a message into the outbox of a feed. Needs `message.manage`."""
+        return cast(
+            "QueuedHl7", self._connection.call("POST", "/hl7/outbox", QueuedHl7, body={"feed": feed, "text": text})
+        )
+
+    def resend(self, number: int) -> QueuedHl7:
+        """Send a message once more, behind what waits. Needs `message.manage`."""
+        return cast("QueuedHl7", self._connection.call("POST", f"/hl7/outbox/{segment(number)}/resend", QueuedHl7))
+
+    def cancel(self, number: int, *, reason: str) -> QueuedHl7:
+        """Take a message that waits out of the way of those behind it. Needs `message.manage`."""
+        return cast(
+            "QueuedHl7",
+            self._connection.call("POST", f"/hl7/outbox/{segment(number)}/cancel", QueuedHl7, body={"reason": reason}),
+        )
+
+    def feeds(self) -> tuple[Hl7Feed, ...]:
+        """All feeds, by name. Needs `message.read`."""
+        return cast("tuple[Hl7Feed, ...]", self._connection.items("GET", "/hl7/feeds", Hl7Feed))
+
+    def feed(self, name: str) -> Hl7Feed:
+        """One feed. Needs `message.read`."""
+        return cast("Hl7Feed", self._connection.call("GET", f"/hl7/feeds/{segment(name)}", Hl7Feed))
+
+    def save_feed(
+        self,
+        name: str,
+        *,
+        direction: Literal["in", "out"] | None = None,
+        port: int | None = None,
+        tls: Literal["off", "on", "mutual"] | None = None,
+        keep_days: int | None = None,
+        note: str | None = None,
+        senders: Sequence[str] | None = None,
+        on_failure: Literal["refuse", "accept"] | None = None,
+        silent_minutes: int | None = None,
+        mapping: Mapping[str, Any] | None = None,
+        host: str | None = None,
+        kinds: Sequence[str] | None = None,
+        sources: Sequence[str] | None = None,
+        attempts_max: int | None = None,
+        give_up_hours: int | None = None,
+        timeout_s: int | None = None,
+        enabled: bool | None = None,
+    ) -> Hl7Feed:
+        """Add a feed, or replace it. Needs `message.manage`.
+
+        - `port`: In: 0 for the default port.
+        - `senders`: In: APPLICATION|FACILITY@NETWORK.
+        - `on_failure`: In: AE, or AA and mended here.
+        - `silent_minutes`: In: the alarm on silence.
+        - `mapping`: In: how its messages are read (docs/hl7.md).
+        - `host`: Out: where it sends to.
+        - `kinds`: Out: what is forwarded.
+        - `sources`: Out: from which feeds.
+        - `attempts_max`: Out.
+        - `give_up_hours`: Out.
+        - `timeout_s`: Out.
+        """
+        return cast(
+            "Hl7Feed",
+            self._connection.call(
+                "PUT",
+                f"/hl7/feeds/{segment(name)}",
+                Hl7Feed,
+                body={
+                    "direction": direction,
+                    "port": port,
+                    "tls": tls,
+                    "keep_days": keep_days,
+                    "note": note,
+                    "senders": senders,
+                    "on_failure": on_failure,
+                    "silent_minutes": silent_minutes,
+                    "mapping": mapping,
+                    "host": host,
+                    "kinds": kinds,
+                    "sources": sources,
+                    "attempts_max": attempts_max,
+                    "give_up_hours": give_up_hours,
+                    "timeout_s": timeout_s,
+                    "enabled": enabled,
+                },
+            ),
+        )
+
+    def remove_feed(self, name: str) -> None:
+        """Remove a feed; its messages stay. Needs `message.manage`."""
+        self._connection.call("DELETE", f"/hl7/feeds/{segment(name)}")
 
 
 class AssociationsResource:
@@ -2081,6 +2743,10 @@ class Resources:
         self.corrections = CorrectionsResource(connection)
         self.sendings = SendingsResource(connection)
         self.filters = FiltersResource(connection)
+        self.patients = PatientsResource(connection)
+        self.orders = OrdersResource(connection)
+        self.procedures = ProceduresResource(connection)
+        self.worklist = WorklistResource(connection)
         self.nodes = NodesResource(connection)
         self.rules = RulesResource(connection)
         self.destinations = DestinationsResource(connection)
@@ -2091,7 +2757,9 @@ class Resources:
         self.projects = ProjectsResource(connection)
         self.deid_reports = DeidReportsResource(connection)
         self.sources = SourcesResource(connection)
+        self.exceptions = ExceptionsResource(connection)
         self.edges = EdgesResource(connection)
+        self.hl7 = Hl7Resource(connection)
         self.associations = AssociationsResource(connection)
         self.audit = AuditResource(connection)
         self.accounts = AccountsResource(connection)

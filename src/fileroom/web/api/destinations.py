@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from fastapi import Request, Response
 from pydantic import Field
@@ -10,7 +10,6 @@ from pydantic import Field
 from fileroom.admin.entries import NAME_CHARS_MAX
 from fileroom.core.access import Permission
 from fileroom.routing import destinations
-from fileroom.routing.corrected import Corrected
 from fileroom.routing.destination_fields import (
     ATTEMPTS_MAX,
     LANES_MAX,
@@ -28,6 +27,7 @@ from fileroom.web.api.operations import Api
 from fileroom.web.api.paging import Cursor, Limit, Page, cut, next_address
 from fileroom.web.api.versions import IfMatch, require_unchanged, tag
 
+_Resent = Literal["usual", "always", "never"]
 _Named = Annotated[str, Field(strict=True, max_length=NAME_CHARS_MAX, pattern=r"^[^\x00-\x1f\x7f]*$")]
 _Rate = Annotated[float, Field(ge=0, le=MBIT_S_MAX, allow_inf_nan=False)]
 Target = Annotated[
@@ -68,9 +68,9 @@ class AskedDestination(Asked):
     throttle: AskedThrottle = Field(default_factory=AskedThrottle)
     hold: Annotated[Flag, Field(description="Nothing is sent; deliveries wait.")] = False
     corrected: Annotated[
-        Corrected,
+        _Resent,
         Field(description="Whether what was corrected after its delivery is sent again; usual: to other archives."),
-    ] = Corrected.USUAL
+    ] = "usual"
     description: Text = ""
     enabled: Flag = True
 
@@ -102,7 +102,7 @@ class ShownDestination(Shown):
     schedule: str
     throttle: ShownThrottle
     hold: bool
-    corrected: Corrected
+    corrected: _Resent
     description: str
     enabled: bool
     version: int
