@@ -24,7 +24,22 @@ FIRST_CHAPTER: Final = "operating"
 FOUND_MAX: Final = 40
 _ORDER: Final = (
     (N_("Running it"), ("operating", "settings", "people", "access", "audit", "storage")),
-    (N_("Using it"), ("console", "viewer", "ris", "mappings", "exceptions", "routing", "dicomweb", "api", "conformance", "ihe", "speed")),
+    (
+        N_("Using it"),
+        (
+            "console",
+            "viewer",
+            "ris",
+            "mappings",
+            "exceptions",
+            "routing",
+            "dicomweb",
+            "api",
+            "conformance",
+            "ihe",
+            "speed",
+        ),
+    ),
     (N_("Inside"), ("architecture",)),
 )
 _DECISIONS: Final = N_("Decisions")
