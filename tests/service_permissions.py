@@ -322,6 +322,7 @@ PARTS: Final[dict[str, str]] = {
     "archive.examine": "bytes on their way in, for `archive.store`",
     "archive.filing": "for `rebuild` and `verify`, which ask",
     "archive.frame_tables": "a memory in this process",
+    "archive.silent_peers": "a memory in this process",
     "archive.import_sources": "files outside of the archive, for `import_paths`",
     "archive.metadata_documents": "documents of series that `archive.metadata` found",
     "archive.node_calls": "associations with nodes, for services that have asked",

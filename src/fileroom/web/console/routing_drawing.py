@@ -16,6 +16,9 @@ from fileroom.routing.routing_map import MapLine, RoutingMap
 
 BOX: Final = 68
 GAP: Final = 10
+LOW: Final = 28
+CROWDED: Final = 24
+"""With more rules than this their boxes are one line each (LOW): a hundred of them on four screens in place of nine."""
 MEMBER: Final = 24
 """A line in a pool's box."""
 WIDTH: Final = 100
@@ -42,12 +45,16 @@ class Drawing:
     left: tuple[DrawnLine, ...]
     right: tuple[DrawnLine, ...]
     height: int
+    crowded: bool = False
+    """There are so many rules that their boxes are low."""
 
 
 def draw(shown: RoutingMap) -> Drawing:
     """Lines for a map."""
     sources = _middles([(one.key, BOX) for one in shown.sources])
-    rules = _middles([(f"r{one.id}", BOX) for one in shown.rules])
+    crowded = len(shown.rules) > CROWDED
+    rule_box = LOW if crowded else BOX
+    rules = _middles([(f"r{one.id}", rule_box) for one in shown.rules])
     destinations = _middles([(f"d{one.destination.id}", height_of(one)) for one in shown.destinations])
     looks = {f"d{one.destination.id}": one.standing.value for one in shown.destinations}
     off = {f"r{one.id}" for one in shown.rules if not one.enabled}
@@ -57,8 +64,8 @@ def draw(shown: RoutingMap) -> Drawing:
         if line.begin in rules and line.end in destinations
     ]
     left = [_line(line, sources, rules, "up") for line in shown.from_sources if line.end in rules]
-    heights = (len(sources) * (BOX + GAP), len(rules) * (BOX + GAP), _height(shown.destinations))
-    return Drawing(tuple(left), tuple(right), max(*heights, BOX + GAP))
+    heights = (len(sources) * (BOX + GAP), len(rules) * (rule_box + GAP), _height(shown.destinations))
+    return Drawing(tuple(left), tuple(right), max(*heights, BOX + GAP), crowded)
 
 
 def height_of(one: DestinationNow) -> int:
@@ -79,7 +86,7 @@ def _middles(boxes: Sequence[tuple[str, int]]) -> dict[str, int]:
     """Where lines end at a box: in the middle of its upper part, which all boxes have."""
     found, top = {}, 0
     for key, height in boxes:
-        found[key] = top + BOX // 2
+        found[key] = top + min(height, BOX) // 2
         top += height + GAP
     return found
 

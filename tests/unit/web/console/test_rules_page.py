@@ -54,6 +54,16 @@ async def test_a_rule_is_written_and_stands_in_the_list(web: httpx.AsyncClient, 
         assert (await get_rule(archive, "CT")).fields["to"] == ["PACS"]
 
 
+async def test_every_page_that_names_a_rule_leads_to_it(web: httpx.AsyncClient) -> None:
+    await sent(web, "save", RULE | {"name": "CT all"})
+    for page in ("/routing", "/routing/destinations/PACS", "/search?q=CT+all"):
+        links = re.findall(r'href="(/routing/rules/[^"]+)"', (await web.get(page)).text)
+        assert links, page
+        for link in links:
+            answer = await web.get(unescape(link))
+            assert (answer.status_code, "CT all" in texts(answer)) == (200, True), f"{page}: {link}"
+
+
 async def test_what_is_wrong_is_marked_and_nothing_is_lost(web: httpx.AsyncClient, archive: Archive) -> None:
     wrong = RULE | {"when": 'Modality == "CT" && Rws > 3', "description": "<b>kept</b>"}
     answer = await sent(web, "save", wrong)
