@@ -22,6 +22,7 @@ from fileroom.routing.schedules import SCHEDULES
 from fileroom.routing.sources import SOURCES
 from fileroom.routing.treatment import TREATMENTS
 from fileroom.worklist.coercion import MATCHING
+from fileroom.worklist.worklist_views import VIEWS
 
 CONFIGURATION_SECTIONS: Final[tuple[ConfigurationSection, ...]] = (
     *SECTIONS,
@@ -38,4 +39,5 @@ CONFIGURATION_SECTIONS: Final[tuple[ConfigurationSection, ...]] = (
     configuration_section(PREFETCH),
     configuration_section(FEEDS),
     configuration_section(MATCHING),
+    configuration_section(VIEWS),
 )

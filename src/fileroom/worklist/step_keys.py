@@ -7,6 +7,7 @@ what it said elsewhere.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
@@ -41,6 +42,16 @@ Value = Callable[[Step, str], AnswerValue]
 """The value of an attribute, from a step and the AE title that asks."""
 
 
+@functools.lru_cache(maxsize=1024)
+def vr_of(tag: int) -> str:
+    """The VR of a tag; LO for one that the dictionary does not have."""
+    try:
+        return str(dictionary_VR(tag)).split(" or ", 1)[0]
+    except KeyError:
+        return "LO"
+
+
+@functools.cache
 def _tag(keyword: str) -> int:
     tag = tag_for_keyword(keyword)
     if tag is None:
@@ -136,7 +147,7 @@ def _referenced_study(step: Step, _: str) -> AnswerValue:
 
 
 def _stations(step: Step, caller: str) -> AnswerValue:
-    return "\\".join(step.station_aets) or caller
+    return step.stations or caller
 
 
 def _description(step: Step, _: str) -> AnswerValue:
@@ -247,13 +258,14 @@ _ORDER_ATTRIBUTES: Final = (
     StepAttribute("PatientName", _first("patient_name", "patient_id"), _NAME, "p.patient_name"),
     StepAttribute("PatientID", _of("patient_id"), _TEXT, "coalesce(i.value, '')"),
     StepAttribute("IssuerOfPatientID", _of("patient_authority"), _TEXT, "coalesce(i.authority, '')"),
-    StepAttribute("OtherPatientIDs", lambda step, _: "\\".join(step.other_patient_ids)),
-    StepAttribute("OtherPatientNames", lambda step, _: "\\".join(step.other_names)),
+    StepAttribute("OtherPatientIDs", _of("other_patient_ids")),
+    StepAttribute("OtherPatientNames", _of("other_names")),
     StepAttribute("PatientBirthDate", _of("birth_date"), _DATE, "p.birth_date"),
     StepAttribute("PatientSex", _of("sex"), _TEXT, "p.sex"),
     StepAttribute("MedicalAlerts", _detail("MedicalAlerts", "danger")),
 )
 
+_ALL_OF_STEP: Final = tuple(Asked(one.tag, one.vr) for one in _STEP_ATTRIBUTES)
 STEP_ATTRIBUTES: Final = {one.tag: one for one in _STEP_ATTRIBUTES}
 ORDER_ATTRIBUTES: Final = {one.tag: one for one in _ORDER_ATTRIBUTES}
 START_DATE: Final = _STEP_ATTRIBUTES[1].tag
@@ -318,14 +330,6 @@ def stored_text(attribute: StepAttribute, step: Step, caller: str) -> str:
     return ", ".join(texts)
 
 
-def vr_of(tag: int) -> str:
-    """The VR of a tag; LO for one that the dictionary does not have."""
-    try:
-        return str(dictionary_VR(tag)).split(" or ", 1)[0]
-    except KeyError:
-        return "LO"
-
-
 def _element(step: Step, asked: Asked, caller: str) -> AnswerElement:
     if asked.tag == STEP_SEQUENCE:
         return AnswerElement(STEP_SEQUENCE, "SQ", [_step_item(step, asked.items, caller)])
@@ -335,7 +339,7 @@ def _element(step: Step, asked: Asked, caller: str) -> AnswerElement:
 
 def _step_item(step: Step, asked: Sequence[Asked], caller: str) -> JsonObject:
     """The item of the sequence; all of it where nothing of it was named (PS3.4 C.2.2.2.6)."""
-    wanted = asked or [Asked(one.tag, one.vr) for one in _STEP_ATTRIBUTES]
+    wanted = asked or _ALL_OF_STEP
     item: JsonObject = {}
     for one in sorted(wanted, key=lambda each: each.tag):
         attribute = attribute_of(one.tag, in_step=True)
@@ -349,12 +353,17 @@ def _step_item(step: Step, asked: Sequence[Asked], caller: str) -> JsonObject:
 
 def _said(asked: Asked, value: AnswerValue) -> AnswerElement:
     """With the VR that the dictionary gives; a number that is none is left out."""
-    vr = "SQ" if isinstance(value, list) else vr_of(asked.tag) if keyword_for_tag(asked.tag) else asked.vr
+    vr = "SQ" if isinstance(value, list) else _vr_to_say(asked.tag, asked.vr)
     if vr == "SQ" and not isinstance(value, list):
         return AnswerElement(asked.tag, "SQ", [])
     if vr in _NUMBERS and not str(value or "").isdigit():
         return AnswerElement(asked.tag, vr, "")
     return AnswerElement(asked.tag, vr, value)
+
+
+@functools.lru_cache(maxsize=1024)
+def _vr_to_say(tag: int, asked: str) -> str:
+    return vr_of(tag) if keyword_for_tag(tag) else asked
 
 
 def _unlisted(step: Step, tag: int) -> AnswerValue:

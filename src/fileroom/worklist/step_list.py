@@ -77,7 +77,7 @@ def _line(step: Step) -> WorklistLine:
         step.step_id,
         step.description,
         step.modality,
-        tuple(step.station_aets),
+        step.station_aets,
         step.step_location,
         step.start_date,
         step.start_time,

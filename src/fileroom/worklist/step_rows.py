@@ -9,12 +9,13 @@ from typing import Any, Final
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One row. Texts are in DICOM's forms, empty where nobody said anything; codes are {"value", "scheme", "meaning"}."""
+    """One row, its fields in the order of COLUMNS. Texts are in DICOM's forms, empty where nobody said anything; several
+    values stand apart by backslashes; codes are {"value", "scheme", "meaning"}."""
 
     id: int
     step_id: str
     modality: str
-    station_aets: Sequence[str]
+    stations: str
     station_name: str
     step_location: str
     start_date: str
@@ -56,11 +57,11 @@ class Step:
     patient_name: str
     birth_date: str
     sex: str
-    other_names: Sequence[str]
+    other_names: str
     patient_details: Mapping[str, str]
     patient_id: str
     patient_authority: str
-    other_patient_ids: Sequence[str]
+    other_patient_ids: str
     visit_number: str
     visit_authority: str
     visit_state: str
@@ -71,8 +72,14 @@ class Step:
     visit_referring: str
     admitted_at: str
 
+    @property
+    def station_aets(self) -> tuple[str, ...]:
+        """The AE titles of the stations that it is scheduled for."""
+        return tuple(self.stations.split("\\")) if self.stations else ()
 
-COLUMNS: Final = """st.id, st.step_id, st.modality, st.station_aets, st.station_name, st.location AS step_location,
+
+COLUMNS: Final = r"""st.id, st.step_id, st.modality, array_to_string(st.station_aets, '\') AS stations,
+    st.station_name, st.location AS step_location,
     st.start_date, st.start_time, st.performing_physician, st.description, st.protocol_codes, st.pre_medication,
     st.contrast_agent, st.comments, st.state,
     o.id AS "order", o.state AS order_state, o.placer_number, o.placer_authority, o.filler_number, o.filler_authority,
@@ -80,10 +87,11 @@ COLUMNS: Final = """st.id, st.step_id, st.modality, st.station_aets, st.station_
     o.procedure_meaning, o.priority, o.ordering_physician, o.referring_physician, o.reason, o.clinical_information,
     o.department, o.institution, o.body_part, o.laterality, o.transport, o.danger, o.details AS order_details,
     to_char(o.ordered_at, 'YYYYMMDD') AS ordered_date,
-    p.id AS patient, p.patient_name, p.birth_date, p.sex, p.other_names, p.details AS patient_details,
+    p.id AS patient, p.patient_name, p.birth_date, p.sex, array_to_string(p.other_names, '\') AS other_names,
+    p.details AS patient_details,
     coalesce(i.value, '') AS patient_id, coalesce(i.authority, '') AS patient_authority,
-    ARRAY(SELECT x.value FROM patient_identifier x WHERE x.patient = p.id AND NOT x.is_first AND x.kind IN ('MR', 'PI')
-        ORDER BY x.id LIMIT 20) AS other_patient_ids,
+    (SELECT coalesce(string_agg(x.value, '\' ORDER BY x.id), '') FROM patient_identifier x
+        WHERE x.patient = p.id AND NOT x.is_first AND x.kind IN ('MR', 'PI')) AS other_patient_ids,
     coalesce(v.number, '') AS visit_number, coalesce(v.authority, '') AS visit_authority,
     coalesce(v.state, '') AS visit_state, coalesce(v.patient_class, '') AS patient_class,
     coalesce(v.location, '') AS visit_location, coalesce(v.institution, '') AS visit_institution,
@@ -108,6 +116,6 @@ TABLES: Final = """scheduled_step st JOIN imaging_order o ON o.id = st.imaging_o
 ORDER: Final = "st.start_date, st.start_time, st.id"
 
 
-def step_of(row: Mapping[str, Any]) -> Step:
+def step_of(row: Sequence[Any]) -> Step:
     """A row of COLUMNS."""
-    return Step(**row)
+    return Step(*row)

@@ -11,9 +11,10 @@ from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+import orjson
 import psycopg
 from psycopg import errors
-from psycopg.rows import dict_row
+from psycopg.types.json import set_json_loads
 from pydicom.datadict import keyword_for_tag
 from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
@@ -119,7 +120,8 @@ async def find_steps(archive: Archive, question: Question, view: View = EVERYTHI
     )
     text = f"SELECT {COLUMNS} FROM {TABLES} WHERE {condition.text} ORDER BY {ORDER} LIMIT {int(view.results_max) + 1}"
     try:
-        async with archive.pool.connection() as connection, connection.cursor(row_factory=dict_row) as cursor:
+        async with archive.pool.connection() as connection, connection.cursor() as cursor:
+            set_json_loads(orjson.loads, cursor)
             async for row in cursor.stream(text.encode(), condition.parameters, size=QUERY_ROWS_PER_FETCH):
                 yield step_of(row)
     except errors.QueryCanceled as error:

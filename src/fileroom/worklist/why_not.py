@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from psycopg import AsyncConnection
-from psycopg.rows import dict_row
 
 from fileroom.admin.node_fields import NodeRole
 from fileroom.admin.nodes import read_node
@@ -235,7 +234,7 @@ async def _of_order(
     is_over = order.state in FINAL and order.state not in view.states
     words = told("The order {name} is {state}.", name=order.name, state=word)
     found = [Finding("order", Mark.CAUSE if is_over else Mark.FINE, words, order.changed_at, order.id)]
-    async with connection.cursor(row_factory=dict_row) as cursor:
+    async with connection.cursor() as cursor:
         await cursor.execute(
             f"SELECT {COLUMNS} FROM {TABLES} WHERE o.id = %s ORDER BY st.id LIMIT {STEPS_MAX}".encode(), (order.id,)
         )
