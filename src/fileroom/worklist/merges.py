@@ -203,7 +203,7 @@ async def merge_rows(
     )
     made = await cursor.fetchone()
     number = int(made[0]) if made else 0
-    words = f"merged patient {retired} into patient {survivor} with {len(visits)} visits and {len(orders)} orders"
+    words = f"merged patient {retired} into patient {survivor} (visits: {len(visits)}, orders: {len(orders)})"
     known = [rows[survivor], rows[retired]] if rows[retired].patient_name or rows[retired].birth_date else []
     effects = [
         Effect(words, "patient", survivor),
@@ -235,7 +235,7 @@ async def unmerge_rows(archive: Archive, connection: AsyncConnection[Any], merge
         b"UPDATE patient_merge SET revoked_at = now(), revoked_by = %s WHERE id = %s", (cause.who, merge_id)
     )
     await _forget_moved(connection, undone, path)
-    words = f"took patient {undone.retired} out of patient {owner} with {len(visits)} visits and {len(orders)} orders"
+    words = f"took patient {undone.retired} out of patient {owner} (visits: {len(visits)}, orders: {len(orders)})"
     effects = [
         Effect(words, "patient", undone.retired),
         *await take_back(archive, connection, merge_id, undone.retired, owner, cause),

@@ -183,7 +183,7 @@ async def take_back(
     uids = await take_off(archive, connection, rows, actor=cause.who)
     await record(connection, studies_corrected(uids, f"Took a merge of patients back, by {cause.who}"))
     await _match_anew(connection, uids)
-    return [Effect(f"{len(uids)} studies show what they showed before", "patient", retired)]
+    return [Effect(f"studies that show again what they showed before: {len(uids)}", "patient", retired)]
 
 
 # --- images that arrive later ---
@@ -359,9 +359,9 @@ async def _show(
         uids = sorted({each.study_instance_uid for each in laid})
         await record(connection, studies_corrected(uids, f"{reason}, by {cause.who}"))
         await _match_anew(connection, uids)
-        effects.append(Effect(f"{len(uids)} studies show the patient as the RIS knows it", "patient", number))
+        effects.append(Effect(f"studies that show the patient as the RIS knows it: {len(uids)}", "patient", number))
     if left:
-        words = f"{left} studies with the patient's ID have another birth date or name and were left as they are"
+        words = f"studies left as they are, with the patient's ID but another birth date or name: {left}"
         effects.append(Effect(words, "patient", number))
     return effects
 

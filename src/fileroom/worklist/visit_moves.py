@@ -41,7 +41,7 @@ async def move_visit(
             )
         await lock_patients(connection, [visit.patient, target])
         orders = await give_visit(connection, visit, target, cause)
-        words = f"moved the visit with {len(orders)} orders from patient {visit.patient}"
+        words = f"moved the visit from patient {visit.patient} (orders: {len(orders)})"
         effects.append(Effect(words, "patient", target))
         uids = await _studies_of(connection, orders)
         effects += await show_studies(archive, connection, target, uids, visit.patient, cause)
@@ -66,7 +66,7 @@ async def _renumber(
         (there.id, cause.who, visit.id),
     )
     await connection.execute(b"DELETE FROM visit WHERE id = %s", (visit.id,))
-    return [Effect(f"the visit became one with another, with {cursor.rowcount} orders", "visit", there.id)]
+    return [Effect(f"the visit became one with another (orders: {cursor.rowcount})", "visit", there.id)]
 
 
 async def _move_all(
@@ -99,7 +99,7 @@ async def _move_all(
             (target, cause.who, row.patient),
         )
         counts.append(cursor.rowcount)
-    words = f"moved an identifier with {counts[0]} visits and {counts[1]} orders from patient {row.patient}"
+    words = f"moved an identifier from patient {row.patient} (visits: {counts[0]}, orders: {counts[1]})"
     effects.append(Effect(words, "patient", target))
     [moved] = [each for each in await identifiers_of(connection, target) if each.id == row.id]
     effects += await show_patient(archive, connection, target, cause, under=[moved], exactly=True)

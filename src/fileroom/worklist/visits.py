@@ -97,7 +97,7 @@ async def remove_visit(
         (cause.who, known.id),
     )
     await connection.execute(b"DELETE FROM visit WHERE id = %s", (known.id,))
-    orders = f"; {cursor.rowcount} orders stay without it" if cursor.rowcount else ""
+    orders = f"; orders that stay without it: {cursor.rowcount}" if cursor.rowcount else ""
     return [Effect(f"removed the visit{orders}", "patient", known.patient)]
 
 

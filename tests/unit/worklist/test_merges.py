@@ -115,8 +115,8 @@ async def test_a_merge_moves_everything_and_images_show_the_survivor_until_it_is
 
     words = await apply(archive, MergePatients(known(P1), P2))
     assert words == [
-        "merged patient 2 into patient 1 with 1 visits and 1 orders",
-        "1 studies show the patient as the RIS knows it",
+        "merged patient 2 into patient 1 (visits: 1, orders: 1)",
+        "studies that show the patient as the RIS knows it: 1",
     ]
     assert await rows(archive, OWNERS) == [("P1", 1, 1, True), ("P2", 1, 2, False)]
     assert await shown(archive, own, other) == [("MEIER^ANNA", "P1", "HOSP"), ("Meier^Anna", "P1", "HOSP")]
@@ -128,7 +128,7 @@ async def test_a_merge_moves_everything_and_images_show_the_survivor_until_it_is
     assert await index(archive) == after
 
     words = await apply(archive, UnmergePatients(P1, P2))
-    assert words[-1] == "1 studies show what they showed before"
+    assert words[-1] == "studies that show again what they showed before: 1"
     assert await rows(archive, OWNERS) == owners
     assert await rows(archive, ALIVE) == alive
     assert await rows(archive, "SELECT patient FROM visit UNION ALL SELECT patient FROM imaging_order") == [(2,), (2,)]
@@ -293,8 +293,8 @@ async def test_demographic_updates_reach_images_of_that_patient_only(archive: Ar
     await apply(archive, PutPatient(known(P1)))
     words = await apply(archive, PutPatient(known(P1, "Schmidt^Anna")))
     assert words[1:] == [
-        "1 studies show the patient as the RIS knows it",
-        "1 studies with the patient's ID have another birth date or name and were left as they are",
+        "studies that show the patient as the RIS knows it: 1",
+        "studies left as they are, with the patient's ID but another birth date or name: 1",
     ]
     assert [each[0] for each in await shown(archive, right, elsewhere, stranger)] == [
         "Schmidt^Anna",
@@ -408,7 +408,7 @@ async def test_a_visit_moves_with_its_orders_and_their_images(archive: Archive) 
             RETURNING id""",
     )
     words = await apply(archive, MoveVisit(P2, known(P1), V1, V2))
-    assert words[0] == "moved the visit with 1 orders from patient 2"
+    assert words[0] == "moved the visit from patient 2 (orders: 1)"
     assert await rows(archive, "SELECT patient, number FROM visit") == [(1, "V2")]
     assert await rows(archive, "SELECT patient FROM imaging_order") == [(1,)]
     assert [each[1] for each in await shown(archive, ordered, other)] == ["P1", "P2"]
@@ -419,9 +419,7 @@ async def test_a_visit_moves_with_its_orders_and_their_images(archive: Archive) 
 
 async def test_two_visits_become_one(archive: Archive) -> None:
     await apply(archive, PutPatient(known(P1), VisitFacts(V1)), PutPatient(known(P1), VisitFacts(V2)))
-    assert await apply(archive, MoveVisit(P1, known(P1), V1, V2)) == [
-        "the visit became one with another, with 0 orders"
-    ]
+    assert await apply(archive, MoveVisit(P1, known(P1), V1, V2)) == ["the visit became one with another (orders: 0)"]
     assert await rows(archive, "SELECT number FROM visit") == [("V2",)]
 
 

@@ -146,7 +146,7 @@ async def test_a_visit_entered_by_mistake_goes_and_its_orders_stay(archive: Arch
            VALUES (1, 1, 'P1', '1.2', 'test') RETURNING id""",
     )
     words = await apply(archive, RemoveVisit(meier(), VISIT))
-    assert words == ["removed the visit; 1 orders stay without it"]
+    assert words == ["removed the visit; orders that stay without it: 1"]
     assert await rows(archive, "SELECT patient, visit FROM imaging_order") == [(1, None)]
     assert await apply(archive, RemoveVisit(meier(), VISIT)) == ["the visit is not known: there is nothing to remove"]
 
