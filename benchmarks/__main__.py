@@ -15,6 +15,7 @@ from benchmarks.console import console
 from benchmarks.deid import deid
 from benchmarks.edge import edge
 from benchmarks.frames import frames
+from benchmarks.hl7 import hl7
 from benchmarks.ingest_at_scale import ingest_at_scale
 from benchmarks.machine import describe_machine
 from benchmarks.memory import memory
@@ -45,6 +46,7 @@ BENCHMARKS: dict[str, Benchmark] = {
     "deid": deid,
     "edge": edge,
     "merge": merge,
+    "hl7": hl7,
 }
 
 

@@ -225,6 +225,8 @@ async def _transaction(
     try:
         async with connection.pipeline():
             await connection.execute(b"BEGIN")
+            # The same few statements a hundred times a second: plans of rows by their keys, which need not be made anew.
+            await connection.execute(b"SET LOCAL plan_cache_mode = auto")
             await connection.execute(b"SELECT pg_advisory_xact_lock(%s)", (_lock(received.feed, sender, control_id),))
             cursor = await connection.execute(_LOOK, (control_id, received.feed, sender))
             await connection.execute(b"SAVEPOINT changes")
