@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from fileroom.archive.services import Archive
     from fileroom.feeds.feeds import Feed
     from fileroom.feeds.inbox_search import MessageRow, ShownMessage
+    from fileroom.feeds.mapping_trial import Trial
     from fileroom.feeds.outbox import OutgoingMessage
 
 app = typer.Typer(help="HL7 messages in and out, and the feeds that they come and go by.", no_args_is_help=True)
@@ -101,6 +102,40 @@ def show(
             typer.echo(f"  {segment.name}-{field.number:<3} {field.name:<36.36} {field.text}{was}")
     if not found.is_readable:
         typer.echo(found.text)
+
+
+@app.command("preview")
+def preview(
+    message: Annotated[str, typer.Argument(help="A message's number in the inbox, or a file with one.")],
+    feed: Annotated[str, typer.Option(help="By whose mapping it is read.")] = "default",
+    mapping: Annotated[Path | None, typer.Option("--mapping", help="A mapping in JSON instead of a feed's.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Show how a message is read: its facts, their places, what it does. Example: `fileroom hl7 preview 17 --feed ris`"""
+    is_number = message.isascii() and message.isdigit() and len(message) <= 15
+    raw = b"" if is_number else _read(Path(message))
+    fields = _read_json(mapping) if mapping else None
+
+    async def work(archive: Archive) -> Trial:
+        from fileroom.feeds.previews import preview_mapping
+
+        number = int(message) if is_number else 0
+        return await preview_mapping(archive, number=number, raw=raw, feed=feed, mapping=fields)
+
+    trial = with_archive(work)
+    if as_json:
+        print_json(dataclasses.asdict(trial))
+    else:
+        for sentence in (*trial.changes, *trial.notes):
+            typer.echo(sentence)
+        for one in trial.warnings:
+            typer.echo(f"Not used: {one.words} ({one.path}) {one.raw}: {one.why}")
+        said = [one for one in trial.facts if one.path]
+        print_rows(["fact", "path", "raw", "used"], said, as_json=False)
+        if trial.error:
+            typer.echo(trial.error, err=True)
+    if trial.error:
+        raise typer.Exit(1)
 
 
 @app.command("replay")
@@ -315,3 +350,15 @@ def _read(file: Path) -> bytes:
         return sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes()
     except OSError as error:
         raise InvalidRequestError(f"{file} cannot be read: {error.strerror}.") from error
+
+
+def _read_json(file: Path) -> dict[str, Any]:
+    import json
+
+    try:
+        found = json.loads(_read(file))
+    except (ValueError, RecursionError) as error:
+        raise InvalidRequestError(f"{file} is no JSON: {error}") from error
+    if not isinstance(found, dict):
+        raise InvalidRequestError(f"{file} holds no JSON object.")
+    return found
