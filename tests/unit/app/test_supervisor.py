@@ -132,7 +132,14 @@ class House:
 
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
-    return Settings(web_workers=1, data=tmp_path / "data", dicom_port=free_port(), http_port=free_port(), hl7_port=free_port(), workers=2)
+    return Settings(
+        web_workers=1,
+        data=tmp_path / "data",
+        dicom_port=free_port(),
+        http_port=free_port(),
+        hl7_port=free_port(),
+        workers=2,
+    )
 
 
 @pytest.fixture

@@ -18,6 +18,7 @@ from fileroom.feeds.inbox_search import MessageFilter, MessageRow, list_messages
 from fileroom.feeds.outbox import list_outgoing
 from fileroom.feeds.replay import replay_message
 from fileroom.hl7.message import parse_message
+from fileroom.worklist.apply import apply_change
 
 HERE, ELSEWHERE = "127.0.0.1", "203.0.113.9"
 
@@ -185,7 +186,7 @@ async def test_a_feed_that_is_not_in_force_takes_nothing_even_from_here(archive:
 def refusing(monkeypatch: pytest.MonkeyPatch) -> list[Exception]:
     """While there is an error in the list, the second change of a message raises it; the first is done."""
     errors: list[Exception] = [ConflictError("Two patients have that number.")]
-    real = inbox.apply_change
+    real = apply_change
 
     async def apply(archive: Archive, connection: Any, change: Any, cause: Any) -> Any:
         effects = await real(archive, connection, change, cause)
