@@ -30,7 +30,7 @@ from fileroom.worklist.facts import PatientFacts
 from fileroom.worklist.identifiers import VISIT_KINDS
 from fileroom.worklist.merges import merge, unmerge_named
 from fileroom.worklist.orders import put_order
-from fileroom.worklist.patient_images import show_patient
+from fileroom.worklist.patient_images import has_images, show_patient
 from fileroom.worklist.patient_rows import PatientRow, identifiers_of, read_patients
 from fileroom.worklist.patients import change_identifier, find_patient, link_patients, write_patient
 from fileroom.worklist.visit_moves import move_visit
@@ -124,6 +124,8 @@ async def _update_images(
 ) -> list[Effect]:
     """Let images say what the RIS says now, if it has said something new."""
     if not archive.settings.ris_updates_images or (before is not None and _shown(before) == _shown(after)):
+        return []
+    if not await has_images(connection, after.id):
         return []
     known = [after] if before is None or before.id != after.id else [before, after]
     return await show_patient(archive, connection, after.id, cause, known=known)

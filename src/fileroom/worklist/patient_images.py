@@ -115,6 +115,16 @@ async def find_images(
     return matched, left
 
 
+async def has_images(connection: AsyncConnection[Any], patient: int) -> bool:
+    """Whether any study shows a number of the patient, be it the patient's or not: most messages come before any image."""
+    cursor = await connection.execute(
+        b"""SELECT EXISTS (SELECT 1 FROM patient_identifier i JOIN study s ON s.patient_id = i.value WHERE i.patient = %s)""",
+        (patient,),
+    )
+    row = await cursor.fetchone()
+    return bool(row and row[0])
+
+
 async def show_patient(
     archive: Archive,
     connection: AsyncConnection[Any],

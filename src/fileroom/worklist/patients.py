@@ -65,13 +65,12 @@ async def put_patient(connection: AsyncConnection[Any], facts: PatientFacts, cau
 async def write_patient(connection: AsyncConnection[Any], facts: PatientFacts, cause: Cause) -> PatientChange:
     """`put_patient`, with what was known before."""
     facts = check_patient(facts)
-    known = await _locked(connection, facts)
-    if known is None:
+    row, identifiers = await _locked(connection, facts)
+    if row is None:
         await lock_identifiers(connection, facts.identifiers)
-        known = await _locked(connection, facts)
-    if known is None:
-        return await _make(connection, facts, cause)
-    row, identifiers = known
+        row, identifiers = await _locked(connection, facts)
+    if row is None:
+        return await _make(connection, facts, identifiers, cause)
     effects = await _add_identifiers(connection, facts, row.id, identifiers)
     first = identifiers.get(facts.identifiers[0])
     is_retired = first is not None and first.home != row.id
@@ -86,7 +85,8 @@ async def write_patient(connection: AsyncConnection[Any], facts: PatientFacts, c
         )
     if effects:
         words = "; ".join(effect.words for effect in effects)
-        await record_patients(connection, [row.id], f"{words[0].upper()}{words[1:]}", cause)
+        subject = [(facts.identifiers[0].value, after.patient_name)]
+        await record(connection, patient_changed(subject, f"{words[0].upper()}{words[1:]}, by {cause.who}"))
     return PatientChange(row, after, effects)
 
 
@@ -212,7 +212,7 @@ async def lock_holders(
 
 async def _locked(
     connection: AsyncConnection[Any], facts: PatientFacts
-) -> tuple[PatientRow, dict[Identifier, IdentifierRow]] | None:
+) -> tuple[PatientRow | None, dict[Identifier, IdentifierRow]]:
     """Who the facts are about, locked, with those of their identifiers that are known to anybody."""
     for _ in range(_ATTEMPTS):
         found = await read_identifiers(connection, facts.identifiers)
@@ -222,19 +222,20 @@ async def _locked(
         )
         if len(candidates) != 1:
             # Unknown; or cross references of several patients, which say nothing about who this one is.
-            return None
+            return None, found
         [patient] = candidates
         row = (await lock_patients(connection, [patient])).get(patient)
         if row is None or row.merged_into is not None:
             continue  # merged between the two statements: its identifiers are the survivor's now
         if first is None and contradicts(row, facts):
-            return None
+            return None, found
         return row, found
     raise ConflictError(told("The patient is being merged just now. Try again."))
 
 
-async def _make(connection: AsyncConnection[Any], facts: PatientFacts, cause: Cause) -> PatientChange:
-    found = await read_identifiers(connection, facts.identifiers)
+async def _make(
+    connection: AsyncConnection[Any], facts: PatientFacts, found: dict[Identifier, IdentifierRow], cause: Cause
+) -> PatientChange:
     row = with_facts(PatientRow(0), facts)
     patient = await insert_patient(connection, row, cause.who)
     free = [each for each in facts.identifiers if each not in found]
