@@ -14,7 +14,15 @@ from pynetdicom.sop_class import (
     ModalityPerformedProcedureStepRetrieve,
 )
 
+from fake_port import FakePort
 from fileroom.archive.services import Archive
+from fileroom.dicom import uids
+from fileroom.dicom.json_model import encode_dataset
+from fileroom.dimse.command_set import CommandField, CommandSet
+from fileroom.net.association_handler import Operation
+from fileroom.scp.call import Call
+from fileroom.scp.performed_step import create_step
+from fileroom.ul.negotiation import AcceptedContext
 from worklist_rows import add_step, add_step_of
 
 UID = "1.2.3.99"
@@ -247,6 +255,29 @@ async def test_a_modality_that_repeats_only_study_or_accession_is_understood(arc
     await tell(dicom_port, ("create", begun(("1.2.1", "", ""))))
     await tell(dicom_port, ("create", begun(("1.2.777", "", "A2"))), uid="1.2.3.100")
     assert [await states(archive, number) for number in (1, 2)] == [["in_progress"] * 2] * 2
+
+
+async def test_the_objects_that_were_made_are_a_hint_for_completeness(
+    archive: Archive, dicom_port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The sum of all steps of the study, once none of them goes on."""
+    monkeypatch.setattr(type(archive.arrivals), "gathers", True)
+    await rows(archive, "INSERT INTO gathering (study_instance_uid) VALUES ('1.2.1') RETURNING 1")
+    await tell(dicom_port, ("create", begun()))
+    await tell(dicom_port, ("create", begun()), ("set", over(images=2)), uid="1.2.3.100")
+    assert await rows(archive, "SELECT hints FROM gathering") == [({"mpps": True},)]
+    await tell(dicom_port, ("set", over(images=3)))
+    assert await rows(archive, "SELECT hints FROM gathering") == [({"mpps": True, "expected": 5},)]
+
+
+async def test_the_tags_that_are_wrong_are_listed_in_the_answer(archive: Archive) -> None:
+    port = FakePort()
+    command = CommandSet(CommandField.N_CREATE_RQ, 7, affected_sop_class_uid=uids.MODALITY_PERFORMED_PROCEDURE_STEP)
+    context = AcceptedContext(3, uids.MODALITY_PERFORMED_PROCEDURE_STEP, uids.EXPLICIT_VR_LITTLE_ENDIAN)
+    dataset = encode_dataset(begun(Modality=None, PerformedProcedureStepID=None))
+    await create_step(Call(archive, port, "CT1", "FILEROOM", {}), Operation(context, command, dataset))
+    assert port.final.status == 0x0120
+    assert port.final.attribute_identifiers == (0x00080060, 0x00400253)
 
 
 async def test_a_step_can_be_asked_for(dicom_port: int) -> None:
