@@ -16,7 +16,10 @@ from fileroom.core.live_settings import setting_texts
 from fileroom.web.console.language import LANGUAGES, catalogue_of, choose_reader
 
 CONSOLE = resources.files("fileroom.web.console")
-SENTENCES = [resources.files(f"fileroom.{room}") for room in ("core", "admin", "archive", "routing", "transform")]
+SENTENCES = [
+    resources.files(f"fileroom.{room}")
+    for room in ("core", "hl7", "admin", "archive", "worklist", "feeds", "routing", "transform")
+]
 TEMPLATES = sorted((CONSOLE / "templates").iterdir(), key=lambda file: file.name)
 
 
