@@ -90,7 +90,12 @@ async def read_study(connection: AsyncConnection[Any], uid: str) -> StudyRow | N
     requests = dict.fromkeys(request for one in series for request in _requests(one[1]))
     said = StudySaid(
         uid,
-        *row[1:7],
+        patient_id=row[1],
+        issuer=row[2],
+        name=row[3],
+        birth_date=row[4],
+        sex=row[5],
+        accession=row[6],
         accession_issuer=_namespace(row[7]),
         date=date,
         time=time,
