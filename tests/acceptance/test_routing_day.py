@@ -207,7 +207,8 @@ def test_rules_of_two_filerooms_that_send_in_a_circle_are_stopped_and_alarmed(tm
                 destinations={"OTHER": {"kind": "stow", "target": {"url": other.dicomweb}}},
                 rules={"circle": rule('Modality == "CT"', "OTHER", treatment="anew")},
             )
-            assert room.command("alerts", "usual").returncode == 0
+        added = a.command("alerts", "add", "Loop", "--kind", "routing_loop", "--severity", "critical")
+        assert added.returncode == 0, added.stderr
         files = [one.path for one in make_ct(tmp_path / "files", make_patient(777), 3, CT_SENDER)]
         assert Dcmtk(a.dicom_port).store(files).returncode == 0
         wait_until(

@@ -6,7 +6,7 @@ is asked when everything is written, before it is committed (`admin.configuratio
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
 import psycopg
@@ -96,7 +96,7 @@ def _of_prefetch(fields: Mapping[str, Any]) -> _Named:
     yield from (("sources", name) for name in fields.get("sources", ()))
 
 
-_READERS: Final = {
+_READERS: Final[Mapping[str, Callable[[Mapping[str, Any]], _Named]]] = {
     "rules": _of_rule,
     "destinations": _of_destination,
     "treatments": lambda fields: iter([("projects", fields.get("deid"))]),
