@@ -256,7 +256,7 @@ def protocols_from_text(text: str) -> tuple[Code, ...]:
 # --- helpers ---
 
 _NAMES: Final = tuple(one.name for one in fields(ProcedureCode))
-_SELECT: Final = f"SELECT {', '.join(_NAMES)} FROM procedure_code".encode()  # noqa: S608 - our own columns
+_SELECT: Final = f"SELECT {', '.join(_NAMES)} FROM procedure_code".encode()
 
 
 def _of_row(row: tuple[Any, ...]) -> ProcedureCode:
@@ -343,7 +343,7 @@ async def _write(
         f"""INSERT INTO procedure_code ({names}, changed_by) VALUES ({", ".join(["%s"] * len(values))}, %s)
             ON CONFLICT (scheme, code) DO UPDATE SET {updated}, version = procedure_code.version + 1,
             changed_at = now(), changed_by = EXCLUDED.changed_by
-            RETURNING version, changed_by""".encode(),  # noqa: S608 - our own columns
+            RETURNING version, changed_by""".encode(),
         (*values.values(), current_access().name),
     )
     row = await cursor.fetchone()

@@ -21,8 +21,8 @@ class Place:
 
 PLACES: Final = (
     Place("studies", "/", N_("Studies"), Permission.STUDY_SEARCH),
-    Place("worklist", "/worklist", N_("Worklist"), Permission.ORDER_READ),
     Place("exceptions", "/exceptions", N_("Exceptions"), Permission.ORDER_READ),
+    Place("worklist", "/worklist", N_("Worklist"), Permission.ORDER_READ),
     Place("worklist", "/hl7", N_("Worklist"), Permission.MESSAGE_READ),
     Place("routing", "/routing", N_("Routing"), Permission.ROUTING_READ),
     Place("system", "/system", N_("System"), Permission.SYSTEM_READ),
