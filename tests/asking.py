@@ -38,6 +38,7 @@ _VALUES: Final = {
     "role": "ct-desk",
     "number": "1",
     "code": "CTABD",
+    "id": "1",
     **dict.fromkeys(("session_id", "token_id", "glass_id", "filter_id", "correction_id"), "1"),
 }
 _QUERIES: Final = {

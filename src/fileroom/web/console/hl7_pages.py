@@ -70,6 +70,7 @@ def hl7_handlers(archive: Archive) -> dict[str, dict[str, Handler]]:
         return await _message(archive, request, error, form)
 
     async def replay(request: Request) -> Answer:
+        require(Permission.MESSAGE_MANAGE)
         form = await read_form(request, REPLAY_BYTES_MAX)
         require_form_token(request, form.get(FORM_TOKEN_FIELD))
         number = whole_number(form, "number")
@@ -86,6 +87,7 @@ def hl7_handlers(archive: Archive) -> dict[str, dict[str, Handler]]:
         return await _outbox(archive, request, error)
 
     async def resend(request: Request) -> Answer:
+        require(Permission.MESSAGE_MANAGE)
         form = await _form(request)
         try:
             await outbox.resend_outgoing(archive, whole_number(form, "number"))
@@ -94,6 +96,7 @@ def hl7_handlers(archive: Archive) -> dict[str, dict[str, Handler]]:
         return _to(f"{OUTBOX_PATH}?done=1")
 
     async def cancel(request: Request) -> Answer:
+        require(Permission.MESSAGE_MANAGE)
         form = await _form(request)
         try:
             await outbox.cancel_outgoing(archive, whole_number(form, "number"), form.get("reason"))
@@ -143,6 +146,7 @@ async def _inbox(archive: Archive, request: Request) -> Answer:
 
 
 async def _message(archive: Archive, request: Request, error: RequestError | None, form: Form | None) -> Answer:
+    require(Permission.MESSAGE_READ)
     text = form.get("number") if form else request.query_params.get("number", "")
     if not (text.isascii() and text.isdigit() and len(text) <= 15):
         raise NotFoundError(told("There is no message {number} in the inbox.", number=text[:20]))
