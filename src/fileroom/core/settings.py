@@ -254,13 +254,14 @@ class Settings(BaseSettings):
     default_patient_issuer: str = Field(
         "",
         max_length=64,
-        description="Assigning authority of Patient IDs that name none. Empty: images without an issuer are a patient's when nobody "
-        "else has that ID.",
+        description="Assigning authority of Patient IDs that name none. Empty: images without an issuer are a patient's when "
+        "nobody else has that ID.",
         json_schema_extra=managed(Group.DICOM, affects="Merges and changes of patients from now on."),
     )
     ris_updates_images: bool = Field(
         True,
-        description="Let changes of a patient's name, birth date and sex by the RIS reach images that are there. Merges always do.",
+        description="Let changes of a patient's name, birth date and sex by the RIS reach images that are there. Merges always "
+        "do.",
         json_schema_extra=managed(Group.DICOM, affects="Changes of patients from now on."),
     )
     routing_stable_s: int = Field(

@@ -63,7 +63,8 @@ async def _take(connection: AsyncConnection[Any]) -> list[tuple[str, Any]]:
 
 async def _order(connection: AsyncConnection[Any], studies: list[tuple[str, Any]]) -> None:
     cursor = await connection.execute(
-        b"""UPDATE delivery d SET state = 'waiting', due_at = now(), attempts = 0, taken_at = NULL, settled_at = NULL, status = NULL, cause = %s, until = ''
+        b"""UPDATE delivery d SET state = 'waiting', due_at = now(), attempts = 0, taken_at = NULL, settled_at = NULL,
+                status = NULL, cause = %s, until = ''
             FROM unnest(%s::text[], %s::timestamptz[]) AS g(study, corrected_at), named_entry e
             WHERE d.study_instance_uid = g.study AND e.id = d.destination_id AND e.removed_at IS NULL
               AND d.state IN ('delivered', 'sent') AND d.taken_at < g.corrected_at + make_interval(secs => %s)

@@ -85,8 +85,8 @@ COMMON: Final = (
         default=Corrected.USUAL.value,
         choices=tuple(one.value for one in Corrected),
         help=told(
-            "What was corrected after its delivery, by an order, a merge or a person, is sent again. Usual: to nodes, pools and "
-            "STOW-RS."
+            "What was corrected after its delivery, by an order, a merge or a person, is sent again. Usual: to nodes, pools "
+            "and STOW-RS."
         ),
     ),
     TargetField(

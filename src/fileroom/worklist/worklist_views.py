@@ -133,7 +133,9 @@ VIEWS: Final = Section(
 
 def view_of(entry: Entry) -> View:
     """An entry as a view."""
-    lists = {key: tuple(value) if isinstance(value, list) else value for key, value in entry.fields.items()}
+    lists: dict[str, Any] = {
+        key: tuple(value) if isinstance(value, list) else value for key, value in entry.fields.items()
+    }
     return View(entry.name, **lists)
 
 

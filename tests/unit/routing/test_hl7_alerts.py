@@ -16,7 +16,9 @@ async def test_a_silent_feed_and_a_message_that_waits_are_told(archive: Archive)
     assert await list_alerts(archive) == []
     await receive_at(archive, await read_feeds(archive.pool), 0, b"hello", address="127.0.0.1")
     async with archive.pool.connection() as connection:
-        await connection.execute("UPDATE named_entry SET changed_at = now() - interval '1 hour' WHERE section = 'feeds'")
+        await connection.execute(
+            "UPDATE named_entry SET changed_at = now() - interval '1 hour' WHERE section = 'feeds'"
+        )
     await alerts_due(archive)
     found = {one.kind: (one.subject, one.value, one.sentence) for one in await list_alerts(archive)}
     assert (found["feed_silent"][0], round(found["feed_silent"][1])) == ("ris", 60)

@@ -36,6 +36,7 @@ def order_handlers(archive: Archive) -> dict[str, dict[str, Handler]]:
     """The page of an order and its forms, by path and method."""
 
     async def show(request: Request) -> Answer:
+        require(Permission.ORDER_READ)
         return await _show(archive, request, _number(request.query_params.get("number", "")))
 
     async def edit(request: Request) -> Answer:
@@ -57,6 +58,7 @@ def order_handlers(archive: Archive) -> dict[str, dict[str, Handler]]:
         return _back(number)
 
     async def state(request: Request) -> Answer:
+        require(Permission.ORDER_MANAGE)
         form = await _form(request)
         number = _number(form.get("number"))
         try:

@@ -64,8 +64,12 @@ async def test_a_view_is_added_changed_and_removed(web: httpx.AsyncClient, archi
     with acting_as(SYSTEM):
         entry = await get_view(archive, "CT room")
     assert entry.fields == {
-        **{"aets": ["CT1", "CT*"], "modalities": ["CT"], "begins": "today", "ends": "+12h"},
-        **{"states": ["scheduled"], "results_max": 10_000},
+        "aets": ["CT1", "CT*"],
+        "modalities": ["CT"],
+        "begins": "today",
+        "ends": "+12h",
+        "states": ["scheduled"],
+        "results_max": 10_000,
     }
     wrong = {**form, "version": "1", "begins": "yesterday", "locations": "<b>kept</b>"}
     refused = await web.post("/worklist/views/save", data=wrong, headers=ORIGIN)
@@ -86,7 +90,9 @@ async def test_the_api_lists_says_why_and_keeps_views(web: httpx.AsyncClient, ar
     assert (saved.status_code, saved.json()["states"]) == (200, ["scheduled", "arrived"])
     assert (await web.put("/api/v1/worklist/views/MR", json={"begins": "soon"})).status_code == 422
     steps = (await web.get("/api/v1/worklist", params={"aet": "MR1"})).json()["items"]
-    assert [(one["step_id"], one["station_aets"], one["patient_name"]) for one in steps] == [("S2", ["MR1"], "Doe^Jane")]
+    assert [(one["step_id"], one["station_aets"], one["patient_name"]) for one in steps] == [
+        ("S2", ["MR1"], "Doe^Jane")
+    ]
     assert len((await web.get("/api/v1/worklist?date=20261122")).json()["items"]) == 2
     why = (await web.get("/api/v1/worklist/why?aet=MR1&accession=A1")).json()
     assert (why["is_on"], why["view"]) == (False, "MR")
