@@ -23,6 +23,7 @@ ROUTING: Final[dict[str, Permission]] = {
     "alerts.list_conditions": Permission.ROUTING_READ,
     "alerts.put_condition": Permission.ROUTING_MANAGE,
     "alerts.remove_condition": Permission.ROUTING_MANAGE,
+    "clock_jumps.pull_back": Permission.SYSTEM_MANAGE,
     "completeness.release_complete": Permission.SYSTEM_MANAGE,
     "corrected.resend_corrected": Permission.SYSTEM_MANAGE,
     "deid_on_the_way.open_deid": Permission.STUDY_EXPORT,
@@ -85,6 +86,7 @@ ROUTING: Final[dict[str, Permission]] = {
     "fetch.list_fetches": Permission.ROUTING_READ,
     "fetch.order_fetch": Permission.STUDY_VIEW,
     "fetch.retry_fetch": Permission.ROUTING_MANAGE,
+    "fetch.who_has": Permission.STUDY_SEARCH,
     "fetch_work.fetch_due": Permission.SYSTEM_MANAGE,
     "health.health_of": Permission.ROUTING_READ,
     "health.probe_due": Permission.SYSTEM_MANAGE,
@@ -150,6 +152,7 @@ _EDGE: Final = "behind `edges.calling_edge`, which knows the edge by its token"
 _SOURCE: Final = "a question to another archive, for `federated_query`, `fetch` and `sources`, which ask"
 
 INNER: Final[dict[str, str]] = {
+    "clock_jumps.read_clock": "tells the time alone",
     "order_values.order_values": "of a study that is being routed, by who has asked",
     "commitment_proof.ask_for_commitment": _LANE,
     "commitment_proof.take_result": "what a node tells about what we asked it, matched by the transaction and its AE title",
