@@ -325,4 +325,6 @@ SERVICES: Final[dict[CommandField, Permission | str]] = {
     CommandField.N_ACTION_RQ: _STORE,
     CommandField.N_EVENT_REPORT_RQ: OPEN,
     CommandField.N_CREATE_RQ: _STORE,
+    CommandField.N_SET_RQ: _STORE,
+    CommandField.N_GET_RQ: Permission.ORDER_READ,
 }

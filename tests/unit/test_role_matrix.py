@@ -125,6 +125,22 @@ REQUESTS: dict[CommandField, tuple[str, dict[str, Any], bytes | None]] = {
         {"affected_sop_class_uid": uids.INSTANCE_AVAILABILITY_NOTIFICATION},
         encoded(StudyInstanceUID="1.2"),
     ),
+    CommandField.N_SET_RQ: (
+        uids.MODALITY_PERFORMED_PROCEDURE_STEP,
+        {
+            "requested_sop_class_uid": uids.MODALITY_PERFORMED_PROCEDURE_STEP,
+            "requested_sop_instance_uid": "1.2.3",
+        },
+        encoded(PerformedProcedureStepStatus="COMPLETED"),
+    ),
+    CommandField.N_GET_RQ: (
+        uids.MODALITY_PERFORMED_PROCEDURE_STEP,
+        {
+            "requested_sop_class_uid": uids.MODALITY_PERFORMED_PROCEDURE_STEP,
+            "requested_sop_instance_uid": "1.2.3",
+        },
+        None,
+    ),
 }
 
 

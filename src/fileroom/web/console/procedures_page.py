@@ -9,7 +9,7 @@ from typing import Any, Final
 from starlette.requests import Request
 
 from fileroom.archive.services import Archive
-from fileroom.core.access import Permission, current_access
+from fileroom.core.access import Permission, current_access, require
 from fileroom.core.errors import InvalidRequestError, RequestError, told
 from fileroom.core.limits import UPLOAD_FORM_BYTES_MAX
 from fileroom.web.answers import NO_STORE, Answer
@@ -46,6 +46,7 @@ def procedures_handlers(archive: Archive) -> dict[str, dict[str, Handler]]:
         return await page(archive, request, "procedures.html", place="worklist", status=number_of(error), **values)
 
     async def save(request: Request) -> Answer:
+        require(Permission.ORDER_MANAGE)
         form = await _form(request)
         try:
             version = form.get("version")
@@ -57,6 +58,7 @@ def procedures_handlers(archive: Archive) -> dict[str, dict[str, Handler]]:
         return _back()
 
     async def remove(request: Request) -> Answer:
+        require(Permission.ORDER_MANAGE)
         form = await _form(request)
         try:
             await procedure_codes.remove_procedure_code(archive, form.get("code"), form.get("scheme"))
@@ -65,6 +67,7 @@ def procedures_handlers(archive: Archive) -> dict[str, dict[str, Handler]]:
         return _back()
 
     async def read_table(request: Request) -> Answer:
+        require(Permission.ORDER_MANAGE)
         form = await _form(request)
         try:
             await procedure_codes.import_procedure_codes(archive, form.get("table"))
