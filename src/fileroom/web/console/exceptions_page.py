@@ -211,6 +211,7 @@ def _order_number(text: str) -> int:
 
 
 async def _form(request: Request) -> Form:
+    require(Permission.ORDER_MANAGE)  # before anything of it is read
     form = await read_form(request)
     require_form_token(request, form.get(FORM_TOKEN_FIELD))
     return form
