@@ -86,7 +86,8 @@ async def _take_in(people: People, person: ProvidedPerson, login: str, given: Gr
     async with people.pool.connection() as connection, connection.transaction():
         # A second window waits here for the first one's account, instead of finding its login taken by a stranger.
         await connection.execute(
-            b"SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", (f"account {person.source.value} {person.subject}",)
+            b"SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))",
+            (f"account {person.source.value} {person.subject}",),
         )
         row = await _find(connection, person.source, person.subject)
         if row is not None and row["disabled_at"] is not None:
