@@ -17,9 +17,8 @@ import httpx
 import pytest
 
 from acceptance.programs.fileroom import Fileroom
+from acceptance.programs.mllp import END, START, Sender
 from acceptance.programs.processes import LOOPBACK, accepts_connections, free_ports, wait_until
-
-START, END = b"\x0b", b"\x1c\r"
 
 
 @pytest.fixture(scope="module")
@@ -40,36 +39,6 @@ def order(control_id: str, number: str, *, patient: str = "P1", control: str = "
             "",
         )
     ).encode()
-
-
-class Sender:
-    """A RIS with one connection."""
-
-    def __init__(self, port: int, timeout_s: float = 20.0) -> None:
-        self.socket = socket.create_connection((LOOPBACK, port), timeout=timeout_s)
-
-    def __enter__(self) -> Sender:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.socket.close()
-
-    def send(self, raw: bytes) -> bytes:
-        """The answer without its frame; empty: the connection was closed without one."""
-        self.socket.sendall(START + raw + END)
-        return self.answer()
-
-    def answer(self) -> bytes:
-        got = b""
-        try:
-            while not got.endswith(END):
-                piece = self.socket.recv(65536)
-                if not piece:
-                    return b""
-                got += piece
-        except ConnectionError:
-            return b""
-        return got.removeprefix(START).removesuffix(END)
 
 
 def code(answer: bytes) -> bytes:

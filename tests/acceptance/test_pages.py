@@ -15,6 +15,8 @@ from playwright.sync_api import Browser, Request, StorageState
 
 from acceptance.programs.browser import CHROMIUM, chromium
 from acceptance.programs.fileroom import Fileroom
+from acceptance.programs.mllp import Sender
+from acceptance.programs.processes import accepts_connections, wait_until
 from fileroom.demo.studies import write_demo_studies
 from route_permissions import ROUTES
 
@@ -28,11 +30,22 @@ QUESTIONS: Final = {
     "/studies/send": "?uid={study}",
     "/admin/nodes/node": "?name=CT1",
     "/routing/projects/report": "?number={number}",
+    "/worklist/order": "?number={number}",
+    "/hl7/message": "?number={number}",
 }
 """What some pages are asked for."""
+ORDER: Final = b"\r".join(
+    (
+        b"MSH|^~\\&|RIS|HOSP|FILEROOM|HOSP|20261122101500||ORM^O01|M1|P|2.3.1",
+        b"PID|1||P1^^^HOSP^MR||Doe^Jane||19700203|F",
+        b"ORC|NW|PL1|F1||||^^^20261123080000^^R",
+        b"OBR|1|PL1|F1|CTHEAD^CT head^L||||||||||||||A1||||||CT",
+        b"",
+    )
+)
 _GUIDE: Final = """(() => {
   const found = document.querySelector('#help .guide')
-    ?? document.querySelector('main h1 ~ p.quiet, main .heading ~ p.quiet');
+    ?? document.querySelector('main h1 ~ p.quiet, main .heading ~ p.quiet, main .trail-head ~ p.quiet');
   return found?.textContent.trim() ?? '';
 })()"""
 PARAMETERS: Final[dict[str, Callable[[Fileroom], str]]] = {
@@ -60,7 +73,7 @@ NOT_PAGES: Final = (
 """Addresses that answer programs, or pieces of pages. The viewer is not ours to change."""
 NOT_A_WHOLE_PAGE: Final = (
     *("/studies/rows", "/studies/download", "/look", "/attributes", "/document", "/help/images", "/system/figures"),
-    *("/system/now", "/pem", "/export", "/settings/file", "/admin/audit/check", "report.csv"),
+    *("/system/now", "/pem", "/export", "/settings/file", "/admin/audit/check", "report.csv", "table.csv"),
 )
 _WATCH: Final = """
 window.shifted = 0;
@@ -92,7 +105,7 @@ def room(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fileroom]:
     folder = tmp_path_factory.mktemp("pages")
     write_demo_studies(folder / "files", only=["ct-chest"])
     settings = {"web_login": "always", "admin_password": PASSWORD}
-    with Fileroom(folder / "room", workers=1, web_workers=1, **settings) as running:
+    with Fileroom(folder / "room", workers=1, web_workers=1, hl7_workers=1, **settings) as running:
         assert running.command("import", folder / "files").returncode == 0
         node = ("CT1", "--aet", "FILEROOM", "--host", "127.0.0.1", "--port", str(running.dicom_port))
         assert running.command("node", "add", *node).returncode == 0
@@ -100,6 +113,9 @@ def room(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fileroom]:
         assert running.command("destination", "add", "people", "--node", "CT1").returncode == 0
         study = PARAMETERS["study"](running)
         assert running.command("deliveries", "send", study, "--to", "people").returncode == 0
+        wait_until(lambda: accepts_connections(running.hl7_port), 30, "the HL7 port", running.log_tail)
+        with Sender(running.hl7_port) as ris:
+            assert b"MSA|AA" in ris.send(ORDER)
         assert running.command("deid", "project", "add", "trial").returncode == 0
         running.execute(
             """INSERT INTO deid_report (project_id, project_version, destination, study_instance_uid)
