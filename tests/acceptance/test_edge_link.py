@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import socket
+import time
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from acceptance.programs.breaking_proxy import BreakingProxy
 from acceptance.programs.fileroom import Fileroom
 from acceptance.programs.namespace import FileroomInside, Namespace
 from acceptance.programs.processes import children, wait_until
+from acceptance.programs.routing import TAKEN_WITHIN_S
 from corpus.ct import instance_uid, make_ct_series, uid_of
 from fileroom.dicom.part10 import parse_file_meta
 
@@ -51,6 +53,9 @@ def connect(centre: Fileroom, edge: Fileroom, folder: Path, url: str, *options: 
     assert added.returncode == 0, added.stderr
     up, down = (f'StudyInstanceUID == "{uid_of("study", seed)}"' for seed in (UP, DOWN))
     folder.mkdir(exist_ok=True)
+    token = added.stdout.split()[0]
+    result = edge.command("edge", "connect", url, "--token", token, "--name", "hospital", *options)
+    assert result.returncode == 0, result.stderr
     configure(
         edge,
         folder,
@@ -63,10 +68,7 @@ def connect(centre: Fileroom, edge: Fileroom, folder: Path, url: str, *options: 
         destinations={"clinic": {"kind": "edge_inbox", "target": {"edge": "clinic"}}},
         rules={"to the clinic": {"when": down, "to": ["clinic"]}},
     )
-    # Last: rules are in force within a second, and the first hello takes longer.
-    token = added.stdout.split()[0]
-    result = edge.command("edge", "connect", url, "--token", token, "--name", "hospital", *options)
-    assert result.returncode == 0, result.stderr
+    time.sleep(TAKEN_WITHIN_S)
 
 
 def store(fileroom: Fileroom, files: Iterable[bytes]) -> None:
