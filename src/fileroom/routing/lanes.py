@@ -309,7 +309,10 @@ class Lane:
 
     def settled(self, delivery: WaitingDelivery, outcome: Outcome, target: Destination, delivered_as: str) -> Settled:
         """What an outcome makes of a delivery."""
-        found = self._settled(delivery, outcome, retry_delay(delivery.attempts + 1), target)
+        # What one member of a pool could not take is offered to the others at once, before it waits.
+        others = len(self.destination.target["members"]) - 1 if self.destination.kind == POOL_KIND else 0
+        delay_s = 0.0 if delivery.attempts < others else retry_delay(delivery.attempts + 1)
+        found = self._settled(delivery, outcome, delay_s, target)
         return replace(found, delivered_as=delivered_as)
 
     def _settled(

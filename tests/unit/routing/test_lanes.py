@@ -58,13 +58,15 @@ class Receiver:
     def __init__(self) -> None:
         self.statuses: dict[str, int] = {}
         self.breaks_at: set[str] = set()
+        self.breaks_once_at: set[str] = set()
         self.silent_at: set[str] = set()
         self.taken: list[str] = []
         self.associations = 0
 
     def store(self, event: evt.Event) -> int:
         uid = str(event.request.AffectedSOPInstanceUID)
-        if uid in self.breaks_at:
+        if uid in self.breaks_at | self.breaks_once_at:
+            self.breaks_once_at.discard(uid)
             event.assoc.abort()
             return 0
         status = self.statuses.get(uid, 0)
@@ -116,7 +118,8 @@ async def store(archive: Archive, *numbers: int, **more: Any) -> list[str]:
 
 async def bring(archive: Archive, name: str = "WS1") -> Rest:
     """Let one lane work until nothing is ready."""
-    destination = (await read_destinations(archive))[name]
+    members = await read_destinations(archive)
+    destination = members[name]
     rest = Rest()
 
     async def is_empty() -> bool:
@@ -127,7 +130,7 @@ async def bring(archive: Archive, name: str = "WS1") -> Rest:
 
     stop = asyncio.Event()
     throttle = Throttle(AccountsInDatabase(archive.pool))
-    errand = Errand(archive, destination, rest, asyncio.Event(), stop.is_set, throttle)
+    errand = Errand(archive, destination, rest, asyncio.Event(), stop.is_set, throttle, members)
     lane = asyncio.create_task(Lane(errand).run())
     async with asyncio.timeout(20):
         while not lane.done() and not await is_empty():
@@ -188,6 +191,25 @@ async def test_an_object_that_breaks_the_association_waits_and_the_others_go_on(
     assert {uid: row.state for uid, row in rows.items()} == {first: "delivered", second: "waiting", third: "delivered"}
     assert "broke" in rows[second].cause
     assert receiver[0].associations == 2
+
+
+async def test_what_broke_at_a_member_of_a_pool_does_not_wait_for_the_other_one(
+    routed: Archive, receiver: tuple[Receiver, int]
+) -> None:
+    await add_node(routed.pool, Node("WS2", "WS2", "127.0.0.1", receiver[1]))
+    await put_entry(routed.pool, routed.settings, DESTINATIONS, "WS2", {"kind": "dicom", "target": {"node": "WS2"}})
+    pair = {"kind": "pool", "target": {"members": [{"destination": "WS1"}, {"destination": "WS2"}]}}
+    entry = await put_entry(routed.pool, routed.settings, DESTINATIONS, "PAIR", pair)
+    pooled = dataclasses.replace(routed, arrivals=Everything(PlannedDelivery(entry.id, None)))
+    first, second, third = await store(pooled, 1, 2, 3)
+    receiver[0].breaks_once_at.add(second)
+    await bring(pooled, "PAIR")
+    rows = await by_uid(pooled)
+    assert {uid: (row.state, row.attempts) for uid, row in rows.items()} == {
+        first: ("delivered", 1),
+        second: ("delivered", 2),
+        third: ("delivered", 1),
+    }
 
 
 async def test_a_class_that_is_not_taken_is_told_with_the_next_step(routed: Archive) -> None:
