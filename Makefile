@@ -8,6 +8,8 @@ CHARTS := $(VENV)/share/fileroom/charts
 PARALLEL := -n auto --maxprocesses 4
 # A module of acceptance tests starts servers, and shares them among its tests: modules side by side, two at a time.
 MODULES := -n 2 --dist loadfile
+# What failed there is tried once more, alone and with fresh servers: a test that passes only then is told, and is to be mended.
+AGAIN := echo "Again, one after another, what has failed:"; $(BIN)/python -m pytest -v tests/acceptance --last-failed --last-failed-no-failures none
 
 .PHONY: help up test check bench docs lock format clean
 
@@ -29,7 +31,8 @@ test: $(VENV)/.dev
 	@$(BIN)/python tools/viewer.py $(VIEWER)
 	@$(BIN)/python tools/charts.py $(CHARTS)
 	@$(BIN)/python -m pytest -q tests/unit $(PARALLEL); unit=$$?; \
-	$(BIN)/python -m pytest -q tests/acceptance $(MODULES); acceptance=$$?; \
+	$(BIN)/python -m pytest -q tests/acceptance --cache-clear $(MODULES); acceptance=$$?; \
+	if [ $$acceptance -eq 1 ]; then $(AGAIN); acceptance=$$?; fi; \
 	exit $$((unit + acceptance))
 
 check: $(VENV)/.dev
