@@ -61,12 +61,14 @@ BUILT_IN: Final[dict[str, Role]] = {
         _built_in(ADMINISTRATOR, told("Everything, people and settings too."), *Permission),
         _built_in(
             "radiologist",
-            told("Reads, exports and stores; may break the glass."),
+            told("Reads, reports and signs, exports and stores; may break the glass."),
             *_READ,
             Permission.STUDY_EXPORT,
             Permission.STUDY_STORE,
             Permission.STUDY_BREAK_GLASS,
             Permission.ORDER_READ,
+            Permission.REPORT_WRITE,
+            Permission.REPORT_SIGN,
             Permission.NODE_READ,
         ),
         _built_in(

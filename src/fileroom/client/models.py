@@ -84,6 +84,8 @@ Permission = Literal[
     "order.manage",
     "message.read",
     "message.manage",
+    "report.write",
+    "report.sign",
     "audit.read",
 ]
 """One thing that a role may allow."""

@@ -68,6 +68,10 @@ class Permission(enum.StrEnum):
     """See HL7 messages and what became of them."""
     MESSAGE_MANAGE = "message.manage"
     """Mend, repeat and send HL7 messages; change feeds and how their messages are read."""
+    REPORT_WRITE = "report.write"
+    """Write reports and keep them as drafts or preliminary; note who was told of a critical finding."""
+    REPORT_SIGN = "report.sign"
+    """Sign reports, add to and correct what was signed."""
     AUDIT_READ = "audit.read"
     """Search and check the audit trail; review who broke the glass."""
 

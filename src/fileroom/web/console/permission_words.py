@@ -31,5 +31,7 @@ PERMISSION_WORDS: Final = {
     Permission.ORDER_MANAGE: N_("change orders, merge patients, match studies with orders"),
     Permission.MESSAGE_READ: N_("see HL7 messages and their effects"),
     Permission.MESSAGE_MANAGE: N_("mend, repeat and send HL7 messages; change feeds"),
+    Permission.REPORT_WRITE: N_("write reports, as drafts or preliminary; note who heard of a critical finding"),
+    Permission.REPORT_SIGN: N_("sign reports, add to them and correct them"),
     Permission.AUDIT_READ: N_("search the audit trail; review who broke the glass"),
 }
