@@ -52,8 +52,8 @@ class ReportVersion:
     signed_at: dt.datetime | None = None
 
 
-REPORT_COLUMNS = b"""r.id, r.study_instance_uid, r.imaging_order AS "order", r.patient, r.accession_number, r.source, r.source_name,
-    r.source_number, r.title, r.state, r.version, r.is_critical, r.created_at, r.created_by, r.changed_at, r.changed_by,
+REPORT_COLUMNS = b"""r.id, r.study_instance_uid, r.imaging_order AS "order", r.patient, r.accession_number, r.source,
+    r.source_name, r.source_number, r.title, r.state, r.version, r.is_critical, r.created_at, r.created_by, r.changed_at, r.changed_by,
     r.finished_at"""
 """Of the table report, called r in the statement."""
 
