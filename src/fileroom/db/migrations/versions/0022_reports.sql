@@ -89,7 +89,76 @@ CREATE TABLE critical_result (
     acknowledged_by text NOT NULL DEFAULT '',
     how text NOT NULL DEFAULT '',
     comment text NOT NULL DEFAULT '',
-    escalated_at timestamptz
+    told_at timestamptz,
+    escalated_at timestamptz,
+    -- When somebody is to be told next; null: nobody any more.
+    notice_due_at timestamptz DEFAULT now(),
+    notice_attempts integer NOT NULL DEFAULT 0,
+    -- Who of those to be told was not reached yet.
+    notice_left text[] NOT NULL DEFAULT '{}'
 );
+CREATE INDEX critical_result_notice ON critical_result (notice_due_at) WHERE notice_due_at IS NOT NULL;
+CREATE INDEX report_critical ON report (id) WHERE is_critical;
 CREATE INDEX critical_result_open ON critical_result (due_at) WHERE acknowledged_at IS NULL;
 CREATE INDEX critical_result_report ON critical_result (report);
+
+-- noted, told, not told, overdue, acknowledged, reopened
+CREATE TABLE critical_event (
+    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    critical_result bigint NOT NULL REFERENCES critical_result ON DELETE CASCADE,
+    at timestamptz NOT NULL DEFAULT now(),
+    event text NOT NULL,
+    who text NOT NULL DEFAULT '',
+    note text NOT NULL DEFAULT ''
+);
+CREATE INDEX critical_event_result ON critical_event (critical_result, id);
+
+-- When an order reached a state for the first time: the board of turnaround times needs what has been.
+CREATE TABLE order_moment (
+    imaging_order bigint NOT NULL REFERENCES imaging_order ON DELETE CASCADE,
+    state text NOT NULL,
+    at timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (imaging_order, state)
+);
+CREATE FUNCTION note_order_state() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    INSERT INTO order_moment (imaging_order, state) VALUES (NEW.id, NEW.state) ON CONFLICT DO NOTHING;
+    RETURN NULL;
+END $$;
+CREATE TRIGGER imaging_order_state_made AFTER INSERT ON imaging_order
+    FOR EACH ROW WHEN (NEW.state <> 'scheduled') EXECUTE FUNCTION note_order_state();
+CREATE TRIGGER imaging_order_state_changed AFTER UPDATE OF state ON imaging_order
+    FOR EACH ROW WHEN (NEW.state <> OLD.state) EXECUTE FUNCTION note_order_state();
+CREATE INDEX report_finished ON report (finished_at) WHERE finished_at IS NOT NULL;
+
+-- Reports that a person has put to another study or order, and back.
+CREATE TABLE report_assignment (
+    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    report bigint NOT NULL REFERENCES report ON DELETE CASCADE,
+    study_before text COLLATE "C" NOT NULL,
+    order_before bigint,
+    patient_before bigint,
+    accession_before text COLLATE "C" NOT NULL,
+    study_after text COLLATE "C" NOT NULL,
+    order_after bigint,
+    reason text NOT NULL,
+    assigned_by text NOT NULL,
+    assigned_at timestamptz NOT NULL DEFAULT now(),
+    undone_by text NOT NULL DEFAULT '',
+    undone_at timestamptz
+);
+CREATE INDEX report_assignment_report ON report_assignment (report, id);
+
+-- What somebody took off the lists of images without reports, reports without images and so on, and why.
+CREATE TABLE reconciliation_note (
+    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    kind text NOT NULL,
+    -- Study Instance UID, or the number of a report or an order.
+    subject text COLLATE "C" NOT NULL,
+    reason text NOT NULL,
+    dismissed_by text NOT NULL,
+    dismissed_at timestamptz NOT NULL DEFAULT now(),
+    undone_by text NOT NULL DEFAULT '',
+    undone_at timestamptz
+);
+CREATE UNIQUE INDEX reconciliation_note_subject ON reconciliation_note (kind, subject) WHERE undone_at IS NULL;
