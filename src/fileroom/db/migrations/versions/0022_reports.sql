@@ -12,6 +12,19 @@ CREATE TABLE report (
     -- The feed, or the node; and how that one calls the report (filler order number, SOP Instance UID).
     source_name text COLLATE "C" NOT NULL DEFAULT '',
     source_number text COLLATE "C" NOT NULL DEFAULT '',
+    -- What the message or the object says of its order, its study and its patient: by this it is linked, also later.
+    accession_authority text COLLATE "C" NOT NULL DEFAULT '',
+    placer_number text COLLATE "C" NOT NULL DEFAULT '',
+    placer_authority text COLLATE "C" NOT NULL DEFAULT '',
+    filler_number text COLLATE "C" NOT NULL DEFAULT '',
+    filler_authority text COLLATE "C" NOT NULL DEFAULT '',
+    said_study_uid text COLLATE "C" NOT NULL DEFAULT '',
+    patient_id text COLLATE "C" NOT NULL DEFAULT '',
+    patient_authority text COLLATE "C" NOT NULL DEFAULT '',
+    patient_name text COLLATE "C" NOT NULL DEFAULT '',
+    patient_birth_date text COLLATE "C" NOT NULL DEFAULT '',
+    -- The row by which the patient was found: a merge moves it to another patient, and the report with it.
+    patient_identifier bigint,
     title text NOT NULL DEFAULT '',
     state text NOT NULL DEFAULT 'draft' CHECK (state IN ('draft', 'preliminary', 'final', 'corrected', 'cancelled')),
     -- The newest row of report_version.
@@ -28,6 +41,11 @@ CREATE INDEX report_study ON report (study_instance_uid) WHERE study_instance_ui
 CREATE INDEX report_order ON report (imaging_order) WHERE imaging_order IS NOT NULL;
 CREATE INDEX report_patient ON report (patient) WHERE patient IS NOT NULL;
 CREATE INDEX report_accession ON report (accession_number) WHERE accession_number <> '';
+CREATE INDEX report_said_study ON report (said_study_uid) WHERE said_study_uid <> '';
+CREATE INDEX report_placer ON report (placer_number) WHERE placer_number <> '';
+CREATE INDEX report_filler ON report (filler_number) WHERE filler_number <> '';
+CREATE INDEX report_said_patient ON report (patient_id) WHERE patient_id <> '' AND patient IS NULL;
+CREATE INDEX report_identifier ON report (patient_identifier) WHERE patient_identifier IS NOT NULL;
 CREATE INDEX report_changed ON report (changed_at DESC);
 CREATE UNIQUE INDEX report_source ON report (source, source_name, source_number) WHERE source_number <> '';
 
@@ -162,3 +180,23 @@ CREATE TABLE reconciliation_note (
     undone_at timestamptz
 );
 CREATE UNIQUE INDEX reconciliation_note_subject ON reconciliation_note (kind, subject) WHERE undone_at IS NULL;
+
+-- Versions of which something is still to be made: objects of the archive, messages by feeds. A row goes when that is done.
+CREATE TABLE report_task (
+    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    report_version bigint NOT NULL REFERENCES report_version ON DELETE CASCADE,
+    what text NOT NULL CHECK (what IN ('objects', 'messages')),
+    made_at timestamptz NOT NULL DEFAULT now(),
+    due_at timestamptz NOT NULL DEFAULT now(),
+    attempts integer NOT NULL DEFAULT 0,
+    reason text NOT NULL DEFAULT '',
+    UNIQUE (report_version, what)
+);
+CREATE INDEX report_task_due ON report_task (what, due_at, id);
+CREATE FUNCTION note_report_version() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    INSERT INTO report_task (report_version, what) VALUES (NEW.id, 'objects'), (NEW.id, 'messages') ON CONFLICT DO NOTHING;
+    RETURN NULL;
+END $$;
+CREATE TRIGGER report_version_made AFTER INSERT OR UPDATE OF state ON report_version
+    FOR EACH ROW WHEN (NEW.state <> 'draft') EXECUTE FUNCTION note_report_version();
