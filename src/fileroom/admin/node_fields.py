@@ -70,15 +70,23 @@ class NodeRole(enum.StrEnum):
     """Be sent objects: by a C-MOVE, by people, by rules."""
     COMMIT = "commit"
     """Ask whether objects are safe (storage commitment)."""
+    PERFORMED = "performed"
+    """Be told what modalities perform: their MPPS is forwarded to it."""
+    AVAILABILITY = "availability"
+    """Be told which instances are available (IAN) as soon as a study is quiet."""
 
 
 ALL_ROLES: Final = tuple(NodeRole)
+USUAL_ROLES: Final = (NodeRole.SEND, NodeRole.QUERY, NodeRole.RETRIEVE, NodeRole.DESTINATION, NodeRole.COMMIT)
+"""Of a node of which nothing else is said: nobody is told of others' work unasked."""
 _PERMISSIONS: Final[dict[str, frozenset[Permission]]] = {
     NodeRole.SEND: frozenset({Permission.STUDY_STORE}),
     NodeRole.QUERY: frozenset({Permission.STUDY_SEARCH, Permission.ORDER_READ}),
     NodeRole.RETRIEVE: frozenset({Permission.STUDY_VIEW, Permission.STUDY_EXPORT}),
     NodeRole.DESTINATION: frozenset(),
     NodeRole.COMMIT: frozenset({Permission.STUDY_STORE}),
+    NodeRole.PERFORMED: frozenset(),
+    NodeRole.AVAILABILITY: frozenset(),
 }
 
 
@@ -105,7 +113,7 @@ class Node:
     enabled: bool = True
     calling_from: tuple[str, ...] = ()
     """Addresses and networks (CIDR) that it may call from. Empty: what `host` stands for, and this machine."""
-    roles: tuple[str, ...] = ALL_ROLES
+    roles: tuple[str, ...] = USUAL_ROLES
     tls: str = TlsUse.OFF
     tls_subject: str = ""
     """What its certificate's subject must hold, for example `CN=ct1.hospital`; empty: any that is trusted."""

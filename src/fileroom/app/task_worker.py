@@ -37,6 +37,7 @@ from fileroom.core.settings import Settings
 from fileroom.index.tally import count_on
 from fileroom.routing.alert_notices import NOTICES_INTERVAL_S, send_due_notices
 from fileroom.routing.alerts import ALERTS_INTERVAL_S, alerts_due
+from fileroom.routing.critical_notices import CRITICAL_INTERVAL_S, tell_critical
 from fileroom.routing.completeness import release_complete
 from fileroom.routing.corrected import resend_corrected
 from fileroom.routing.deliveries import forget_old_deliveries
@@ -56,7 +57,9 @@ from fileroom.routing.prefetch_orders import note_orders
 from fileroom.scp.commitment import deliver_due
 from fileroom.scp.sending import send_due
 from fileroom.tasks.loop import Work, run_periodically
+from fileroom.worklist.availability import tell_availability
 from fileroom.worklist.matching import match_due
+from fileroom.worklist.node_notices import forget_old_notices, send_notices
 
 DOCUMENTS_INTERVAL_S: Final = 1.0
 COMMITMENTS_INTERVAL_S: Final = 1.0
@@ -106,6 +109,9 @@ async def run_tasks(settings: Settings, stop: asyncio.Event) -> None:
             ("old_sendings", OLD_ECHOES_INTERVAL_S, partial(forget_old_jobs, archive)),
             ("completeness", COMPLETENESS_INTERVAL_S, partial(release_complete, archive)),
             ("matching", MATCHING_INTERVAL_S, partial(match_due, archive, stop)),
+            ("availability", MATCHING_INTERVAL_S, partial(tell_availability, archive)),
+            ("node_notices", MATCHING_INTERVAL_S, partial(send_notices, archive)),
+            ("old_node_notices", OLD_ECHOES_INTERVAL_S, partial(forget_old_notices, archive)),
             ("corrected_deliveries", MATCHING_INTERVAL_S, partial(resend_corrected, archive)),
             ("old_deliveries", OLD_ECHOES_INTERVAL_S, partial(forget_old_deliveries, archive)),
             ("old_node_echoes", OLD_ECHOES_INTERVAL_S, partial(forget_old_echoes, archive)),
@@ -139,6 +145,7 @@ async def run_tasks(settings: Settings, stop: asyncio.Event) -> None:
             ("destination_health", HEALTH_INTERVAL_S, partial(probe_due, archive)),
             ("alerts", ALERTS_INTERVAL_S, partial(alerts_due, archive)),
             ("alert_notices", NOTICES_INTERVAL_S, partial(send_due_notices, archive)),
+            ("critical_notices", CRITICAL_INTERVAL_S, partial(tell_critical, archive)),
             ("storage_tally", FIGURES_INTERVAL_S, partial(count_on, archive.pool)),
             ("orphan_documents", ORPHAN_DOCUMENTS_INTERVAL_S, partial(remove_orphan_documents, archive)),
         ]

@@ -113,10 +113,10 @@ def dataset_to_json(dataset: pydicom.Dataset, *, bulk_uri: BulkUri | None = None
     return encoded_to_json(encode_dataset(dataset), uids.EXPLICIT_VR_LITTLE_ENDIAN, bulk_uri=bulk_uri)
 
 
-def encode_dataset(dataset: pydicom.Dataset) -> bytes:
-    """A pydicom data set in Explicit VR Little Endian."""
+def encode_dataset(dataset: pydicom.Dataset, *, implicit: bool = False) -> bytes:
+    """A pydicom data set in Explicit VR Little Endian, or in Implicit."""
     out = DicomBytesIO()
-    out.is_implicit_VR, out.is_little_endian = False, True
+    out.is_implicit_VR, out.is_little_endian = implicit, True
     write_dataset(out, dataset)
     return out.getvalue()
 

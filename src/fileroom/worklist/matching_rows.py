@@ -13,6 +13,7 @@ from psycopg.types.json import Jsonb
 from fileroom.index.rows import name_keys
 from fileroom.worklist.identifiers import RECORD_KINDS
 from fileroom.worklist.match_score import OrderSaid, PatientSaid, Reason, RequestSaid, Scored, StepSaid, StudySaid
+from fileroom.worklist.performed import link_late
 
 CANDIDATES_MAX: Final = 100
 """Orders that are weighed for one study; of a patient, the nearest in time."""
@@ -330,6 +331,7 @@ async def note_orders(connection: AsyncConnection[Any]) -> int:
     if not notes:
         return 0
     orders = sorted({row[0] for row in notes if row[0] is not None})
+    await link_late(connection, orders)
     await connection.execute(
         _NOTE_ORDERS,
         {

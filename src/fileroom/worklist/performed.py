@@ -1,8 +1,8 @@
 """Modality performed procedure steps (PS3.4 F.7): kept as they are told, linked to their order, and moving its state.
 
-A step of an order that is not known is kept all the same; when its modality speaks again it is looked for once more. The
-order follows its scheduled steps: begun with the first, over with the last. A step that was begun for the wrong entry of the
-worklist (code 110514) gives its order back to the worklist.
+A step of an order that is not known is kept all the same, and linked when the order comes (`link_late`). The order follows
+its scheduled steps: begun with the first, over with the last. A step that was begun for the wrong entry of the worklist
+(code 110514) gives its order back to the worklist. What is told is forwarded to the nodes that want it (`node_notices`).
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ import psycopg
 from psycopg import AsyncConnection
 from psycopg.types.json import Jsonb
 
+from fileroom.admin.audit import record
+from fileroom.admin.audit_events import order_changed
 from fileroom.archive.services import Archive
 from fileroom.core.access import Permission, require
 from fileroom.core.errors import ConflictError, DatabaseError, InvalidRequestError, NotFoundError, told
@@ -23,6 +25,7 @@ from fileroom.dicom.charset import clean
 from fileroom.dicom.json_model import JsonObject
 from fileroom.worklist.changes import Cause
 from fileroom.worklist.facts import OrderState
+from fileroom.worklist.node_notices import queue_notice
 from fileroom.worklist.order_rows import Order, read_order, update_order
 from fileroom.worklist.order_states import state_of_steps
 from fileroom.worklist.orders import change_order_state, change_step_state
@@ -44,6 +47,7 @@ from fileroom.worklist.performed_rules import (
     text_of,
 )
 
+LATE_MAX: Final = 200
 REFERENCES_MAX: Final = 50
 """Scheduled steps that one performed step is for; a group case has a few."""
 
@@ -118,7 +122,12 @@ async def create_performed_step(archive: Archive, uid: str, calling_aet: str, at
                 raise DuplicateStepError(told("There is a performed step {uid} already.", uid=uid))
             now = await _read(connection, uid, lock=False)
             await _link(connection, now, references)
-            await _move(connection, await _read(connection, uid, lock=False))
+            linked = await _read(connection, uid, lock=False)
+            await _move(connection, linked)
+            await _audit_if_unknown(connection, linked)
+            await queue_notice(
+                connection, "mpps_create", uid, model, study_uid=now.study_instance_uid, not_to=calling_aet
+            )
     except psycopg.DataError as error:
         raise InvalidRequestError(told("A value cannot be kept: {why}", why=type(error).__name__)) from error
     except psycopg.Error as error:
@@ -138,7 +147,8 @@ async def update_performed_step(archive: Archive, uid: str, change: JsonObject) 
             now = await _read(connection, uid, lock=True)
             if now.state != "in_progress":
                 raise FinalStateError(FINAL_TEXT)
-            model = merged(now.attributes, _plain(change))
+            change = _plain(change)
+            model = merged(now.attributes, change)
             state = STATES[text_of(model, STATUS)]
             await connection.execute(
                 b"""UPDATE performed_step SET attributes = %s, state = %s, images = %s,
@@ -147,7 +157,11 @@ async def update_performed_step(archive: Archive, uid: str, change: JsonObject) 
             )
             if now.imaging_order is None:
                 await _link(connection, now, _references(model))
-            await _move(connection, await _read(connection, uid, lock=False))
+            linked = await _read(connection, uid, lock=False)
+            await _move(connection, linked)
+            await _audit_if_unknown(connection, linked)
+            study = now.study_instance_uid
+            await queue_notice(connection, "mpps_set", uid, change, study_uid=study, not_to=now.calling_aet)
             studies = tuple(dict.fromkeys(one.study for one in _references(model)))
             expected = await _expected(connection, studies)
     except psycopg.DataError as error:
@@ -162,6 +176,26 @@ async def get_performed_step(archive: Archive, uid: str) -> PerformedStep:
     require(Permission.ORDER_READ)
     async with archive.pool.connection() as connection:
         return await _read(connection, uid, lock=False)
+
+
+async def link_late(connection: AsyncConnection[Any], orders: Sequence[int]) -> int:
+    """Performed steps that came before their order are linked to it, and it goes on as they did; how many those were.
+
+    In the caller's transaction; for services that have asked. Raises psycopg.Error.
+    """
+    cursor = await connection.execute(
+        b"""SELECT p.sop_instance_uid FROM performed_step p WHERE p.imaging_order IS NULL AND EXISTS (
+                SELECT 1 FROM imaging_order o WHERE o.id = ANY(%s) AND (o.study_instance_uid = p.study_instance_uid
+                    OR (o.accession_number = p.accession_number AND p.accession_number <> '')))
+            ORDER BY p.id LIMIT %s""",
+        (list(orders), LATE_MAX),
+    )
+    found = [row[0] for row in await cursor.fetchall()]
+    for uid in found:
+        now = await _read(connection, uid, lock=True)
+        await _link(connection, now, _references(now.attributes))
+        await _move(connection, await _read(connection, uid, lock=False))
+    return len(found)
 
 
 # --- the order ---
@@ -267,6 +301,14 @@ async def _expected(connection: AsyncConnection[Any], studies: Sequence[str]) ->
     )
     row = await cursor.fetchone()
     return int(row[0]) if row is not None and not row[1] else None
+
+
+async def _audit_if_unknown(connection: AsyncConnection[Any], now: PerformedStep) -> None:
+    """What belongs to an order is in the audit trail with that order; what belongs to none would not be."""
+    if now.imaging_order is None:
+        what = f"Performed step {now.sop_instance_uid} of {now.calling_aet}, for no order that is known: {now.state}."
+        patient = (now.patient_id, "")
+        await record(connection, order_changed(now.study_instance_uid, now.accession_number, patient, what))
 
 
 # --- rows ---

@@ -22,6 +22,7 @@ from fileroom.admin.node_fields import (
     OBJECTS_PER_MINUTE_MAX,
     RESPONSE_TIMEOUT_S_MAX,
     SYNTAXES_MAX,
+    USUAL_ROLES,
     Node,
     NodeRole,
     TlsUse,
@@ -126,7 +127,7 @@ class NewNode(Asked):
     location: Text = ""
     enabled: Flag = True
     calling_from: Networks = Field(default_factory=list)
-    roles: Roles = Field(default_factory=lambda: list(ALL_ROLES))
+    roles: Roles = Field(default_factory=lambda: list(USUAL_ROLES))
     tls: TlsUse = TlsUse.OFF
     tls_subject: ShortText = ""
     tls_fingerprint: Fingerprint = ""

@@ -17,6 +17,8 @@ ROLE_TITLES: Final = {
     NodeRole.RETRIEVE: N_("may have objects sent (C-GET, C-MOVE)"),
     NodeRole.DESTINATION: N_("may be sent objects"),
     NodeRole.COMMIT: N_("may ask whether objects are safe (storage commitment)"),
+    NodeRole.PERFORMED: N_("is told what modalities perform (MPPS is forwarded to it)"),
+    NodeRole.AVAILABILITY: N_("is told when instances are available (IAN)"),
 }
 TLS_TITLES: Final = {
     TlsUse.OFF: N_("without"),
