@@ -80,7 +80,7 @@ def add(
         str,
         typer.Option(
             help="queue_age, failure_rate, dead_letters, quarantined, destination_down, disk, rule_error, routing_loop, "
-            "edge_silent, feed_silent or messages_failed."
+            "edge_silent, feed_silent, messages_failed or critical_overdue."
         ),
     ],
     above: Annotated[float | None, typer.Option(help="The limit: minutes, percent or a number.")] = None,

@@ -52,6 +52,8 @@ class AlertKind(enum.StrEnum):
     """Minutes since an HL7 feed was last heard of, once that is longer than it allows."""
     MESSAGES_FAILED = "messages_failed"
     """HL7 messages of a feed that wait to be mended, or that could not be delivered."""
+    CRITICAL_OVERDUE = "critical_overdue"
+    """Critical findings that nobody acknowledged in time."""
 
 
 OF_DESTINATIONS: Final = frozenset(AlertKind) - {
@@ -61,6 +63,7 @@ OF_DESTINATIONS: Final = frozenset(AlertKind) - {
     AlertKind.EDGE_SILENT,
     AlertKind.FEED_SILENT,
     AlertKind.MESSAGES_FAILED,
+    AlertKind.CRITICAL_OVERDUE,
 }
 ABOVE_USUAL: Final[Mapping[AlertKind, float]] = {
     AlertKind.QUEUE_AGE: 60,
@@ -74,6 +77,7 @@ ABOVE_USUAL: Final[Mapping[AlertKind, float]] = {
     AlertKind.EDGE_SILENT: 0,
     AlertKind.FEED_SILENT: 0,
     AlertKind.MESSAGES_FAILED: 0,
+    AlertKind.CRITICAL_OVERDUE: 0,
 }
 """The limit where none is given: it alarms above that."""
 UNITS: Final[Mapping[AlertKind, str]] = {
@@ -88,6 +92,7 @@ UNITS: Final[Mapping[AlertKind, str]] = {
     AlertKind.EDGE_SILENT: "min",
     AlertKind.FEED_SILENT: "min",
     AlertKind.MESSAGES_FAILED: "",
+    AlertKind.CRITICAL_OVERDUE: "",
 }
 SEVERITIES: Final = ("critical", "warning")
 
@@ -141,6 +146,8 @@ class Sums:
     """Of HL7, likewise."""
     failed_messages: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     """By feed: those that wait to be mended, and dead letters. Under "" are those that no feed took."""
+    overdue_findings: tuple[int, float] = (0, 0.0)
+    """Critical findings that nobody acknowledged in time, and the minutes of the one that is longest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,6 +230,12 @@ def findings(condition: Condition, sums: Sums) -> list[Finding]:
     if condition.kind is AlertKind.MESSAGES_FAILED:
         counts = sums.failed_messages.items()
         return [_of_messages(name, *count) for name, count in counts if sum(count) > condition.above]
+    if condition.kind is AlertKind.CRITICAL_OVERDUE:
+        number, minutes = sums.overdue_findings
+        if number <= condition.above:
+            return []
+        sentence = f"Critical findings that nobody acknowledged in time: {number}, the oldest for {_minutes(minutes)}."
+        return [Finding("", number, sentence)]
     found = (_of_destination(condition, one) for one in sums.destinations)
     wanted = frozenset(condition.destinations)
     return [one for one in found if one is not None and (not wanted or one.subject in wanted)]

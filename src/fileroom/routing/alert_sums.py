@@ -13,6 +13,7 @@ from fileroom.archive.gauges import read_storage
 from fileroom.archive.services import Archive
 from fileroom.core.access import Permission, require
 from fileroom.feeds.alarms import failed_counts, silent_feeds
+from fileroom.reports.critical import overdue_critical
 from fileroom.routing.alert_rules import AlertKind, Condition, DestinationSums, Sums
 from fileroom.routing.calendars import Schedule, open_intervals
 from fileroom.routing.destination_figures import STEP_S
@@ -73,8 +74,9 @@ async def read_sums(archive: Archive, conditions: Iterable[Condition]) -> Sums:
         feeds = {one.name: one.minutes for one in await silent_feeds(archive.pool)}
     if AlertKind.MESSAGES_FAILED in kinds:
         failed = {one.feed: (one.failed, one.dead) for one in await failed_counts(archive.pool)}
+    overdue = await overdue_critical(archive) if AlertKind.CRITICAL_OVERDUE in kinds else (0, 0.0)
     queued = tuple(_sums(one, schedules, tries, now) for one in queues)
-    return Sums(queued, disk, troubles, silent, feeds, failed)
+    return Sums(queued, disk, troubles, silent, feeds, failed, overdue)
 
 
 # --- helpers ---

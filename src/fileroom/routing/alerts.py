@@ -52,6 +52,7 @@ USUAL: Final[Mapping[str, dict[str, Any]]] = {
     "Edge silent": {"kind": "edge_silent"},
     "Feed silent": {"kind": "feed_silent"},
     "Messages to be mended": {"kind": "messages_failed"},
+    "Critical finding not acknowledged": {"kind": "critical_overdue", "severity": "critical"},
 }
 """What `add_usual_alerts` makes."""
 

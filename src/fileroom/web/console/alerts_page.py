@@ -36,6 +36,7 @@ KINDS: Final = {
     AlertKind.EDGE_SILENT: N_("An edge is silent for longer than (minutes)"),
     AlertKind.FEED_SILENT: N_("An HL7 feed is silent for longer than (minutes)"),
     AlertKind.MESSAGES_FAILED: N_("HL7 messages to be mended or not delivered, more than"),
+    AlertKind.CRITICAL_OVERDUE: N_("Critical findings not acknowledged in time, more than"),
 }
 """What each kind looks at, with the limit behind it; message ids."""
 EVENTS: Final = {
