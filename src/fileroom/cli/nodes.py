@@ -137,6 +137,27 @@ def list_(as_json: Json = False) -> None:
     print_rows(["name", "aet", "host", "port", "enabled"], with_database(list_nodes), as_json=as_json)
 
 
+@app.command("notices")
+def notices(
+    name: Annotated[str, typer.Argument(help="Of this node only.")] = "",
+    state: Annotated[str, typer.Option(help="waiting, sent, dead or cancelled.")] = "",
+    again: Annotated[int, typer.Option(help="Send the notice of this number again.")] = 0,
+    cancel: Annotated[int, typer.Option(help="Do not send the notice of this number.")] = 0,
+    as_json: Json = False,
+) -> None:
+    """List what nodes are told of performed steps and available instances. Example: `fileroom node notices --state dead`"""
+    from fileroom.worklist.node_notices import NodeNotice, cancel_notice, list_notices, resend_notice
+
+    async def work(archive: Archive) -> list[NodeNotice]:
+        if again:
+            await resend_notice(archive, again)
+        if cancel:
+            await cancel_notice(archive, cancel)
+        return await list_notices(archive, name, (state,) if state else ())
+
+    print_rows(["id", "node", "kind", "state", "attempts", "reason"], with_archive(work), as_json=as_json)
+
+
 @app.command("held")
 def held(
     ignored: Annotated[bool, typer.Option("--ignored", help="Those that are ignored instead.")] = False,

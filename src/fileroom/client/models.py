@@ -44,7 +44,7 @@ FindingKind = Literal["changed", "missing", "reordered", "unsealed", "checkpoint
 ImportKind = Literal["add", "change", "same"]
 """What happens to a node of a file."""
 
-NodeRole = Literal["send", "query", "retrieve", "destination", "commit"]
+NodeRole = Literal["send", "query", "retrieve", "destination", "commit", "performed", "availability"]
 """What a node may do here, or may be used for."""
 
 Outcome = Literal[
@@ -1178,6 +1178,23 @@ class NodeVersion(Model):
     changed_at: str
     changed_by: str
     changes: tuple[NodeDifference, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Notice(Model):
+    """One notice to one node."""
+
+    id: int
+    node: str
+    kind: Literal["mpps_create", "mpps_set", "availability"]
+    sop_instance_uid: str
+    study_instance_uid: str
+    state: Literal["", "waiting", "sent", "dead", "cancelled"]
+    attempts: int
+    next_try_at: dt.datetime
+    reason: str
+    made_at: dt.datetime
+    ended_at: dt.datetime | None
 
 
 @dataclass(frozen=True, slots=True)

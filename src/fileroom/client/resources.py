@@ -68,6 +68,7 @@ from fileroom.client.models import (
     NodeFile,
     NodeRole,
     NodeVersion,
+    Notice,
     Order,
     OrderChange,
     OrderDone,
@@ -1042,6 +1043,37 @@ class NodesResource:
         self._connection.call("PUT", "/held-callers/ignored", body={"aet": aet, "host": host, "ignored": ignored})
 
 
+class NoticesResource:
+    """What nodes are told of performed steps and of available instances."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def all(
+        self,
+        *,
+        node: str | None = None,
+        state: Literal["", "waiting", "sent", "dead", "cancelled"] | None = None,
+        limit: int | None = None,
+    ) -> tuple[Notice, ...]:
+        """The latest notices, of one node or of all. Needs `ledger.read`.
+
+        - `limit`: Entries of one page.
+        """
+        return cast(
+            "tuple[Notice, ...]",
+            self._connection.items("GET", "/notices", Notice, query={"node": node, "state": state, "limit": limit}),
+        )
+
+    def resend(self, number: int) -> None:
+        """Send a notice that was given up or cancelled. Needs `routing.manage`."""
+        self._connection.call("POST", f"/notices/{segment(number)}/resend")
+
+    def cancel(self, number: int) -> None:
+        """Do not send a notice that waits. Needs `routing.manage`."""
+        self._connection.call("POST", f"/notices/{segment(number)}/cancel")
+
+
 class RulesResource:
     """Rules: which objects are sent where."""
 
@@ -1451,7 +1483,7 @@ class AlertsResource:
 
         - `kind`: One of, with the usual limit: queue_age (60), failure_rate (20), dead_letters (0), quarantined
           (0), destination_down (5), disk (90), rule_error (0), routing_loop (0), edge_silent (0), feed_silent
-          (0), messages_failed (0).
+          (0), messages_failed (0), critical_overdue (0).
         - `above`: The limit: minutes, percent or a number. Null: the usual one.
         - `destinations`: Empty: all.
         - `severity`: critical or warning.
@@ -2748,6 +2780,7 @@ class Resources:
         self.procedures = ProceduresResource(connection)
         self.worklist = WorklistResource(connection)
         self.nodes = NodesResource(connection)
+        self.notices = NoticesResource(connection)
         self.rules = RulesResource(connection)
         self.destinations = DestinationsResource(connection)
         self.deliveries = DeliveriesResource(connection)

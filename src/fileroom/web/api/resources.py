@@ -21,6 +21,7 @@ from fileroom.web.api.filters import add_filters
 from fileroom.web.api.me import add_me
 from fileroom.web.api.messages import add_messages
 from fileroom.web.api.nodes import add_nodes
+from fileroom.web.api.notices import add_notices
 from fileroom.web.api.operations import Api
 from fileroom.web.api.orders import add_orders
 from fileroom.web.api.patients import add_patients
@@ -48,6 +49,7 @@ RESOURCES: Final[tuple[Callable[[Api], None], ...]] = (
     add_procedures,
     add_worklist,
     add_nodes,
+    add_notices,
     add_rules,
     add_destinations,
     add_deliveries,

@@ -60,6 +60,7 @@ PURPOSES: Final = {
     "find": N_("to search"),
     "get": N_("to fetch"),
     "route": N_("to send by a rule"),
+    "notice": N_("to tell of performed steps and available instances"),
 }
 RESULTS: Final = {
     0: N_("accepted"),

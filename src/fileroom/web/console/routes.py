@@ -27,6 +27,7 @@ from fileroom.web.console.hl7_feeds_page import hl7_feeds_handlers
 from fileroom.web.console.hl7_pages import hl7_handlers
 from fileroom.web.console.live import LiveAssociations, LiveStudies, live_associations_handler, live_handler
 from fileroom.web.console.nodes_page import nodes_handlers
+from fileroom.web.console.notices_page import notices_handlers
 from fileroom.web.console.order_page import order_handlers
 from fileroom.web.console.page import page_handler
 from fileroom.web.console.procedures_page import procedures_handlers
@@ -81,6 +82,7 @@ def console_routes(archive: Archive, stopping: asyncio.Event | None = None) -> l
         **association_handlers(archive),
         **audit_handlers(archive),
         **nodes_handlers(archive),
+        **notices_handlers(archive),
         **sources_handlers(archive),
         ROUTING_PATH: {"GET": routing_map_handler(archive)},
         **delivery_action_handlers(archive),
