@@ -1,4 +1,4 @@
-"""Every service of `routing`, `feeds` and `worklist` asks for the permission that its list names, before it does anything."""
+"""Every service of the rooms above the archive asks for the permission that its list names, before it does anything."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 import feeds_permissions
+import reports_permissions
 import routing_permissions
 import worklist_permissions
 from fileroom.core.access import NOBODY, Access, ActorKind, Permission, acting_as
@@ -19,6 +20,7 @@ from unit.test_service_permissions import Nothing, refuses
 
 ROOMS = {
     "feeds": (feeds_permissions.FEEDS, feeds_permissions.INNER),
+    "reports": (reports_permissions.REPORTS, reports_permissions.INNER),
     "routing": (routing_permissions.ROUTING, routing_permissions.INNER),
     "worklist": (worklist_permissions.WORKLIST, worklist_permissions.INNER),
 }

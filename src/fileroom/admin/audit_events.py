@@ -297,6 +297,22 @@ def order_changed(
     )
 
 
+def report_changed(
+    study_uid: str, accession_number: str, patient: tuple[str, str], what: str, action: Action = Action.UPDATE
+) -> AuditEvent:
+    """A report came, was written, signed, added to, corrected or cancelled (A.5.3.6). `patient`: ID and name, where known."""
+    who = current_access()
+    study = StudyReference(study_uid, patient=PatientReference(*patient), accession_number=accession_number)
+    return AuditEvent(
+        EventCode.INSTANCES_ACCESSED,
+        action,
+        who,
+        (_person(who, is_requestor=True), this_process()),
+        outcome_description=what,
+        studies=(study,),
+    )
+
+
 def instances_deleted(study: StudyReference, what: str, *, actor: Access | None = None) -> AuditEvent:
     """Some series or instances of a study were deleted (A.5.3.6); the study stays."""
     return _accessed(Action.DELETE, [study], what, LifeCycle.ERASURE, actor)

@@ -84,5 +84,7 @@ class PutReport:
     reported_at: str = ""
     """DT without an offset, as the sender's clock says it."""
     is_critical: bool = False
+    source_name: str = ""
+    """The feed; `feeds` says it when the change is applied."""
     is_addendum: bool = False
     """The sections are added to what is there (MDM T06), not put in its place."""

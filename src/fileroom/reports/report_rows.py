@@ -34,6 +34,10 @@ class ReportRow:
     changed_at: dt.datetime
     changed_by: str
     finished_at: dt.datetime | None
+    """When it was final for the first time."""
+    patient_id: str = ""
+    """As the message or the object says; the patient's record (`patient`) may have another one by now."""
+    patient_name: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +57,8 @@ class ReportVersion:
 
 
 REPORT_COLUMNS = b"""r.id, r.study_instance_uid, r.imaging_order AS "order", r.patient, r.accession_number, r.source,
-    r.source_name, r.source_number, r.title, r.state, r.version, r.is_critical, r.created_at, r.created_by, r.changed_at, r.changed_by,
-    r.finished_at"""
+    r.source_name, r.source_number, r.title, r.state, r.version, r.is_critical, r.created_at, r.created_by,
+    r.changed_at, r.changed_by, r.finished_at, r.patient_id, r.patient_name"""
 """Of the table report, called r in the statement."""
 
 

@@ -35,7 +35,9 @@ CREATE TABLE report (
     changed_at timestamptz NOT NULL DEFAULT now(),
     changed_by text NOT NULL,
     -- When it was final for the first time.
-    finished_at timestamptz
+    finished_at timestamptz,
+    -- Of the newest version, for search.
+    words tsvector
 );
 CREATE INDEX report_study ON report (study_instance_uid) WHERE study_instance_uid <> '';
 CREATE INDEX report_order ON report (imaging_order) WHERE imaging_order IS NOT NULL;
@@ -46,6 +48,7 @@ CREATE INDEX report_placer ON report (placer_number) WHERE placer_number <> '';
 CREATE INDEX report_filler ON report (filler_number) WHERE filler_number <> '';
 CREATE INDEX report_said_patient ON report (patient_id) WHERE patient_id <> '' AND patient IS NULL;
 CREATE INDEX report_identifier ON report (patient_identifier) WHERE patient_identifier IS NOT NULL;
+CREATE INDEX report_words ON report USING gin (words);
 CREATE INDEX report_changed ON report (changed_at DESC);
 CREATE UNIQUE INDEX report_source ON report (source, source_name, source_number) WHERE source_number <> '';
 
@@ -200,3 +203,63 @@ BEGIN
 END $$;
 CREATE TRIGGER report_version_made AFTER INSERT OR UPDATE OF state ON report_version
     FOR EACH ROW WHEN (NEW.state <> 'draft') EXECUTE FUNCTION note_report_version();
+
+-- What may change which order, study and patient a report has. Each change has a row of its own, so that none waits for another.
+CREATE TABLE report_note (
+    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    report bigint,
+    imaging_order bigint,
+    study_instance_uid text COLLATE "C",
+    patient_identifier bigint
+);
+CREATE FUNCTION note_order_for_reports() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    INSERT INTO report_note (imaging_order) VALUES (NEW.id);
+    RETURN NULL;
+END $$;
+CREATE TRIGGER imaging_order_for_reports AFTER INSERT ON imaging_order FOR EACH ROW EXECUTE FUNCTION note_order_for_reports();
+CREATE TRIGGER imaging_order_other_for_reports AFTER UPDATE OF patient, placer_number, filler_number, accession_number,
+    study_instance_uid ON imaging_order FOR EACH ROW
+    WHEN ((OLD.patient, OLD.placer_number, OLD.filler_number, OLD.accession_number, OLD.study_instance_uid)
+        IS DISTINCT FROM (NEW.patient, NEW.placer_number, NEW.filler_number, NEW.accession_number, NEW.study_instance_uid))
+    EXECUTE FUNCTION note_order_for_reports();
+CREATE FUNCTION note_match_for_reports() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    INSERT INTO report_note (imaging_order, study_instance_uid) VALUES (NEW.imaging_order, NEW.study_instance_uid);
+    RETURN NULL;
+END $$;
+CREATE TRIGGER study_match_for_reports AFTER INSERT OR UPDATE OF undone_at ON study_match
+    FOR EACH ROW EXECUTE FUNCTION note_match_for_reports();
+CREATE FUNCTION note_identifier_for_reports() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    -- Somebody of whom there is no report makes no work.
+    IF EXISTS (SELECT FROM report WHERE patient_identifier = NEW.id)
+        OR EXISTS (SELECT FROM report WHERE patient_id = NEW.value AND patient_id <> '' AND patient IS NULL) THEN
+        INSERT INTO report_note (patient_identifier) VALUES (NEW.id);
+    END IF;
+    RETURN NULL;
+END $$;
+CREATE TRIGGER patient_identifier_for_reports AFTER INSERT ON patient_identifier
+    FOR EACH ROW EXECUTE FUNCTION note_identifier_for_reports();
+CREATE TRIGGER patient_identifier_moved_for_reports AFTER UPDATE OF patient ON patient_identifier
+    FOR EACH ROW WHEN (OLD.patient IS DISTINCT FROM NEW.patient) EXECUTE FUNCTION note_identifier_for_reports();
+
+-- How far the series that came have been looked at for reports. `ahead` becomes `reached` when everything below it is visible.
+CREATE TABLE report_mark (
+    one_row boolean PRIMARY KEY DEFAULT true CHECK (one_row),
+    reached bigint NOT NULL,
+    ahead bigint NOT NULL,
+    ahead_at timestamptz NOT NULL DEFAULT now()
+);
+
+-- What somebody has typed in the console's editor and not signed yet; beside the versions, which are never changed.
+CREATE TABLE report_edit (
+    report bigint PRIMARY KEY REFERENCES report ON DELETE CASCADE,
+    -- Counts every save, and what was written meanwhile: whoever saves says which one they have seen.
+    edits integer NOT NULL DEFAULT 0,
+    title text NOT NULL DEFAULT '',
+    -- As in report_version; null: nothing is typed that the newest version does not say.
+    sections jsonb,
+    saved_at timestamptz NOT NULL DEFAULT now(),
+    saved_by text NOT NULL DEFAULT ''
+);
