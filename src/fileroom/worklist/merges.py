@@ -22,6 +22,7 @@ from fileroom.core.errors import ConflictError, DatabaseError, InvalidRequestErr
 from fileroom.worklist.changes import Cause, Effect, MergePatients, UnmergePatients
 from fileroom.worklist.facts import Identifier
 from fileroom.worklist.identifiers import check_identifier, is_of_records
+from fileroom.worklist.order_rows import note_in_history
 from fileroom.worklist.patient_images import latest_merge, show_patient, take_back
 from fileroom.worklist.patient_rows import (
     IdentifierRow,
@@ -38,6 +39,7 @@ from fileroom.worklist.patients import lock_holders, put_patient, record_patient
 
 Done = TypeVar("Done")
 
+REASON_CHARS_MAX: Final = 400
 _ATTEMPTS: Final = 3
 """Of a transaction that met another one in a circle."""
 
@@ -59,30 +61,42 @@ class MergeRow:
 # --- for people ---
 
 
-async def merge_patients(archive: Archive, survivor_id: int, retired_id: int) -> tuple[int, list[Effect]]:
+async def merge_patients(
+    archive: Archive,
+    survivor_id: int,
+    retired_id: int,
+    *,
+    versions: tuple[int, int] | None = None,
+    reason: str = "",
+) -> tuple[int, list[Effect]]:
     """Make one patient of two that a person has looked at; the merge's number, for `unmerge`, and its effects.
 
+    `versions`: of the survivor and the other one, as they were seen; one that has changed since is not merged unseen.
     Raises InvalidRequestError, NotFoundError, ConflictError, NotAllowedError, DatabaseError, StorageError.
     """
     access = require(Permission.ORDER_MANAGE)
 
     async def work(connection: AsyncConnection[Any]) -> tuple[int, list[Effect]]:
         await require_visible(connection, access, survivor_id, retired_id)
-        return await merge_rows(archive, connection, survivor_id, retired_id, Cause(access.name))
+        if versions is not None:
+            rows = await lock_patients(connection, [survivor_id, retired_id])
+            require_version(rows[survivor_id], versions[0])
+            require_version(rows[retired_id], versions[1])
+        return await merge_rows(archive, connection, survivor_id, retired_id, Cause(access.name), reason)
 
-    return await _in_transaction(archive, work)
+    return await in_transaction(archive, work)
 
 
-async def unmerge(archive: Archive, merge_id: int) -> list[Effect]:
+async def unmerge(archive: Archive, merge_id: int, *, reason: str = "") -> list[Effect]:
     """Take a merge back. Raises NotFoundError, NotAllowedError, DatabaseError, StorageError."""
     access = require(Permission.ORDER_MANAGE)
 
     async def work(connection: AsyncConnection[Any]) -> list[Effect]:
-        effects = await unmerge_rows(archive, connection, merge_id, Cause(access.name))
+        effects = await unmerge_rows(archive, connection, merge_id, Cause(access.name), reason)
         await require_visible(connection, access, *{effect.number for effect in effects if effect.subject == "patient"})
         return effects
 
-    return await _in_transaction(archive, work)
+    return await in_transaction(archive, work)
 
 
 # --- for messages ---
@@ -155,8 +169,33 @@ async def unmerge_named(
 # --- rows ---
 
 
+def require_own(row: PatientRow) -> None:
+    """Raises ConflictError for a patient that has become part of another one."""
+    if row.merged_into is not None:
+        raise ConflictError(
+            told("The patient was merged into patient number {number}. Merge with that one.", number=row.merged_into)
+        )
+
+
+def require_version(row: PatientRow, version: int) -> None:
+    """Raises ConflictError for a patient that has changed since somebody looked."""
+    if row.version != version:
+        raise ConflictError(
+            told(
+                "Patient number {number} was changed while you were looking; nothing of yours is done. Look at it as it is "
+                "now, and try again.",
+                number=row.id,
+            )
+        )
+
+
 async def merge_rows(
-    archive: Archive, connection: AsyncConnection[Any], survivor: int, retired: int, cause: Cause
+    archive: Archive,
+    connection: AsyncConnection[Any],
+    survivor: int,
+    retired: int,
+    cause: Cause,
+    reason: str = "",
 ) -> tuple[int, list[Effect]]:
     """Merge two records in the caller's transaction; the merge's number and effects. See `merge_patients` for errors."""
     if survivor == retired:
@@ -165,14 +204,10 @@ async def merge_rows(
     for number in (survivor, retired):
         if number not in rows:
             raise NotFoundError(told("There is no patient number {number}.", number=number))
-        into = rows[number].merged_into
-        if into is not None:
-            raise ConflictError(
-                told("The patient was merged into patient number {number}. Merge with that one.", number=into)
-            )
+        require_own(rows[number])
     moved = await identifiers_of(connection, retired)
     has_first = any(row.is_first for row in await identifiers_of(connection, survivor))
-    gone = _retired_by_merge(moved) if has_first else []
+    gone = retired_by_merge(moved) if has_first else []
     moved = [replace(row, retired=row.retired or row.id in gone) for row in moved]
     await connection.execute(
         b"""UPDATE patient_identifier SET patient = %s, is_first = is_first AND NOT %s, retired = retired OR id = ANY(%s)
@@ -188,7 +223,7 @@ async def merge_rows(
     )
     cursor = await connection.execute(
         b"""INSERT INTO patient_merge (survivor, retired, identifiers, visits, orders, first_identifier, retired_identifiers,
-                message, merged_by) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s) RETURNING id""",
+                message, merged_by, reason) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s) RETURNING id""",
         (
             survivor,
             retired,
@@ -199,21 +234,32 @@ async def merge_rows(
             gone,
             cause.message,
             cause.who,
+            reason[:REASON_CHARS_MAX],
         ),
     )
     made = await cursor.fetchone()
     number = int(made[0]) if made else 0
+    history = told(
+        "belongs to patient number {survivor} now: patient number {retired} became part of that one (merge {number})",
+        survivor=survivor,
+        retired=retired,
+        number=number,
+    )
+    await note_in_history(connection, orders, cause, [history])
     words = f"merged patient {retired} into patient {survivor} (visits: {len(visits)}, orders: {len(orders)})"
     known = [rows[survivor], rows[retired]] if rows[retired].patient_name or rows[retired].birth_date else []
     effects = [
         Effect(words, "patient", survivor),
         *await show_patient(archive, connection, survivor, cause, under=moved, known=known, merge=number, exactly=True),
     ]
-    await record_patients(connection, [survivor, retired], f"{words[0].upper()}{words[1:]} (merge {number})", cause)
+    what = f"{words[0].upper()}{words[1:]} (merge {number}){_because(reason)}"
+    await record_patients(connection, [survivor, retired], what, cause)
     return number, effects
 
 
-async def unmerge_rows(archive: Archive, connection: AsyncConnection[Any], merge_id: int, cause: Cause) -> list[Effect]:
+async def unmerge_rows(
+    archive: Archive, connection: AsyncConnection[Any], merge_id: int, cause: Cause, reason: str = ""
+) -> list[Effect]:
     """Take a merge back in the caller's transaction: exactly what it moved, from wherever later merges have taken it."""
     undone = await _lock_merge(connection, merge_id)
     path = await _lock_path(connection, undone)
@@ -232,8 +278,15 @@ async def unmerge_rows(archive: Archive, connection: AsyncConnection[Any], merge
         (undone.retired, cause.who, undone.retired, owner),
     )
     await connection.execute(
-        b"UPDATE patient_merge SET revoked_at = now(), revoked_by = %s WHERE id = %s", (cause.who, merge_id)
+        b"UPDATE patient_merge SET revoked_at = now(), revoked_by = %s, revoke_reason = %s WHERE id = %s",
+        (cause.who, reason[:REASON_CHARS_MAX], merge_id),
     )
+    history = told(
+        "belongs to patient number {retired} again: merge {number} was taken back",
+        retired=undone.retired,
+        number=merge_id,
+    )
+    await note_in_history(connection, orders, cause, [history])
     await _forget_moved(connection, undone, path)
     words = f"took patient {undone.retired} out of patient {owner} (visits: {len(visits)}, orders: {len(orders)})"
     effects = [
@@ -247,10 +300,13 @@ async def unmerge_rows(archive: Archive, connection: AsyncConnection[Any], merge
         effects += await show_patient(
             archive, connection, undone.retired, cause, under=below, merge=latest, exactly=True
         )
-    await record_patients(
-        connection, [owner, undone.retired], f"{words[0].upper()}{words[1:]} (merge {merge_id})", cause
-    )
+    what = f"{words[0].upper()}{words[1:]} (merge {merge_id}){_because(reason)}"
+    await record_patients(connection, [owner, undone.retired], what, cause)
     return effects
+
+
+def _because(reason: str) -> str:
+    return f" because: {reason[:REASON_CHARS_MAX]}" if reason else ""
 
 
 async def _lock_path(connection: AsyncConnection[Any], undone: MergeRow) -> list[int]:
@@ -273,7 +329,7 @@ async def _forget_moved(connection: AsyncConnection[Any], undone: MergeRow, path
     await connection.execute(text.encode(), {"path": list(path)} | {name: getattr(undone, name) for name in columns})
 
 
-def _retired_by_merge(moved: Sequence[IdentifierRow]) -> list[int]:
+def retired_by_merge(moved: Sequence[IdentifierRow]) -> list[int]:
     """The first identifier and others of its authority. Another authority knows nothing of the merge: its number is good."""
     authority = next((row.authority for row in moved if row.is_first), None)
     return [row.id for row in moved if not row.retired and is_of_records(row.kind) and row.authority == authority]
@@ -347,7 +403,8 @@ async def _lock_merge(connection: AsyncConnection[Any], merge_id: int) -> MergeR
     return row
 
 
-async def _in_transaction(archive: Archive, work: Callable[[AsyncConnection[Any]], Awaitable[Done]]) -> Done:
+async def in_transaction(archive: Archive, work: Callable[[AsyncConnection[Any]], Awaitable[Done]]) -> Done:
+    """Do it in one transaction, again where it met another one in a circle. Raises DatabaseError."""
     for attempt in range(_ATTEMPTS):
         try:
             async with archive.pool.connection() as connection, connection.transaction():

@@ -207,6 +207,21 @@ async def update_order(
     )
 
 
+async def note_in_history(
+    connection: AsyncConnection[Any], orders: Sequence[int], cause: Cause, sentences: Sequence[str]
+) -> None:
+    """Write into the history of orders what befell them with their patient or visit, as new versions. Raises psycopg.Error."""
+    if not orders:
+        return
+    await connection.execute(
+        b"""WITH changed AS (UPDATE imaging_order SET version = version + 1, changed_at = now(), changed_by = %s
+                WHERE id = ANY(%s) RETURNING id)
+            INSERT INTO order_change (imaging_order, message, changed_by, sentences)
+            SELECT id, %s, %s, %s::jsonb FROM changed ORDER BY id""",
+        (cause.who, list(orders), cause.message, cause.who, sentences_to_json(sentences)),
+    )
+
+
 def made_step_id(order: int, place: int) -> str:
     """The ID of a step whose order gives none: at most 16 characters (SH)."""
     return f"{order}-{place}"

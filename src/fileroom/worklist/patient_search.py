@@ -111,6 +111,8 @@ class PatientMerge:
     merged_by: str
     revoked_at: dt.datetime | None
     revoked_by: str | None
+    reason: str = ""
+    revoke_reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,7 +240,7 @@ SELECT m.id, m.survivor, m.retired, p.patient_name AS retired_name,
     coalesce((SELECT value FROM patient_identifier WHERE id = m.first_identifier), '') AS retired_id,
     cardinality(m.visits) AS visits, cardinality(m.orders) AS orders,
     (SELECT count(DISTINCT c.study_instance_uid) FROM patient_correction c WHERE c.merge = m.id) AS studies,
-    m.message, m.merged_at, m.merged_by, m.revoked_at, m.revoked_by
+    m.message, m.merged_at, m.merged_by, m.revoked_at, m.revoked_by, m.reason, m.revoke_reason
 FROM patient_merge m JOIN registered_patient p ON p.id = m.retired
 WHERE %s IN (m.survivor, m.retired) ORDER BY m.id DESC LIMIT %s"""
 _LINKS: Final = """

@@ -14,6 +14,7 @@ from fileroom.dicom.charset import clean
 from fileroom.worklist.changes import Cause, Effect
 from fileroom.worklist.facts import Identifier, VisitFacts, VisitState
 from fileroom.worklist.identifiers import check_identifier
+from fileroom.worklist.order_rows import note_in_history
 from fileroom.worklist.patient_values import clean_name
 
 TEXT_CHARS_MAX: Final = 256
@@ -47,6 +48,13 @@ async def find_visit(connection: AsyncConnection[Any], number: Identifier) -> Vi
     """The visit of that number, locked until the transaction ends."""
     async with connection.cursor(row_factory=class_row(VisitRow)) as cursor:
         await cursor.execute(_KNOWN.encode(), (number.authority.strip(), number.value.strip()))
+        return await cursor.fetchone()
+
+
+async def find_visit_by_row(connection: AsyncConnection[Any], row: int) -> VisitRow | None:
+    """The visit of that row, locked until the transaction ends."""
+    async with connection.cursor(row_factory=class_row(VisitRow)) as cursor:
+        await cursor.execute(f"SELECT {_COLUMNS} FROM visit WHERE id = %s FOR NO KEY UPDATE".encode(), (row,))
         return await cursor.fetchone()
 
 
@@ -93,11 +101,13 @@ async def remove_visit(
     if patient is not None and known.patient != patient:
         raise ConflictError(told("The visit belongs to another patient (number {number}).", number=known.patient))
     cursor = await connection.execute(
-        b"UPDATE imaging_order SET visit = NULL, changed_at = now(), changed_by = %s WHERE visit = %s",
-        (cause.who, known.id),
+        b"UPDATE imaging_order SET visit = NULL WHERE visit = %s RETURNING id", (known.id,)
     )
+    left = [row[0] for row in await cursor.fetchall()]
+    words = told("its visit {number} was entered by mistake: the order stays without it", number=known.number)
+    await note_in_history(connection, left, cause, [words])
     await connection.execute(b"DELETE FROM visit WHERE id = %s", (known.id,))
-    orders = f"; orders that stay without it: {cursor.rowcount}" if cursor.rowcount else ""
+    orders = f"; orders that stay without it: {len(left)}" if left else ""
     return [Effect(f"removed the visit{orders}", "patient", known.patient)]
 
 
@@ -124,11 +134,17 @@ async def give_visit(connection: AsyncConnection[Any], visit: VisitRow, patient:
         (patient, cause.who, visit.id),
     )
     cursor = await connection.execute(
-        b"""UPDATE imaging_order SET patient = %s, version = version + 1, changed_at = now(), changed_by = %s
-            WHERE visit = %s RETURNING id""",
-        (patient, cause.who, visit.id),
+        b"UPDATE imaging_order SET patient = %s WHERE visit = %s RETURNING id", (patient, visit.id)
     )
-    return sorted(row[0] for row in await cursor.fetchall())
+    orders = sorted(row[0] for row in await cursor.fetchall())
+    words = told(
+        "went with its visit {number} from patient number {source} to patient number {target}",
+        number=visit.number,
+        source=visit.patient,
+        target=patient,
+    )
+    await note_in_history(connection, orders, cause, [words])
+    return orders
 
 
 # --- values ---
