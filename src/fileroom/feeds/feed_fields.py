@@ -70,6 +70,10 @@ class Incoming:
     silent_minutes: int = 0
     keep_days: int = KEEP_DAYS_DEFAULT
     enabled: bool = True
+    queries: str = "refuse"
+    """Whether the sender may ask for patients: `refuse` (AR) or `answer`."""
+    order_answer: str = "ack"
+    """What an order is answered with: `ack`, or `order` (ORR, ORG, ORI with the order as it stands)."""
 
     def names(self, application: str, facility: str, address: str) -> bool:
         """Whether the feed takes this sender; one with a port of its own and no sender takes everybody who calls that."""
@@ -108,7 +112,10 @@ class Outgoing:
 BUILT_IN: Final = Incoming(DEFAULT_FEED)
 
 IN_FIELDS: Final = frozenset(
-    ("direction", "port", "tls", "senders", "on_failure", "silent_minutes", "keep_days", "mapping", "note")
+    (
+        *("direction", "port", "tls", "senders", "on_failure", "silent_minutes", "keep_days", "mapping", "note"),
+        *("queries", "order_answer"),
+    )
 )
 OUT_FIELDS: Final = frozenset(
     (
@@ -148,6 +155,8 @@ def incoming(name: str, fields: Mapping[str, Any], *, enabled: bool = True) -> I
         fields["silent_minutes"],
         fields["keep_days"],
         enabled,
+        fields.get("queries", "refuse"),
+        fields.get("order_answer", "ack"),
     )
 
 
@@ -205,6 +214,8 @@ def _checked_in(fields: Mapping[str, Any], checked: Mapping[str, Any]) -> dict[s
         "senders": senders,
         "on_failure": _choice(fields, "on_failure", ("refuse", "accept")),
         "silent_minutes": _number(fields, "silent_minutes", 0, 0, SILENT_MINUTES_MAX),
+        "queries": _choice(fields, "queries", ("refuse", "answer")),
+        "order_answer": _choice(fields, "order_answer", ("ack", "order")),
     }
 
 

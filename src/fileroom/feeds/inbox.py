@@ -34,10 +34,13 @@ from fileroom.core.errors import (
     UnsupportedError,
     told,
 )
+from fileroom.feeds.answers import OwnAnswer
 from fileroom.feeds.feed_fields import Outgoing
 from fileroom.feeds.feeds import FeedSet, InFeed
 from fileroom.feeds.found_by import FoundBy, found_by, words_of
 from fileroom.feeds.mapping import read_changes
+from fileroom.feeds.order_answers import is_order, order_answer
+from fileroom.feeds.queries import ANSWERED, answer_query, is_query
 from fileroom.hl7.acknowledge import acknowledge, is_enhanced, wants_accept, wants_application
 from fileroom.hl7.batch import join_answers, split_messages
 from fileroom.hl7.message import Message, parse_message
@@ -53,7 +56,6 @@ EFFECTS_MAX: Final = 200
 REJECTED_BYTES_MAX: Final = 256 * 1024
 _SHORT_CHARS_MAX: Final = 300
 _KIND_CHARS_MAX: Final = 40
-_QUERIES: Final = frozenset(("QRY", "QBP", "QCN", "QSB", "QVR", "SPQ", "VQQ", "EQQ", "RQQ"))
 _STEPPED_ON: Final = (
     psycopg.errors.DeadlockDetected,
     psycopg.errors.SerializationFailure,
@@ -88,6 +90,8 @@ class _Received:
     first: int | None = None
     answered: str = ""
     answer: bytes = b""
+    own: OwnAnswer | None = None
+    """What is answered beyond the acknowledgement."""
     forwards: Sequence[Outgoing] = ()
     started: float = field(default_factory=time.perf_counter)
 
@@ -187,7 +191,7 @@ async def _write_with_changes(
     problem: FileroomError | None = None
     try:
         changes = read_changes(message, feed.mapping)
-        _require_taken(message, changes)
+        _require_taken(message, changes, feed)
     except RequestError as error:
         problem = error
     except Exception as error:  # noqa: BLE001 - the boundary of a message: it is kept with the reason
@@ -282,6 +286,7 @@ async def _apply(
             if isinstance(change, Nothing):
                 continue
             outcome.effects += await apply_change(archive, connection, change, cause)
+        await _say_more(connection, feed, outcome)
     except DatabaseError:
         raise
     except _STEPPED_ON:
@@ -298,6 +303,12 @@ async def _apply(
         outcome.reason = " ".join(one for one in (known.sentence, flag) if one)
         if isinstance(known, UnsupportedError):
             outcome.state, outcome.code = "rejected", "AR"
+        elif feed.feed.order_answer == "order" and outcome.message is not None and is_order(outcome.message):
+            outcome.own = await order_answer(connection, outcome.message, (), is_done=False)
+        return
+    if outcome.own is not None and outcome.own.words:
+        outcome.state, outcome.code, outcome.reason = "applied", outcome.own.code, flag
+        outcome.effects.append(Effect(outcome.own.words))
         return
     asked = [one for one in changes if not isinstance(one, Nothing)]
     outcome.code = "AA"
@@ -307,27 +318,45 @@ async def _apply(
         outcome.reason = " ".join(one for one in (why, flag) if one)
 
 
+async def _say_more(connection: AsyncConnection[Any], feed: InFeed, outcome: _Received) -> None:
+    """What the answer says beyond that the message was taken: what a query found, how an order stands."""
+    message = outcome.message
+    if message is None:
+        return
+    if is_query(message):
+        outcome.own = await answer_query(connection, message, feed.mapping)
+    elif feed.feed.order_answer == "order" and is_order(message):
+        outcome.own = await order_answer(connection, message, outcome.effects, is_done=True)
+
+
 def _answer(archive: Archive, outcome: _Received) -> None:
     """The acknowledgements that the sender asked for: one in original mode; in enhanced mode as MSH-15 and MSH-16 say, the
     accept acknowledgement before that of the application."""
     if outcome.state == "duplicate":
         return
-    message, is_good = outcome.message, outcome.code == "AA"
+    message, own, is_good = outcome.message, outcome.own, outcome.code == "AA"
     wanted = [False]
     if message is not None and is_enhanced(message):
         wanted = [True] * wants_accept(message, is_good=is_good)
-        wanted += [False] * wants_application(message, is_good=is_good)
+        # Who asks wants to hear; only NE is a no.
+        is_asked = own is not None and bool(own.words) and message.get("MSH-16").strip().upper() != "NE"
+        wanted += [False] * (is_asked or wants_application(message, is_good=is_good))
     now = archive.now()
-    errors = [] if is_good else [("", outcome.error_code, outcome.reason[:REASON_CHARS_MAX])]
+    errors: Sequence[tuple[str, str, str]] = own.errors if own is not None else ()
+    if not is_good and not errors:
+        errors = [("", outcome.error_code, outcome.reason[:REASON_CHARS_MAX])]
+    reason = "" if is_good else outcome.reason[:REASON_CHARS_MAX] or errors[0][2]
     answers = [
         acknowledge(
             message if message is not None else outcome.raw,
             outcome.code,
-            reason="" if is_good else outcome.reason[:REASON_CHARS_MAX],
+            reason=reason,
             errors=errors,
             now=now,
             control_id=_control_id(now),
             enhanced=is_accept,
+            kind="" if own is None or is_accept else own.kind,
+            body=() if own is None or is_accept else own.body,
         )
         for is_accept in wanted
     ]
@@ -418,13 +447,27 @@ async def _reject(archive: Archive, received: _Received) -> bytes:
     return received.answer
 
 
-def _require_taken(message: Message, changes: Sequence[Change]) -> None:
+def _require_taken(message: Message, changes: Sequence[Change], feed: InFeed) -> None:
     """What asks for an answer that is not given, and what says nothing of what it is, is not taken. Raises UnsupportedError."""
     structure = message.get("MSH-9.1").strip().upper()
     if not structure and all(isinstance(one, Nothing) for one in changes):
         raise UnsupportedError(told("MSH-9 does not say what kind of message it is."))
-    if structure in _QUERIES:
-        raise UnsupportedError(told("Queries ({kind}) are not answered.", kind=message.kind[:20]))
+    if is_query(message) and feed.feed.queries != "answer":
+        raise UnsupportedError(
+            told(
+                "The feed {name} answers no queries ({kind}). Let it answer them if this sender may ask for patients.",
+                name=feed.feed.name,
+                kind=message.kind[:20],
+            )
+        )
+    if is_query(message) and message.kind not in ANSWERED:
+        raise UnsupportedError(
+            told(
+                "Queries of the kind {kind} are not answered; these are: {known}.",
+                kind=message.kind[:20],
+                known=", ".join(ANSWERED),
+            )
+        )
 
 
 def _unexpected(error: Exception) -> FileroomError:

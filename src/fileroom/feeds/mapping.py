@@ -86,7 +86,7 @@ def _why_not(structure: str, kind: str) -> str:
     if structure in _REPORTS:
         return told("Reports ({kind}) are not read yet: the message is kept, nothing was done.", kind=kind)
     if structure in _QUERIES:
-        return told("Queries ({kind}) are not answered yet: the message is kept, nothing was done.", kind=kind)
+        return told("{kind} asks for an answer, and for nothing to be changed.", kind=kind)
     if structure in _ANSWERS:
         return told("{kind} is an answer and asks for nothing.", kind=kind)
     return told("{kind} is not read: the message is kept, nothing was done.", kind=kind or "-")

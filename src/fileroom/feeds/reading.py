@@ -258,19 +258,11 @@ class Reader:
 
     def _authority(self, one: Repetition, component: int) -> str:
         """Of an HD (2.A.36) in a component."""
-        return self._named_authority(*(clean(one.sub(component, number)) for number in (1, 2, 3)))
+        return named_authority(self.mapping, *(clean(one.sub(component, number)) for number in (1, 2, 3)))
 
     def _authority_of_entity(self, one: Repetition) -> str:
         """Of an EI (2.A.28), whose authority is components 2 to 4."""
-        return self._named_authority(*(clean(one.component(number)) for number in (2, 3, 4)))
-
-    def _named_authority(self, namespace: str, universal: str, kind: str) -> str:
-        table = self.mapping.authorities
-        if table:
-            for key in (f"{namespace}&{universal}&{kind}", universal, namespace):
-                if key.strip("&") and key in table:
-                    return table[key]
-        return (namespace or universal)[:NUMBER_CHARS_MAX]
+        return named_authority(self.mapping, *(clean(one.component(number)) for number in (2, 3, 4)))
 
     def _default_authority(self, whose: str) -> str:
         for path in self.mapping.authority.get(whose, ()):
@@ -346,6 +338,16 @@ class Reader:
             if text:
                 return self._keep(name, path, "\n".join(one.text for one in some), text)
         return None
+
+
+def named_authority(mapping: Mapping, namespace: str, universal: str, kind: str) -> str:
+    """What the authority of an HD is called here; empty: it names nobody."""
+    table = mapping.authorities
+    if table:
+        for key in (f"{namespace}&{universal}&{kind}", universal, namespace):
+            if key.strip("&") and key in table:
+                return table[key]
+    return (namespace or universal)[:NUMBER_CHARS_MAX]
 
 
 def form_of(name: str) -> Form:

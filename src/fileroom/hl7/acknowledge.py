@@ -48,8 +48,12 @@ _RESPONSES: Final[Mapping[str, str]] = {
     "ORM^O01": "ORR^O02^ORR_O02",
     "OMG^O19": "ORG^O20^ORG_O20",
     "OMI^O23": "ORI^O24^ORI_O24",
+    "QBP^Q22": "RSP^K22^RSP_K21",
+    "QBP^ZV1": "RSP^ZV2^RSP_ZV2",
+    "QBP^Q23": "RSP^K23^RSP_K23",
+    "QRY^A19": "ADR^A19^ADR_A19",
 }
-"""Messages that have an answer of their own (v2.5.1 ch. 4); a general acknowledgement is taken by nearly all senders."""
+"""Messages that have an answer of their own (v2.5.1 ch. 3, 4; IHE ITI-22). Most places acknowledge orders by a plain ACK."""
 
 
 class ErrorLine(NamedTuple):
@@ -69,12 +73,14 @@ def acknowledge(
     reason: str = "",
     errors: Sequence[tuple[str, str, str]] = (),
     enhanced: bool = False,
-    own_kind: bool = False,
+    kind: str = "",
+    body: Sequence[tuple[str, Mapping[int, Value]]] = (),
 ) -> bytes:
     """The answer to a message, or to bytes that are none.
 
     `code`: AA taken and committed, AE in error, AR not taken; with `enhanced` it becomes CA, CE or CR. `errors`: see
-    `ErrorLine`. `own_kind`: ORR, ORG or ORI where the message has such an answer.
+    `ErrorLine`. `kind` and `body`: MSH-9 and what follows MSA and ERR, where the message has an answer of its own
+    (`response_kind`).
     """
     found = _as_message(message)
     version = found.version if found is not None else "2.5"
@@ -85,9 +91,17 @@ def acknowledge(
         lines = [ErrorLine("", INTERNAL, reason)]
     charset = found.encoding if found is not None else Charset("", "ascii")
     builder = MessageBuilder(version=version, charset=charset, separators=separators, replaces=True)
-    _write_header(builder, found, now, control_id, own_kind=own_kind)
+    _write_header(builder, found, now, control_id, kind)
     _write_answer(builder, found, written, reason, lines, number_of(version))
+    for name, fields in body:
+        builder.segment(name, fields)
     return builder.build()
+
+
+def response_kind(message: Message) -> str:
+    """MSH-9 of the answer of its own that an order or a query has; "" without one."""
+    kind = _RESPONSES.get(message.kind, "")
+    return kind if number_of(message.version) >= (2, 3, 1) else kind.rpartition("^")[0]
 
 
 def is_enhanced(message: Message) -> bool:
@@ -132,7 +146,7 @@ def _as_message(message: Message | bytes) -> Message | None:
 
 
 def _write_header(
-    builder: MessageBuilder, message: Message | None, now: dt.datetime, control_id: str, *, own_kind: bool
+    builder: MessageBuilder, message: Message | None, now: dt.datetime, control_id: str, kind: str
 ) -> None:
     header = message.first("MSH") if message is not None else None
     if message is None or header is None:
@@ -143,7 +157,7 @@ def _write_header(
         return field_value(header.field(number))
 
     builder.header(
-        _kind(message, own_kind=own_kind),
+        kind or _kind(message),
         control_id=control_id,
         now=now,
         sender=(given(5), given(6)),
@@ -153,10 +167,8 @@ def _write_header(
     )
 
 
-def _kind(message: Message, *, own_kind: bool) -> str:
+def _kind(message: Message) -> str:
     """MSH-9: the event since 2.2, the structure since 2.3.1."""
-    if own_kind and message.kind in _RESPONSES:
-        return _RESPONSES[message.kind]
     event, version = message.get("MSH-9.2"), number_of(message.version)
     if not event or version < (2, 2):
         return "ACK"

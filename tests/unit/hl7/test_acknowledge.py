@@ -8,7 +8,15 @@ import pytest
 from hl7apy.parser import parse_message as parse_by_hl7apy
 
 from fileroom.core.errors import Hl7Error
-from fileroom.hl7.acknowledge import acknowledge, is_enhanced, number_of, read_answer, wants_accept, wants_application
+from fileroom.hl7.acknowledge import (
+    acknowledge,
+    is_enhanced,
+    number_of,
+    read_answer,
+    response_kind,
+    wants_accept,
+    wants_application,
+)
 from fileroom.hl7.batch import BATCH_MESSAGES_MAX, join_answers, split_messages
 from fileroom.hl7.message import parse_message
 from unit.hl7.samples import ORM, adt
@@ -129,7 +137,8 @@ def test_who_wants_which_answer(wanted, accept, application) -> None:
     [(b"ORM^O01", "ORR^O02"), (b"OMG^O19", "ORG^O20"), (b"OMI^O23", "ORI^O24"), (b"ADT^A08", "ACK^A08")],
 )
 def test_orders_have_answers_of_their_own_for_senders_who_insist(kind, answer) -> None:
-    raw = acknowledge(message("2.5.1", kind).replace(b"RIS&r", b"RIS"), "AA", now=NOW, control_id="9", own_kind=True)
+    asked = parse_message(message("2.5.1", kind).replace(b"RIS&r", b"RIS"))
+    raw = acknowledge(asked, "AA", now=NOW, control_id="9", kind=response_kind(asked))
     assert parse_message(raw).kind == answer
     assert parse_by_hl7apy(raw.decode()).validate()
 
