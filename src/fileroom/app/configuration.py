@@ -12,6 +12,7 @@ from fileroom.admin.configuration_sections import SECTIONS, ConfigurationSection
 from fileroom.admin.entries import configuration_section
 from fileroom.feeds.feeds import FEEDS
 from fileroom.reports.critical_levels import LEVELS
+from fileroom.reports.templates import TEMPLATES
 from fileroom.routing.alerts import ALERTS
 from fileroom.routing.destinations import DESTINATIONS
 from fileroom.routing.edge_centres import CENTRES
@@ -42,4 +43,5 @@ CONFIGURATION_SECTIONS: Final[tuple[ConfigurationSection, ...]] = (
     configuration_section(MATCHING),
     configuration_section(VIEWS),
     configuration_section(LEVELS),
+    configuration_section(TEMPLATES),
 )
