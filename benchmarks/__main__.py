@@ -29,6 +29,7 @@ from benchmarks.session import Session
 from benchmarks.store import store
 from benchmarks.study_list import study_list
 from benchmarks.viewer import viewer
+from benchmarks.worklist import worklist
 
 Benchmark = Callable[[Session], Sequence[Row]]
 BENCHMARKS: dict[str, Benchmark] = {
@@ -47,6 +48,7 @@ BENCHMARKS: dict[str, Benchmark] = {
     "edge": edge,
     "merge": merge,
     "hl7": hl7,
+    "worklist": worklist,
 }
 
 

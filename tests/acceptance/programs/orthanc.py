@@ -14,6 +14,7 @@ import httpx
 from acceptance.programs.processes import LOOPBACK, Server, free_ports
 
 DICOMWEB_PLUGIN: Final = Path("/usr/share/orthanc/plugins/libOrthancDicomWeb.so")
+WORKLISTS_PLUGIN: Final = DICOMWEB_PLUGIN.with_name("libModalityWorklists.so")
 REQUEST_TIMEOUT_S: Final = 300.0
 
 
@@ -37,8 +38,9 @@ class Orthanc:
         dicomweb_servers: Mapping[str, str] | None = None,
         environment: Mapping[str, str] | None = None,
         lua: str = "",
+        worklists: Path | None = None,
     ) -> None:
-        """`lua`: a script that it runs."""
+        """`lua`: a script that it runs. `worklists`: a folder of entries that its plugin answers from."""
         program = orthanc_program()
         assert program is not None, "Orthanc is not installed"
         self.aet = "ORTHANC"
@@ -52,6 +54,10 @@ class Orthanc:
             script = folder / "script.lua"
             script.write_text(lua)
             made["LuaScripts"] = [str(script)]
+        if worklists is not None:
+            made["Plugins"] = [str(WORKLISTS_PLUGIN)]
+            made["DicomAlwaysAllowFindWorklist"] = True
+            made["Worklists"] = {"Enable": True, "Database": str(worklists), "LimitAnswers": 0}
         configuration.write_text(json.dumps(made, indent=1))
         self._server = Server([program, configuration], folder / "orthanc.log", environment)
 
