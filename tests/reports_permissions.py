@@ -16,6 +16,7 @@ REPORTS: Final[dict[str, Permission]] = {
     "editing.save_report": Permission.REPORT_WRITE,
     "editing.sign_report": Permission.REPORT_WRITE,
     "linking.link_due": Permission.SYSTEM_MANAGE,
+    "outputs.outputs_due": Permission.SYSTEM_MANAGE,
     "receive.put_report": Permission.ORDER_MANAGE,
     "reports.get_report": Permission.STUDY_VIEW,
     "reports.get_versions": Permission.STUDY_VIEW,
@@ -31,5 +32,6 @@ REPORTS: Final[dict[str, Permission]] = {
 }
 
 INNER: Final[dict[str, str]] = {
+    "subject.read_subject": "for who may see the report and has asked: `outputs`, `documents`; it reads images, which asks again",
     "receive.put_report_of": "for `receive.put_report` and `from_objects`, which ask",
 }

@@ -35,6 +35,7 @@ from fileroom.core.access import SYSTEM
 from fileroom.core.errors import FileroomError
 from fileroom.core.settings import Settings
 from fileroom.index.tally import count_on
+from fileroom.reports.outputs import OUTPUTS_INTERVAL_S, outputs_due
 from fileroom.routing.alert_notices import NOTICES_INTERVAL_S, send_due_notices
 from fileroom.routing.alerts import ALERTS_INTERVAL_S, alerts_due
 from fileroom.routing.critical_notices import CRITICAL_INTERVAL_S, tell_critical
@@ -102,6 +103,7 @@ async def run_tasks(settings: Settings, stop: asyncio.Event) -> None:
     async with open_archive(settings) as archive, _audited_life(archive) as forwarder:
         people = People(archive.pool, archive.settings, archive.now)
         works: list[tuple[str, float, Work]] = [
+            ("report_objects", OUTPUTS_INTERVAL_S, partial(outputs_due, archive)),
             ("series_documents", DOCUMENTS_INTERVAL_S, partial(document_stable_series, archive)),
             ("commitment_results", COMMITMENTS_INTERVAL_S, partial(deliver_due, archive)),
             ("node_echoes", ECHOES_INTERVAL_S, partial(echo_due, archive)),

@@ -39,6 +39,7 @@ class Group(enum.StrEnum):
     DICOM = "Receiving images"
     STORAGE = "Storage"
     ROUTING = "Routing"
+    REPORTS = "Reports"
     VIEWER = "Viewer"
     TRACES = "Audit trail and ledger"
     NETWORK = "Network and security"

@@ -292,6 +292,28 @@ class Settings(BaseSettings):
         "routing have (docs/routing.md). Empty: none.",
         json_schema_extra=managed(Group.ROUTING, affects="Associations that begin from now on.", security=True),
     )
+    report_objects: Literal["none", "sr", "pdf", "sr,pdf"] = Field(
+        "sr,pdf",
+        description="What is made of a signed report and stored with its study: sr (structured report), pdf (encapsulated "
+        "PDF), both or none.",
+        json_schema_extra=managed(Group.REPORTS, affects="Versions that are signed from now on."),
+    )
+    report_objects_of: Literal["console", "all"] = Field(
+        "console",
+        description="Of which reports: console (those that are written here) or all (those that came by HL7, too). What came "
+        "as DICOM object is never made again.",
+        json_schema_extra=managed(Group.REPORTS, affects="Versions that come from now on."),
+    )
+    report_objects_preliminary: bool = Field(
+        False,
+        description="Whether objects are made of preliminary versions, too.",
+        json_schema_extra=managed(Group.REPORTS, affects="Versions that are written from now on."),
+    )
+    report_language: Literal["en", "de"] = Field(
+        "en",
+        description="Language that reports are written in: said in structured reports, and printed around the text of PDFs.",
+        json_schema_extra=managed(Group.REPORTS, affects="What is made from now on."),
+    )
     viewer_folder: str = Field(
         "", description="Folder of the viewer's files. Empty: where 'make up' puts them, in the virtual environment."
     )

@@ -1,4 +1,4 @@
-"""A PDF as an object of the archive: Encapsulated PDF Storage (PS3.3 A.45.1, C.24.2)."""
+"""A document as an object of the archive: Encapsulated PDF and CDA Storage (PS3.3 A.45.1, A.45.2, C.24.2)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,10 @@ from fileroom.reports.structured import TITLE
 from fileroom.reports.subject import Subject
 
 ENCAPSULATED_PDF: Final = "1.2.840.10008.5.1.4.1.1.104.1"
+ENCAPSULATED_CDA: Final = "1.2.840.10008.5.1.4.1.1.104.2"
 PDF: Final = "application/pdf"
+CDA: Final = "text/xml"
+_CLASSES: Final = {PDF: ENCAPSULATED_PDF, CDA: ENCAPSULATED_CDA}
 _BEGINS: Final = b"%PDF-"
 _BEGINS_WITHIN: Final = 1024
 """Readers look for the mark within so many bytes."""
@@ -24,17 +27,19 @@ def is_pdf(document: bytes) -> bool:
     return _BEGINS in document[:_BEGINS_WITHIN]
 
 
-def pdf_dataset(report: ReportRow, version: ReportVersion, subject: Subject, made: Made, pdf: bytes) -> Dataset:
-    """The object of a version: the PDF that was received for it, or that was printed of it."""
-    dataset = begin_document(version, subject, made, ENCAPSULATED_PDF)
+def document_dataset(
+    report: ReportRow, version: ReportVersion, subject: Subject, made: Made, document: bytes, media_type: str
+) -> Dataset:
+    """The object of a version: the document that was received for it, or that was printed of it."""
+    dataset = begin_document(version, subject, made, _CLASSES[media_type])
     dataset.ConversionType = "WSD"
     dataset.BurnedInAnnotation = "YES"
     dataset.AcquisitionDateTime = date_time((version.signed_at or version.made_at or made.made_at).astimezone())
     put(dataset, "DocumentTitle", title_of(report, subject))
     dataset.ConceptNameCodeSequence = Sequence([coded(TITLE)])
-    dataset.MIMETypeOfEncapsulatedDocument = PDF
-    dataset.EncapsulatedDocumentLength = len(pdf)
-    dataset.EncapsulatedDocument = pdf + b"\0" * (len(pdf) % 2)
+    dataset.MIMETypeOfEncapsulatedDocument = media_type.replace("xml", "XML")
+    dataset.EncapsulatedDocumentLength = len(document)
+    dataset.EncapsulatedDocument = document + b"\0" * (len(document) % 2)
     dataset.VerificationFlag = "VERIFIED" if version.state.is_signed else "UNVERIFIED"
     if made.predecessor is not None:
         before = Dataset()

@@ -76,8 +76,10 @@ def date_words(date: str, language: str) -> str:
 
 def name_words(name: str) -> str:
     """A PN as people read it: prefix, family and given names; other ways to write it in parentheses."""
-    groups = [" ".join(words) for group in name.split("=")[:3] if (words := _group_words(group))]
-    return groups[0] + (f" ({', '.join(groups[1:])})" if groups[1:] else "") if groups else ""
+    first, *others = name.split("=")[:3]
+    groups = [" ".join(_group_words(first)), *(" ".join(other.replace("^", " ").split()) for other in others)]
+    shown = [one for one in groups if one]
+    return shown[0] + (f" ({', '.join(shown[1:])})" if shown[1:] else "") if shown else ""
 
 
 def _group_words(group: str) -> list[str]:

@@ -43,6 +43,9 @@ from fileroom.core.live_settings import managed_settings
 from fileroom.core.settings import Settings
 from fileroom.index.patient_columns import COLUMNS_OF, PatientStudy
 from fileroom.net.syslog import SyslogServer
+from fileroom.reports.facts import ReportSource, ReportState
+from fileroom.reports.outputs import kinds_wanted
+from fileroom.reports.print_words import words_in
 from fileroom.routing.completeness import is_complete
 from fileroom.routing.deliveries import forget_old_deliveries
 from fileroom.routing.destinations import DESTINATIONS
@@ -161,6 +164,19 @@ async def _rules(running: Running) -> RuleSet:
 
 async def is_complete_after_5_s(running: Running) -> bool:
     return is_complete(5, {}, 1, running.archive.settings.routing_stable_s)
+
+
+def made_of_a_report(
+    source: ReportSource = ReportSource.CONSOLE, state: ReportState = ReportState.FINAL
+) -> Callable[[Running], Awaitable[str]]:
+    async def observe(running: Running) -> str:
+        return " ".join(kinds_wanted(running.archive.settings, source, state))
+
+    return observe
+
+
+async def word_on_a_report(running: Running) -> str:
+    return words_in(running.archive.settings.report_language)["report"]
 
 
 def issuers_taken_for(issuer: str) -> Callable[[Running], Awaitable[bool]]:
@@ -400,6 +416,10 @@ EFFECTS = {
     "delivery_days": Effect(5, deliveries_left, 1, 0),
     "federated_aet": Effect("ELSEWHERE", answers_to("ELSEWHERE"), False, True),
     "series_stable_s": Effect(1e-9, is_arriving, True, False),
+    "report_objects": Effect("pdf", made_of_a_report(), "sr pdf", "pdf"),
+    "report_objects_of": Effect("all", made_of_a_report(ReportSource.HL7), "", "sr pdf"),
+    "report_objects_preliminary": Effect(True, made_of_a_report(state=ReportState.PRELIMINARY), "", "sr pdf"),
+    "report_language": Effect("de", word_on_a_report, "Report", "Befund"),
     "viewer_name": Effect("North", viewer_title, (False, False), (True, True)),
     "viewer_logo": Effect("{folder}/logo.png", has_logo, False, True),
     "viewer_hanging_protocol": Effect("mpr", in_script('"$set": "mpr"'), False, True),

@@ -26,6 +26,7 @@ DOORS: Final = {
     "import": N_("Import"),
     "edge": N_("Edge link"),
     "fetch": N_("Fetched from an archive"),
+    "report": N_("Reports"),
 }
 STANDINGS: Final = {
     "up": N_("up"),

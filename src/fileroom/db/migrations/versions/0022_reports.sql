@@ -85,7 +85,7 @@ CREATE TABLE report_output (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     report bigint NOT NULL REFERENCES report ON DELETE CASCADE,
     version integer NOT NULL,
-    -- sr, pdf, or oru and mdm with the feed.
+    -- sr, pdf, with the study in `feed`; sr-withdrawn, pdf-withdrawn: the report is of another study; oru, mdm with the feed.
     kind text NOT NULL,
     feed text COLLATE "C" NOT NULL DEFAULT '',
     -- SOP Instance UID or the message's control ID.
@@ -201,6 +201,17 @@ BEGIN
     INSERT INTO report_task (report_version, what) VALUES (NEW.id, 'objects'), (NEW.id, 'messages') ON CONFLICT DO NOTHING;
     RETURN NULL;
 END $$;
+CREATE INDEX report_output_result ON report_output (result) WHERE result <> '';
+-- A report that gets another study is told of again, there and here.
+CREATE FUNCTION note_report_study() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    INSERT INTO report_task (report_version, what) SELECT id, 'objects' FROM report_version
+        WHERE report = NEW.id AND version = NEW.version AND state <> 'draft'
+        ON CONFLICT (report_version, what) DO UPDATE SET due_at = now();
+    RETURN NULL;
+END $$;
+CREATE TRIGGER report_study_changed AFTER UPDATE OF study_instance_uid ON report
+    FOR EACH ROW WHEN (NEW.study_instance_uid <> OLD.study_instance_uid) EXECUTE FUNCTION note_report_study();
 CREATE TRIGGER report_version_made AFTER INSERT OR UPDATE OF state ON report_version
     FOR EACH ROW WHEN (NEW.state <> 'draft') EXECUTE FUNCTION note_report_version();
 
