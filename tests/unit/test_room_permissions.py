@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 import feeds_permissions
+import fhir_permissions
 import reports_permissions
 import routing_permissions
 import worklist_permissions
@@ -20,6 +21,7 @@ from unit.test_service_permissions import Nothing, refuses
 
 ROOMS = {
     "feeds": (feeds_permissions.FEEDS, feeds_permissions.INNER),
+    "fhir": (fhir_permissions.FHIR, fhir_permissions.INNER),
     "reports": (reports_permissions.REPORTS, reports_permissions.INNER),
     "routing": (routing_permissions.ROUTING, routing_permissions.INNER),
     "worklist": (worklist_permissions.WORKLIST, worklist_permissions.INNER),

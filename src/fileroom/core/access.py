@@ -13,7 +13,7 @@ import contextlib
 import enum
 from collections.abc import Iterator
 from contextvars import ContextVar
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from fileroom.core.errors import NotAllowedError, told
@@ -99,6 +99,27 @@ class RowScope:
 EVERYTHING: Final = RowScope()
 
 
+@dataclass(frozen=True, slots=True)
+class FhirScope:
+    """One scope in the manner of SMART on FHIR: of whom (patient, user, system), which kind (`*`: any), which of c r u d s."""
+
+    level: str
+    kind: str
+    rights: str
+
+
+@dataclass(frozen=True, slots=True)
+class FhirScopes:
+    """What a token with such scopes may do, below /fhir and nowhere else: there it has these permissions.
+
+    `patients` are the rows of the RIS side that scopes of the level patient are about; none: of nobody.
+    """
+
+    scopes: tuple[FhirScope, ...]
+    permissions: frozenset[Permission] = frozenset()
+    patients: tuple[int, ...] = ()
+
+
 class ActorKind(enum.StrEnum):
     """What kind of somebody acts."""
 
@@ -120,6 +141,13 @@ class Access:
     address: str = ""
     """Where the request came from, for the audit trail."""
     account_id: int | None = None
+    fhir: FhirScopes | None = None
+    """A token that is narrowed to resources of FHIR; `permissions` are none then, until FHIR is asked (`within_fhir`)."""
+
+    @property
+    def within_fhir(self) -> Access:
+        """The same where FHIR is asked."""
+        return self if self.fhir is None else replace(self, permissions=self.fhir.permissions)
 
     @property
     def uploader(self) -> str:

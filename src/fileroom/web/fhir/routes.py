@@ -1,314 +1,230 @@
-"""`/fhir`: reading and searching Patient, ServiceRequest, ImagingStudy and Endpoint (FHIR R4 3.1.0), and what there is.
+"""`/fhir`: reading and searching resources (FHIR R4 3.1.0), what there is of a patient, versions of reports, documents.
 
-Errors are OperationOutcome. A page is a Bundle of type searchset with links to itself and to the next page.
+A page is a Bundle of type searchset with links to itself and to the next page.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
-from contextlib import aclosing
-from http import HTTPStatus
-from typing import Any, Final
-from urllib.parse import urlencode
+from collections.abc import Iterable, Sequence
+from typing import Final
+from urllib.parse import parse_qsl, urlencode
 from zoneinfo import ZoneInfo
 
 from starlette.requests import Request
 from starlette.routing import BaseRoute, Route
 
-from fileroom import __version__
-from fileroom.archive import query as archive_query
+from fileroom.admin.audit_events import queried
 from fileroom.archive.services import Archive
-from fileroom.core.access import Permission, current_access, require
-from fileroom.core.errors import NotFoundError, RequestError, told
-from fileroom.dicom.query import AnyOf, Key, Level, Page, Query, SingleValue
-from fileroom.index.attributes import BY_KEYWORD
-from fileroom.index.search import Answer as Found
+from fileroom.core.errors import InvalidRequestError, told
+from fileroom.fhir.documents import read_document
+from fileroom.fhir.elements import Resource, Words
+from fileroom.fhir.everything import read_everything, read_everything_question
+from fileroom.fhir.kinds import Kind
+from fileroom.fhir.question import read_question
+from fileroom.fhir.registry import KINDS
+from fileroom.fhir.report_versions import report_version, report_versions
+from fileroom.fhir.search import Found, read_resource, search_resources
 from fileroom.web.address import dicomweb_root, own_origin
-from fileroom.web.answers import Answer, json_answer
-from fileroom.web.audited import note_query
-from fileroom.web.endpoint import Endpoint, Handler
-from fileroom.web.errors import error_answer
-from fileroom.web.fhir.parameters import Parameters, Token
-from fileroom.web.fhir.resources import Resource, Writer
-from fileroom.worklist.order_search import OrderFilter, get_order, search_orders
-from fileroom.worklist.patient_search import get_patient, search_patients
-from fileroom.worklist.study_references import StudyReferences, references_of_studies
+from fileroom.web.answers import NO_STORE, Answer
+from fileroom.web.audited import note_view, requestor
+from fileroom.web.endpoint import Handler
+from fileroom.web.fhir.capabilities import capability_statement, smart_configuration
+from fileroom.web.fhir.outcomes import FHIR_JSON, FORM, bundle_answer, fhir_endpoint, read_body, resource_answer
 
 FHIR_PATH: Final = "/fhir"
-FHIR_JSON: Final = "application/fhir+json"
-SERIES_MAX: Final = 2000
-"""In one page of studies; a study with more is read by itself over DICOMweb."""
-SEARCHES: Final[dict[str, tuple[str, ...]]] = {
-    "Patient": ("_id", "identifier", "name", "family", "birthdate"),
-    "ServiceRequest": ("_id", "identifier", "patient"),
-    "ImagingStudy": ("_id", "identifier", "patient", "started", "modality"),
-    "Endpoint": ("_id",),
-}
-"""Search parameters by resource: the table of the routes and of the capability statement."""
-_TYPES: Final = {"identifier": "token", "_id": "token", "modality": "token", "patient": "reference"} | {
-    "birthdate": "date",
-    "started": "date",
-    "name": "string",
-    "family": "string",
-}
-_STUDY_TAGS: Final = tuple(
-    (BY_KEYWORD[word].tag,)
-    for word in (
-        *(
-            "AccessionNumber",
-            "StudyDate",
-            "StudyTime",
-            "StudyDescription",
-            "PatientID",
-            "IssuerOfPatientID",
-            "PatientName",
-        ),
-        *("ModalitiesInStudy", "NumberOfStudyRelatedSeries", "NumberOfStudyRelatedInstances", "ReferringPhysicianName"),
-    )
-)
-_SERIES_TAGS: Final = tuple(
-    (BY_KEYWORD[word].tag,)
-    for word in (
-        *("SeriesNumber", "Modality", "SeriesDescription", "BodyPartExamined", "SeriesDate", "SeriesTime"),
-        "NumberOfSeriesRelatedInstances",
-    )
-)
-
-Search = Callable[[Request, Writer, Parameters], Awaitable[list[Resource]]]
-"""One more resource than a page holds tells that there is a next one."""
+PARAMETERS_BYTES_MAX: Final = 500
+REPORT: Final = "DiagnosticReport"
 
 
 def fhir_routes(archive: Archive) -> list[BaseRoute]:
     """The routes below FHIR_PATH."""
     service = _Service(archive)
-    searches: dict[str, Search] = {
-        "Patient": service.patients,
-        "ServiceRequest": service.service_requests,
-        "ImagingStudy": service.imaging_studies,
-        "Endpoint": service.endpoints,
-    }
-    routes = [Route(f"{FHIR_PATH}/metadata", _endpoint(f"{FHIR_PATH}/metadata", service.capabilities))]
-    for kind, search in searches.items():
-        path = f"{FHIR_PATH}/{kind}"
-        routes.append(Route(path, _endpoint(path, service.searching(kind, search))))
-        routes.append(Route(f"{path}/{{id}}", _endpoint(f"{path}/{{id}}", service.reading(kind, search))))
+    routes = [
+        _route("/metadata", GET=service.capabilities),
+        _route("/.well-known/smart-configuration", GET=service.smart),
+        _route(f"/{REPORT}/{{id}}/_history", GET=service.versions),
+        _route(f"/{REPORT}/{{id}}/_history/{{version}}", GET=service.version),
+        _route("/Patient/{id}/$everything", GET=service.everything),
+        _route("/Binary/{id}", takes_any_form=True, GET=service.binary),
+    ]
+    for kind in KINDS.values():
+        routes.append(_route(f"/{kind.name}", GET=service.searching(kind)))
+        routes.append(_route(f"/{kind.name}/_search", POST=service.searching(kind)))
+        routes.append(_route(f"/{kind.name}/{{id}}", GET=service.reading(kind)))
     return list(routes)
+
+
+def words_for(archive: Archive, request: Request) -> Words:
+    """How resources are written for this client."""
+    zone = archive.settings.routing_zone
+    return Words(base_of(request), dicomweb_root(request), ZoneInfo(zone) if zone else None)
+
+
+def base_of(request: Request) -> str:
+    """The root of FHIR as the client knows it."""
+    return f"{own_origin(request)}{FHIR_PATH}"
 
 
 class _Service:
     def __init__(self, archive: Archive) -> None:
         self._archive = archive
 
-    def searching(self, kind: str, search: Search) -> Handler:
+    def searching(self, kind: Kind) -> Handler:
         """The handler of a search."""
 
         async def handle(request: Request) -> Answer:
-            parameters = Parameters(request, SEARCHES[kind])
-            found = await search(request, self._writer(request), parameters)
-            base = f"{_base(request)}/{kind}"
-            links = [{"relation": "self", "url": parameters.address(base, parameters.offset)}]
-            if len(found) > parameters.count:
-                links.append(
-                    {"relation": "next", "url": parameters.address(base, parameters.offset + parameters.count)}
-                )
-            entries = [
-                {"fullUrl": f"{base}/{one['id']}", "resource": one, "search": {"mode": "match"}}
-                for one in found[: parameters.count]
-            ]
-            bundle: Resource = {"resourceType": "Bundle", "type": "searchset", "link": links}
-            return _answer({**bundle, "entry": entries} if entries else bundle)
+            pairs = await _asked(request)
+            words = words_for(self._archive, request)
+            question = read_question(kind, pairs, base=words.base, zone=words.zone, strict=_is_strict(request))
+            self._note_query(request, kind.name, question.kept)
+            found = await search_resources(self._archive, kind, question, words)
+            self._note_views(request, found)
+            return bundle_answer(request, _bundle(f"{words.base}/{kind.name}", words.base, question.kept, found))
 
         return handle
 
-    def reading(self, kind: str, search: Search) -> Handler:
-        """The handler of one resource: a search by its id."""
+    def reading(self, kind: Kind) -> Handler:
+        """The handler of one resource."""
 
         async def handle(request: Request) -> Answer:
-            number = str(request.path_params["id"])
-            parameters = Parameters(_asking(request, urlencode({"_id": number})), SEARCHES[kind])
-            found = await search(request, self._writer(request), parameters)
-            if not found:
-                raise NotFoundError(told("There is no {kind} {id}.", kind=kind, id=number[:64]))
-            return _answer(found[0])
+            found = await read_resource(
+                self._archive, kind, str(request.path_params["id"]), words_for(self._archive, request)
+            )
+            self._note_views(request, Found((found,)))
+            return resource_answer(found, headers=_version_headers(found))
 
         return handle
+
+    async def everything(self, request: Request) -> Answer:
+        """$everything of a patient."""
+        words, pairs = words_for(self._archive, request), await _asked(request)
+        number = str(request.path_params["id"])
+        question = read_everything_question(pairs, zone=words.zone)
+        self._note_query(request, f"Patient/{number[:64]}/$everything", question.kept)
+        found = await read_everything(self._archive, number, question, words)
+        self._note_views(request, found)
+        address = f"{words.base}/Patient/{number}/$everything"
+        return bundle_answer(request, _bundle(address, words.base, question.kept, found))
+
+    async def versions(self, request: Request) -> Answer:
+        """The versions of a report, the newest first."""
+        words = words_for(self._archive, request)
+        found = await report_versions(self._archive, str(request.path_params["id"]), words)
+        self._note_views(request, Found(tuple(found)))
+        entries = [
+            {
+                "fullUrl": f"{words.base}/{REPORT}/{one['id']}",
+                "resource": one,
+                "request": {
+                    "method": "POST" if one["meta"]["versionId"] == "1" else "PUT",
+                    "url": f"{REPORT}/{one['id']}",
+                },
+                "response": {"status": "200", "lastModified": one["meta"]["lastUpdated"]},
+            }
+            for one in found
+        ]
+        return bundle_answer(
+            request, {"resourceType": "Bundle", "type": "history", "total": len(entries), "entry": entries}
+        )
+
+    async def version(self, request: Request) -> Answer:
+        """One version of a report (vread)."""
+        words = words_for(self._archive, request)
+        number, version = str(request.path_params["id"]), str(request.path_params["version"])
+        found = await report_version(self._archive, number, version, words)
+        self._note_views(request, Found((found,)))
+        return resource_answer(found, headers=_version_headers(found))
+
+    async def binary(self, request: Request) -> Answer:
+        """A document of a report: as it is, or as a Binary where JSON of FHIR is asked for."""
+        number = str(request.path_params["id"])
+        found = await read_document(self._archive, number)
+        if found.study_uid:
+            note_view(self._archive, request, found.study_uid, "Report")
+        if FHIR_JSON in request.headers.get("accept", "") or "json" in request.query_params.get("_format", ""):
+            return resource_answer(found.resource)
+        headers = {
+            "content-type": found.content_type,
+            "cache-control": NO_STORE,
+            "content-disposition": f'attachment; filename="report-{found.id}"',
+            "x-content-type-options": "nosniff",
+        }
+        return Answer(200, headers, found.content)
 
     async def capabilities(self, request: Request) -> Answer:
         """The capability statement."""
-        resources = [
-            {
-                "type": kind,
-                "interaction": [{"code": "read"}, {"code": "search-type"}],
-                "searchParam": [{"name": name, "type": _TYPES[name]} for name in names],
-            }
-            for kind, names in SEARCHES.items()
-        ]
-        return _answer(
-            {
-                "resourceType": "CapabilityStatement",
-                "status": "active",
-                "date": self._archive.now().date().isoformat(),
-                "kind": "instance",
-                "software": {"name": "Fileroom", "version": __version__},
-                "implementation": {"description": "Fileroom", "url": _base(request)},
-                "fhirVersion": "4.0.1",
-                "format": ["json"],
-                "rest": [{"mode": "server", "resource": resources}],
-            }
+        return resource_answer(capability_statement(base_of(request), self._archive.now()))
+
+    async def smart(self, _request: Request) -> Answer:
+        """What of SMART on FHIR there is."""
+        return resource_answer(smart_configuration()).with_headers({"content-type": "application/json"})
+
+    def _note_query(self, request: Request, what: str, kept: Iterable[tuple[str, str]]) -> None:
+        query = urlencode(list(kept))
+        self._archive.audit.note(
+            queried(
+                self._archive.settings.aet,
+                requestor(request),
+                query.encode(),
+                f"{what}?{query}"[:PARAMETERS_BYTES_MAX],
+                resource=request.url.path,
+            )
         )
 
-    async def patients(self, _request: Request, writer: Writer, asked: Parameters) -> list[Resource]:
-        """Patients of the RIS."""
-        require(Permission.ORDER_READ)
-        if asked.text("_id"):
-            number = _row(asked.text("_id"))
-            try:
-                return [writer.patient(await get_patient(self._archive, number))] if number else []
-            except NotFoundError:
-                return []
-        token, born = asked.token("identifier"), asked.text("birthdate")
-        words = [token.value if token else "", asked.text("name"), asked.text("family"), born.removeprefix("eq")]
-        found = await search_patients(
-            self._archive, " ".join(filter(None, words)), limit=asked.offset + asked.count + 1
-        )
-        details = [await get_patient(self._archive, one.id) for one in found[asked.offset :]]
-        resources = [writer.patient(one) for one in details]
-        return [one for one in resources if _carries(one, token)]
-
-    async def service_requests(self, _request: Request, writer: Writer, asked: Parameters) -> list[Resource]:
-        """Orders."""
-        require(Permission.ORDER_READ)
-        if asked.text("_id"):
-            number = _row(asked.text("_id"))
-            try:
-                return [writer.service_request(await get_order(self._archive, number))] if number else []
-            except NotFoundError:
-                return []
-        token, patient = asked.token("identifier"), asked.reference("patient", "Patient")
-        if patient and not _row(patient):
-            return []
-        wanted = OrderFilter(text=token.value if token else "", patient=_row(patient) or None)
-        orders = await search_orders(self._archive, wanted, limit=asked.offset + asked.count + 1)
-        resources = [writer.service_request(one) for one in orders[asked.offset :]]
-        return [one for one in resources if _carries(one, token)]
-
-    async def imaging_studies(self, request: Request, writer: Writer, asked: Parameters) -> list[Resource]:
-        """Studies of the archive, the newest first."""
-        keys = await self._study_keys(asked)
-        if keys is None:
-            return []
-        page = Page(asked.count + 1, asked.offset)
-        query = Query(Level.STUDY, keys=keys, return_tags=_STUDY_TAGS, page=page, newest_first=True)
-        note_query(self._archive, request, query)
-        studies = await self._search(query)
-        uids = tuple(one.study_instance_uid or "" for one in studies)
-        series = await self._series(uids[: asked.count])
-        known: dict[str, StudyReferences] = {}
-        if current_access().allows(Permission.ORDER_READ):
-            known = await references_of_studies(self._archive, uids)
-        nothing = StudyReferences()
-        return [
-            writer.imaging_study(
-                study,
-                [one for one in series if one.study_instance_uid == study.study_instance_uid],
-                known.get(study.study_instance_uid or "", nothing).order,
-                known.get(study.study_instance_uid or "", nothing).patient,
-            )
-            for study in studies
-        ]
-
-    async def endpoints(self, _request: Request, writer: Writer, asked: Parameters) -> list[Resource]:
-        """The one endpoint."""
-        require(Permission.STUDY_SEARCH)
-        endpoint = writer.endpoint()
-        return [endpoint] if asked.text("_id") in ("", endpoint["id"]) and not asked.offset else []
-
-    async def _study_keys(self, asked: Parameters) -> tuple[Key, ...] | None:
-        """The keys of a question for studies; None where nothing can match."""
-        keys = []
-        if asked.text("_id"):
-            keys.append(_key("StudyInstanceUID", asked.text("_id")))
-        token = asked.token("identifier")
-        if token is not None:
-            is_uid = token.value.startswith("urn:oid:")
-            keys.append(
-                _key("StudyInstanceUID", token.value.removeprefix("urn:oid:"))
-                if is_uid
-                else _key("AccessionNumber", token.value)
-            )
-        if modality := asked.token("modality"):
-            keys.append(_key("ModalitiesInStudy", modality.value))
-        if days := asked.day_range("started"):
-            keys.append(Key(BY_KEYWORD["StudyDate"].tag, "DA", days))
-        patient = asked.reference("patient", "Patient")
-        if patient:
-            number = _row(patient)
-            uids = (await get_patient(self._archive, number)).study_uids if number else ()
-            if not uids:
-                return None
-            keys.append(Key(BY_KEYWORD["StudyInstanceUID"].tag, "UI", AnyOf(tuple(uids))))
-        return tuple(keys)
-
-    async def _series(self, uids: Sequence[str]) -> list[Found]:
-        if not uids:
-            return []
-        key = Key(BY_KEYWORD["StudyInstanceUID"].tag, "UI", AnyOf(tuple(uids)))
-        return await self._search(Query(Level.SERIES, keys=(key,), return_tags=_SERIES_TAGS, page=Page(SERIES_MAX)))
-
-    async def _search(self, query: Query) -> list[Found]:
-        async with aclosing(archive_query.search(self._archive, query)) as answers:
-            return [one async for one in answers]
-
-    def _writer(self, request: Request) -> Writer:
-        zone = self._archive.settings.routing_zone
-        return Writer(_base(request), dicomweb_root(request), ZoneInfo(zone) if zone else None)
+    def _note_views(self, request: Request, found: Found) -> None:
+        """Whose reports were given."""
+        for one in (*found.matches, *found.included):
+            if one["resourceType"] == REPORT:
+                for study in one.get("imagingStudy", []):
+                    note_view(self._archive, request, str(study["reference"]).partition("/")[2], "Report")
 
 
-def _endpoint(path: str, handler: Handler) -> Endpoint:
-    """Errors of the caller's as OperationOutcome (FHIR R4 3.1.0.1.9)."""
-
-    async def handle(request: Request) -> Answer:
-        try:
-            return await handler(request)
-        except RequestError as error:
-            plain = error_answer(error, path)
-            code = {HTTPStatus.NOT_FOUND: "not-found", HTTPStatus.FORBIDDEN: "forbidden"}.get(
-                HTTPStatus(plain.status), "invalid"
-            )
-            if plain.status == HTTPStatus.UNAUTHORIZED:
-                return plain  # its challenge is what the client needs
-            issue = {"severity": "error", "code": code, "diagnostics": str(error)}
-            return _answer({"resourceType": "OperationOutcome", "issue": [issue]}, plain.status)
-
-    return Endpoint(path, {"GET": handle})
+def _route(path: str, *, takes_any_form: bool = False, **handlers: Handler) -> Route:
+    path = f"{FHIR_PATH}{path}"
+    return Route(path, fhir_endpoint(path, handlers, takes_any_form=takes_any_form))
 
 
-def _answer(resource: Resource, status: int = HTTPStatus.OK) -> Answer:
-    return json_answer(resource, status=status, media_type=FHIR_JSON)
+async def _asked(request: Request) -> list[tuple[str, str]]:
+    """The parameters of the address and, of a POST, of its form."""
+    pairs = list(request.query_params.multi_items())
+    if request.method != "POST":
+        return pairs
+    body = await read_body(request, FORM)
+    try:
+        return pairs + parse_qsl(body.decode("utf-8"), max_num_fields=100)
+    except (ValueError, UnicodeDecodeError) as error:
+        raise InvalidRequestError(told("The body is no form.")) from error
 
 
-def _base(request: Request) -> str:
-    return f"{own_origin(request)}{FHIR_PATH}"
+def _is_strict(request: Request) -> bool:
+    return "handling=strict" in request.headers.get("prefer", "").replace(" ", "")
 
 
-def _asking(request: Request, query: str) -> Request:
-    return Request({**request.scope, "query_string": query.encode()})
+def _bundle(address: str, base: str, kept: Sequence[tuple[str, str]], found: Found) -> Resource:
+    def link(relation: str, pairs: Sequence[tuple[str, str]]) -> Resource:
+        return {"relation": relation, "url": f"{address}?{urlencode(pairs)}" if pairs else address}
+
+    links = [link("self", kept)]
+    if found.cursor:
+        rest = [(name, value) for name, value in kept if name != "_cursor"]
+        links.append(link("first", rest))
+        links.append(link("next", [*rest, ("_cursor", found.cursor)]))
+    entries = [_entry(base, one, "match") for one in found.matches]
+    entries += [_entry(base, one, "include") for one in found.included]
+    bundle: Resource = {"resourceType": "Bundle", "type": "searchset", "link": links}
+    if found.total is not None:
+        bundle["total"] = found.total
+    return {**bundle, "entry": entries} if entries else bundle
 
 
-def _key(keyword: str, value: str) -> Key:
-    attribute = BY_KEYWORD[keyword]
-    return Key(attribute.tag, attribute.vr, SingleValue(value))
+def _entry(base: str, resource: Resource, mode: str) -> Resource:
+    return {
+        "fullUrl": f"{base}/{resource['resourceType']}/{resource['id']}",
+        "resource": resource,
+        "search": {"mode": mode},
+    }
 
 
-def _row(text: str) -> int:
-    """A row's number; 0 for what is none."""
-    return int(text) if text.isascii() and text.isdigit() and len(text) < 19 else 0
-
-
-def _carries(resource: Resource, token: Token | None) -> bool:
-    """Whether one of its identifiers is the one that was asked for."""
-    identifiers: list[dict[str, Any]] = resource.get("identifier", [])
-    return token is None or any(
-        one.get("value") == token.value and (token.system is None or one.get("system", "") == token.system)
-        for one in identifiers
-    )
+def _version_headers(resource: Resource) -> dict[str, str]:
+    version = resource.get("meta", {}).get("versionId")
+    return {"etag": f'W/"{version}"'} if version else {}
