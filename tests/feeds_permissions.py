@@ -7,11 +7,13 @@ from typing import Final
 from fileroom.core.access import Permission
 
 FEEDS: Final[dict[str, Permission]] = {
+    "billing.tell_charges": Permission.SYSTEM_MANAGE,
     "feeds.feed_versions": Permission.MESSAGE_READ,
     "feeds.get_feed": Permission.MESSAGE_READ,
     "feeds.list_feeds": Permission.MESSAGE_READ,
     "feeds.put_feed": Permission.MESSAGE_MANAGE,
     "feeds.remove_feed": Permission.MESSAGE_MANAGE,
+    "identifier_updates.tell_identifiers": Permission.SYSTEM_MANAGE,
     "inbox_search.get_message": Permission.MESSAGE_READ,
     "inbox_search.list_messages": Permission.MESSAGE_READ,
     "inbox_search.message_bytes": Permission.MESSAGE_READ,

@@ -16,6 +16,8 @@ from fileroom.core.access import SYSTEM
 from fileroom.core.settings import Settings
 from fileroom.db.pool import open_pool
 from fileroom.feeds import listening, sending
+from fileroom.feeds.billing import BILLING_INTERVAL_S, tell_charges
+from fileroom.feeds.identifier_updates import UPDATES_INTERVAL_S, tell_identifiers
 from fileroom.feeds.listening import Hl7Ports
 from fileroom.feeds.retention import RETENTION_INTERVAL_S, forget_old_messages
 from fileroom.feeds.sending import Hl7Senders
@@ -38,6 +40,8 @@ async def serve_hl7(settings: Settings, stop: asyncio.Event) -> None:
         loops = [
             run_periodically("hl7 feeds", listening.LOOK_INTERVAL_S, ports.look, stop),
             run_periodically("hl7 outbox", sending.LOOK_INTERVAL_S, senders.look, stop),
+            run_periodically("billing", BILLING_INTERVAL_S, lambda: tell_charges(archive, ports.feeds), stop),
+            run_periodically("identifiers", UPDATES_INTERVAL_S, lambda: tell_identifiers(archive, ports.feeds), stop),
             run_periodically("hl7 retention", RETENTION_INTERVAL_S, lambda: forget_old_messages(archive), stop),
         ]
         running = [asyncio.create_task(one) for one in loops]

@@ -101,6 +101,12 @@ class Outgoing:
     timeout_s: int = TIMEOUT_S_DEFAULT
     keep_days: int = KEEP_DAYS_DEFAULT
     enabled: bool = True
+    billing: str = "none"
+    """Which orders are charged by DFT^P03: `none`, `performed` ones, or those that are `reported`."""
+    billing_accounts: bool = False
+    """Whether BAR^P01 and P05 tell of the account before a charge."""
+    identifier_domains: tuple[str, ...] = ()
+    """Assigning authorities between which changed numbers of a person are told (ADT^A31); `*`: all."""
 
     def forwards(self, feed: str, kind: str) -> bool:
         """Whether a message of this kind that came by this feed is forwarded."""
@@ -120,7 +126,7 @@ IN_FIELDS: Final = frozenset(
 OUT_FIELDS: Final = frozenset(
     (
         *("direction", "host", "port", "tls", "kinds", "sources", "attempts_max", "give_up_hours", "timeout_s"),
-        *("keep_days", "note"),
+        *("keep_days", "note", "billing", "billing_accounts", "identifier_domains"),
     )
 )
 _NOTE_CHARS_MAX: Final = 1000
@@ -174,6 +180,9 @@ def outgoing(name: str, fields: Mapping[str, Any], *, enabled: bool = True) -> O
         fields["timeout_s"],
         fields["keep_days"],
         enabled,
+        fields.get("billing", "none"),
+        fields.get("billing_accounts", "no") == "yes",
+        tuple(fields.get("identifier_domains", ())),
     )
 
 
@@ -238,6 +247,9 @@ def _checked_out(fields: Mapping[str, Any], checked: Mapping[str, Any]) -> dict[
         "attempts_max": _number(fields, "attempts_max", ATTEMPTS_DEFAULT, 1, ATTEMPTS_MAX),
         "give_up_hours": _number(fields, "give_up_hours", HOURS_DEFAULT, 0, HOURS_MAX),
         "timeout_s": _number(fields, "timeout_s", TIMEOUT_S_DEFAULT, 1, TIMEOUT_S_MAX),
+        "billing": _choice(fields, "billing", ("none", "performed", "reported")),
+        "billing_accounts": _choice(fields, "billing_accounts", ("no", "yes")),
+        "identifier_domains": _texts(fields, "identifier_domains", NAMES_MAX, 64),
     }
 
 

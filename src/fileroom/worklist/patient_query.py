@@ -136,6 +136,29 @@ async def find_patients(
     return PatientsFound(patients, int(total))
 
 
+async def read_patient(connection: AsyncConnection[Any], patient: int, visit: int | None = None) -> PatientFound | None:
+    """One patient, with a visit. For who asks for no permission: messages that a feed out is told by. Raises psycopg.Error."""
+    async with connection.cursor(row_factory=dict_row) as cursor:
+        await cursor.execute(
+            b"""SELECT id AS key, id, patient_name, birth_date, sex, other_names, details FROM registered_patient
+                WHERE id = %s""",
+            (patient,),
+        )
+        row = await cursor.fetchone()
+    if row is None:
+        return None
+    identifiers = await _identifiers(connection, [patient])
+    visits = await _visits(connection, [visit] if visit is not None else [])
+    return PatientFound(**row, identifiers=tuple(identifiers.get(patient, ())), visit=visits.get(visit))
+
+
+async def identifiers_of_person(connection: AsyncConnection[Any], patient: int) -> tuple[Identifier, ...]:
+    """The numbers in force of a patient and of records that are linked with it. Raises psycopg.Error."""
+    people = await linked_with(connection, patient)
+    found = await _identifiers(connection, people)
+    return tuple(one for number in people for one in found.get(number, ()))
+
+
 async def cross_reference(connection: AsyncConnection[Any], asked: Identifier) -> CrossReference:
     """All identifiers in force of whom a number names, also of records that are linked with that one (A24), the first first.
 
@@ -151,9 +174,7 @@ async def cross_reference(connection: AsyncConnection[Any], asked: Identifier) -
     row = await cursor.fetchone()
     if row is None:
         return CrossReference(False)
-    people = await linked_with(connection, int(row[0]))
-    found = await _identifiers(connection, people)
-    return CrossReference(True, tuple(one for number in people for one in found.get(number, ())))
+    return CrossReference(True, await identifiers_of_person(connection, int(row[0])))
 
 
 async def linked_with(connection: AsyncConnection[Any], patient: int) -> list[int]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from alembic import op
 
 revision = "0027"
-down_revision = "0024"
+down_revision = "0026"
 
 
 def upgrade() -> None:
