@@ -86,7 +86,9 @@ WITH said AS (
         coalesce(nullif(r.patient_id, ''), s.patient_id, '') AS patient_id,
         CASE WHEN r.patient_id <> '' THEN r.patient_authority ELSE coalesce(s.issuer_of_patient_id, '') END AS authority
     FROM report r LEFT JOIN study s ON r.source <> 'hl7' AND s.study_instance_uid = r.study_instance_uid
+    -- What a person has said of a report holds.
     WHERE r.id = ANY(%(reports)s)
+        AND NOT EXISTS (SELECT FROM report_assignment a WHERE a.report = r.id AND a.undone_at IS NULL)
 ), found AS (
     SELECT r.id, ord.id AS imaging_order, ord.accession_number, coalesce(ord.patient, who.patient) AS patient, who.identifier,
         CASE WHEN r.from_ris THEN coalesce(
