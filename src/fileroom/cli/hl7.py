@@ -266,9 +266,13 @@ def add_feed(
     accept_failed: Annotated[
         bool, typer.Option("--accept-failed", help="In: answer AA to what cannot be applied, and mend it here.")
     ] = False,
+    also: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="Another field, NAME=VALUE: queries=answer, billing=performed ... Repeatable."),
+    ] = None,
     replace: Annotated[bool, typer.Option("--replace", help="Change the one that is there.")] = False,
 ) -> None:
-    """Add a feed. Example: `fileroom hl7 feed add ris --sender 'RIS|HOSPITAL@10.1.2.0/24'`"""
+    """Add a feed. Example: `fileroom hl7 feed add ris --sender 'RIS|HOSPITAL@10.1.2.0/24' --set queries=answer`"""
     fields: dict[str, Any] = {"tls": tls, "keep_days": keep_days}
     if to:
         host, _, number = to.rpartition(":")
@@ -288,6 +292,9 @@ def add_feed(
             "on_failure": "accept" if accept_failed else "refuse",
             "mapping": {"preset": preset} if preset else {},
         }
+    for one in also or []:
+        field, _, value = one.partition("=")
+        fields[field.strip()] = value.strip()
 
     async def work(archive: Archive) -> Feed:
         from fileroom.feeds.feeds import put_feed

@@ -1979,6 +1979,10 @@ class Token(Model):
     created_by: str
     expires_at: dt.datetime | None
     last_used_at: dt.datetime | None
+    fhir_scopes: tuple[str, ...] | None
+    """Scopes of FHIR, for which alone it is good; null: it is not narrowed to FHIR."""
+    fhir_patient: int | None
+    """Whom scopes of the level patient are about."""
 
 
 @dataclass(frozen=True, slots=True)

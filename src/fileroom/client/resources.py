@@ -183,17 +183,34 @@ class MeResource:
         return cast("tuple[Token, ...]", self._connection.items("GET", "/me/tokens", Token))
 
     def add_token(
-        self, *, name: str, permissions: Sequence[Permission] | None = None, days: int | None = None
+        self,
+        *,
+        name: str,
+        permissions: Sequence[Permission] | None = None,
+        days: int | None = None,
+        fhir_scopes: Sequence[str] | None = None,
+        fhir_patient: int | None = None,
     ) -> NewSecret:
         """Make a token; its secret is told this once. A token cannot make tokens. Needs an own account.
 
         - `permissions`: Null: all that you may.
         - `days`: Null: without an end.
+        - `fhir_scopes`: Scopes in the manner of SMART on FHIR: good for these resources alone.
+        - `fhir_patient`: The patient (its number) of scopes of the level patient.
         """
         return cast(
             "NewSecret",
             self._connection.call(
-                "POST", "/me/tokens", NewSecret, body={"name": name, "permissions": permissions, "days": days}
+                "POST",
+                "/me/tokens",
+                NewSecret,
+                body={
+                    "name": name,
+                    "permissions": permissions,
+                    "days": days,
+                    "fhir_scopes": fhir_scopes,
+                    "fhir_patient": fhir_patient,
+                },
             ),
         )
 
@@ -2150,6 +2167,8 @@ class Hl7Resource:
         senders: Sequence[str] | None = None,
         on_failure: Literal["refuse", "accept"] | None = None,
         silent_minutes: int | None = None,
+        queries: Literal["refuse", "answer"] | None = None,
+        order_answer: Literal["ack", "order"] | None = None,
         mapping: Mapping[str, Any] | None = None,
         host: str | None = None,
         kinds: Sequence[str] | None = None,
@@ -2157,6 +2176,9 @@ class Hl7Resource:
         attempts_max: int | None = None,
         give_up_hours: int | None = None,
         timeout_s: int | None = None,
+        billing: Literal["none", "performed", "reported"] | None = None,
+        billing_accounts: Literal["no", "yes"] | None = None,
+        identifier_domains: Sequence[str] | None = None,
         enabled: bool | None = None,
     ) -> Hl7Feed:
         """Add a feed, or replace it. Needs `message.manage`.
@@ -2165,6 +2187,8 @@ class Hl7Resource:
         - `senders`: In: APPLICATION|FACILITY@NETWORK.
         - `on_failure`: In: AE, or AA and mended here.
         - `silent_minutes`: In: the alarm on silence.
+        - `queries`: In: may it ask for patients?
+        - `order_answer`: In: orders are answered by ACK, or by ORR, ORG, ORI.
         - `mapping`: In: how its messages are read (docs/hl7.md).
         - `host`: Out: where it sends to.
         - `kinds`: Out: what is forwarded.
@@ -2172,6 +2196,9 @@ class Hl7Resource:
         - `attempts_max`: Out.
         - `give_up_hours`: Out.
         - `timeout_s`: Out.
+        - `billing`: Out: which orders are charged (DFT^P03).
+        - `billing_accounts`: Out: accounts are told before charges (BAR).
+        - `identifier_domains`: Out: whose changed numbers are told (ADT^A31); * for all.
         """
         return cast(
             "Hl7Feed",
@@ -2188,6 +2215,8 @@ class Hl7Resource:
                     "senders": senders,
                     "on_failure": on_failure,
                     "silent_minutes": silent_minutes,
+                    "queries": queries,
+                    "order_answer": order_answer,
                     "mapping": mapping,
                     "host": host,
                     "kinds": kinds,
@@ -2195,6 +2224,9 @@ class Hl7Resource:
                     "attempts_max": attempts_max,
                     "give_up_hours": give_up_hours,
                     "timeout_s": timeout_s,
+                    "billing": billing,
+                    "billing_accounts": billing_accounts,
+                    "identifier_domains": identifier_domains,
                     "enabled": enabled,
                 },
             ),
@@ -2483,12 +2515,21 @@ class TokensResource:
         return self._connection.pages("/tokens", Token, limit=limit, query={})
 
     def add(
-        self, *, name: str, role: str, permissions: Sequence[Permission] | None = None, days: int | None = None
+        self,
+        *,
+        name: str,
+        role: str,
+        permissions: Sequence[Permission] | None = None,
+        days: int | None = None,
+        fhir_scopes: Sequence[str] | None = None,
+        fhir_patient: int | None = None,
     ) -> NewSecret:
         """Make a program's token; its secret is told this once. A token cannot make tokens. Needs `user.manage`.
 
         - `permissions`: Only these of the role's; null: all of them.
         - `days`: Null: without an end.
+        - `fhir_scopes`: Scopes in the manner of SMART on FHIR: good for these resources alone.
+        - `fhir_patient`: The patient (its number) of scopes of the level patient.
         """
         return cast(
             "NewSecret",
@@ -2496,7 +2537,14 @@ class TokensResource:
                 "POST",
                 "/tokens",
                 NewSecret,
-                body={"name": name, "role": role, "permissions": permissions, "days": days},
+                body={
+                    "name": name,
+                    "role": role,
+                    "permissions": permissions,
+                    "days": days,
+                    "fhir_scopes": fhir_scopes,
+                    "fhir_patient": fhir_patient,
+                },
             ),
         )
 

@@ -352,9 +352,9 @@ def _all_fields(segment: Segment) -> dict[int, Value]:
 
 
 def _refused(kind: str, message: Message, errors: tuple[ErrorLine, ...]) -> OwnAnswer:
-    words = told("answered the query with AE: {reason}", reason="; ".join(dict.fromkeys(one.words for one in errors)))
+    words = f"answered the query with AE: {'; '.join(dict.fromkeys(str(one.words) for one in errors))}"
     return OwnAnswer(kind, _head(message, "AE"), "AE", errors, words)
 
 
 def _words(count: int) -> str:
-    return told("answered the query with {count} patients", count=count)
+    return f"answered the query; found: {count}"

@@ -120,7 +120,7 @@ async def test_what_was_asked_and_answered_stands_in_the_inbox(archive: Archive,
     assert (await tell(archive, feed, pdq("@PID.3.1^4711"))).raw == answer.raw
     again, row = (await list_messages(archive, MessageFilter(control_id="Q1")))[:2]
     assert (row.kind, row.state, row.answered, row.reason) == ("QBP^Q22", "applied", "AA", "")
-    assert row.effects[0]["words"] == "answered the query with 1 patients"
+    assert row.effects[0]["words"] == "answered the query; found: 1"
     assert again.state == "duplicate"
 
 

@@ -157,6 +157,10 @@ class AskedFeed(Asked):
         None
     )
     silent_minutes: Annotated[int | None, Field(strict=True, ge=0, description="In: the alarm on silence.")] = None
+    queries: Annotated[Literal["refuse", "answer"] | None, Field(description="In: may it ask for patients?")] = None
+    order_answer: Annotated[
+        Literal["ack", "order"] | None, Field(description="In: orders are answered by ACK, or by ORR, ORG, ORI.")
+    ] = None
     mapping: Annotated[dict[str, Any] | None, Field(description="In: how its messages are read (docs/hl7.md).")] = None
     host: Annotated[ShortText | None, Field(description="Out: where it sends to.")] = None
     kinds: Annotated[list[ShortText] | None, Field(max_length=50, description="Out: what is forwarded.")] = None
@@ -164,6 +168,16 @@ class AskedFeed(Asked):
     attempts_max: Annotated[int | None, Field(strict=True, ge=1, description="Out.")] = None
     give_up_hours: Annotated[int | None, Field(strict=True, ge=0, description="Out.")] = None
     timeout_s: Annotated[int | None, Field(strict=True, ge=1, description="Out.")] = None
+    billing: Annotated[
+        Literal["none", "performed", "reported"] | None, Field(description="Out: which orders are charged (DFT^P03).")
+    ] = None
+    billing_accounts: Annotated[
+        Literal["no", "yes"] | None, Field(description="Out: accounts are told before charges (BAR).")
+    ] = None
+    identifier_domains: Annotated[
+        list[ShortText] | None,
+        Field(max_length=50, description="Out: whose changed numbers are told (ADT^A31); * for all."),
+    ] = None
     enabled: Flag = True
 
     def fields(self) -> dict[str, Any]:

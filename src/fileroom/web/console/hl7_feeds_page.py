@@ -27,7 +27,10 @@ FEEDS_PATH: Final = "/hl7/feeds"
 FORM_BYTES_MAX: Final = 1024 * 1024
 """With a mapping of some thousand lines."""
 _TEXTS: Final = {
-    "in": ("port", "tls", "on_failure", "silent_minutes", "keep_days", "senders", "note"),
+    "in": (
+        *("port", "tls", "on_failure", "silent_minutes", "keep_days", "senders", "note"),
+        *("queries", "order_answer"),
+    ),
     "out": (
         "host",
         "port",
@@ -39,6 +42,9 @@ _TEXTS: Final = {
         "timeout_s",
         "keep_days",
         "note",
+        "billing",
+        "billing_accounts",
+        "identifier_domains",
     ),
 }
 _NAMES: Final = (*_TEXTS["in"], *_TEXTS["out"], "preset", "mapping")
@@ -111,7 +117,7 @@ def _fields(form: Form) -> dict[str, Any]:
     if direction == "in":
         fields["mapping"] = {**_mapping(form.get("mapping")), "preset": form.get("preset") or "ihe"}
     else:
-        for name in ("kinds", "sources"):
+        for name in ("kinds", "sources", "identifier_domains"):
             fields[name] = [one for one in form.get(name).replace(",", " ").split() if one]
     return fields
 
@@ -132,7 +138,7 @@ def _texts(one: Feed) -> dict[str, str]:
     """As the form shows the fields."""
     texts = {"direction": str(one.fields["direction"])}
     for name in _TEXTS[texts["direction"]]:
-        value = one.fields[name]
+        value = one.fields.get(name, "")
         joined = "\n" if name == "senders" else " "
         texts[name] = joined.join(value) if isinstance(value, list) else str(value)
     if one.is_incoming:
