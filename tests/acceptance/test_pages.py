@@ -32,6 +32,8 @@ QUESTIONS: Final = {
     "/routing/projects/report": "?number={number}",
     "/worklist/order": "?number={number}",
     "/hl7/message": "?number={number}",
+    "/worklist/patients/{patient}/merge": "?other={other_patient}",
+    "/worklist/patients/{patient}/unmerge": "?merge={number}",
 }
 """What some pages are asked for."""
 ORDER: Final = b"\r".join(
@@ -43,6 +45,11 @@ ORDER: Final = b"\r".join(
         b"",
     )
 )
+OTHERS: Final = (
+    b"MSH|^~\\&|RIS|HOSP|FILEROOM|HOSP|20261122101501||ADT^A28|M2|P|2.5\rPID|1||P2^^^HOSP^MR||Doe^Jane||19700203|F\r",
+    b"MSH|^~\\&|RIS|HOSP|FILEROOM|HOSP|20261122101502||ADT^A40|M3|P|2.5\rPID|1||P2^^^HOSP^MR||Doe^Jane||19700203|F\rMRG|P3^^^HOSP\r",
+)
+"""Another patient, and one that became part of that one: for the pages of merges."""
 _GUIDE: Final = """(() => {
   const found = document.querySelector('#help .guide')
     ?? document.querySelector('main h1 ~ p.quiet, main .heading ~ p.quiet, main .trail-head ~ p.quiet');
@@ -52,6 +59,8 @@ PARAMETERS: Final[dict[str, Callable[[Fileroom], str]]] = {
     "study": lambda room: str(room.rows("SELECT study_instance_uid FROM study")[0][0]),
     "name": lambda _room: "people",
     "number": lambda _room: "1",
+    "patient": lambda room: _patient(room, "P1"),
+    "other_patient": lambda room: _patient(room, "P2"),
     "resource": lambda _room: "nodes",
 }
 NOT_PAGES: Final = (
@@ -80,6 +89,10 @@ window.shifted = 0;
 new PerformanceObserver(list => { for (const one of list.getEntries()) window.shifted += one.value; })
   .observe({type: 'layout-shift', buffered: true});
 """
+
+
+def _patient(room: Fileroom, number: str) -> str:
+    return str(room.rows(f"SELECT patient FROM patient_identifier WHERE value = '{number}'")[0][0])
 
 
 def addresses() -> list[str]:
@@ -115,7 +128,8 @@ def room(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fileroom]:
         assert running.command("deliveries", "send", study, "--to", "people").returncode == 0
         wait_until(lambda: accepts_connections(running.hl7_port), 30, "the HL7 port", running.log_tail)
         with Sender(running.hl7_port) as ris:
-            assert b"MSA|AA" in ris.send(ORDER)
+            for message in (ORDER, *OTHERS):
+                assert b"MSA|AA" in ris.send(message)
         assert running.command("deid", "project", "add", "trial").returncode == 0
         running.execute(
             """INSERT INTO deid_report (project_id, project_version, destination, study_instance_uid)

@@ -97,7 +97,6 @@ async def _show(archive: Archive, request: Request, number: int, error: RequestE
         "message_path": MESSAGE_PATH
         if _is_served(request, MESSAGE_PATH) and access.allows(Permission.MESSAGE_READ)
         else "",
-        "patient_path": "/worklist/patient" if _is_served(request, "/worklist/patient") else "",
         "next_states": [state.value for state in states_for_people(found.order.state)],
         "may_change": access.allows(Permission.ORDER_MANAGE),
         "done": request.query_params.get("done", ""),

@@ -68,6 +68,7 @@ PAGES: Final = (
     Place("worklist", "/hl7", N_("HL7 messages"), Permission.MESSAGE_READ),
     Place("worklist", "/hl7/feeds", N_("HL7 feeds"), Permission.MESSAGE_READ),
     Place("worklist", "/worklist/orders", N_("Orders"), Permission.ORDER_READ),
+    Place("worklist", "/worklist/patients", N_("Patients"), Permission.ORDER_READ),
     Place("worklist", "/worklist/procedures", N_("Procedure codes"), Permission.ORDER_READ),
     Place("routing", "/routing/rules", N_("Rules"), Permission.ROUTING_READ),
     Place("admin", "/admin/people", N_("People"), Permission.USER_MANAGE),

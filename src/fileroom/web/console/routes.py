@@ -30,8 +30,13 @@ from fileroom.web.console.nodes_page import nodes_handlers
 from fileroom.web.console.notices_page import notices_handlers
 from fileroom.web.console.order_page import order_handlers
 from fileroom.web.console.page import page_handler
+from fileroom.web.console.patient_merge_page import patient_merge_handlers
+from fileroom.web.console.patients_page import patients_handlers
 from fileroom.web.console.procedures_page import procedures_handlers
 from fileroom.web.console.projects_page import projects_handlers
+from fileroom.web.console.report_editor import editor_handlers
+from fileroom.web.console.report_page import report_handlers
+from fileroom.web.console.report_templates_page import report_templates_handlers
 from fileroom.web.console.routing_map_page import ROUTING_PATH, routing_map_handler
 from fileroom.web.console.rules_page import rules_handlers
 from fileroom.web.console.schedules_page import schedules_handlers
@@ -72,6 +77,8 @@ def console_routes(archive: Archive, stopping: asyncio.Event | None = None) -> l
         "/search": {"GET": search_handler(archive)},
         **worklist_handlers(archive),
         **order_handlers(archive),
+        **patients_handlers(archive),
+        **patient_merge_handlers(archive),
         **procedures_handlers(archive),
         "/system": {"GET": system_handler(archive)},
         **exceptions_handlers(archive),
@@ -95,6 +102,10 @@ def console_routes(archive: Archive, stopping: asyncio.Event | None = None) -> l
         **projects_handlers(archive),
         **edges_handlers(archive),
         **certificates_handlers(archive),
+        # Addresses with a number of a report stand behind the other pages of /reports.
+        **report_templates_handlers(archive),
+        **editor_handlers(archive),
+        **report_handlers(archive),
         "/help": {"GET": help_handler(archive)},
         "/help/images/{name}": {"GET": picture_handler},
         "/help/{name:path}": {"GET": chapter_handler(archive)},
