@@ -29,7 +29,7 @@ from fileroom.worklist.changes import (
 from fileroom.worklist.facts import PatientFacts
 from fileroom.worklist.identifiers import VISIT_KINDS
 from fileroom.worklist.merges import merge, unmerge_named
-from fileroom.worklist.orders import put_order
+from fileroom.worklist.orders import write_order
 from fileroom.worklist.patient_images import has_images, show_patient
 from fileroom.worklist.patient_rows import PatientRow, identifiers_of, read_patients
 from fileroom.worklist.patients import change_identifier, find_patient, link_patients, write_patient
@@ -65,12 +65,11 @@ async def apply_change(
             known = await find_patient(connection, change.patient.identifiers[0])
             return await remove_visit(connection, known, change.visit, cause)
         case PutOrder():
-            before = await _known(connection, change.patient)
-            effects = await put_order(archive, connection, change, cause)
-            if change.patient is not None:
-                number = await find_patient(connection, change.patient.identifiers[0])
-                effects = effects + await _bring_images_in_line(archive, connection, number, before, cause)
-            return effects
+            written = await write_order(connection, change, cause)
+            if written.patient is None:
+                return written.effects
+            before, after = written.patient.before, written.patient.after
+            return written.effects + await _update_images(archive, connection, before, after, cause)
         case Nothing():
             return [Effect(change.why)]
 

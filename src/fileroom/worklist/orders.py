@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import psycopg
@@ -42,7 +42,7 @@ from fileroom.worklist.order_values import (
     with_facts,
 )
 from fileroom.worklist.order_visibility import is_visible
-from fileroom.worklist.patients import put_patient
+from fileroom.worklist.patients import PatientChange, put_patient, write_patient
 from fileroom.worklist.procedure_codes import ProcedureCode, find_procedure_code
 from fileroom.worklist.visits import put_visit
 
@@ -57,6 +57,19 @@ async def put_order(
     change: PutOrder,
     cause: Cause,
 ) -> list[Effect]:
+    """`write_order`, without what became of its patient. Raises what that raises."""
+    return (await write_order(connection, change, cause)).effects
+
+
+@dataclass(frozen=True, slots=True)
+class WrittenOrder:
+    """What became of an order, and of its patient; None: nothing was said of one."""
+
+    effects: list[Effect]
+    patient: PatientChange | None
+
+
+async def write_order(connection: AsyncConnection[Any], change: PutOrder, cause: Cause) -> WrittenOrder:
     """Make the order that the facts mean, or bring it up to date, in the caller's transaction; what became of it.
 
     Which order: the first of placer's, filler's and accession number that both have decides, each with its authority. Of
@@ -74,9 +87,11 @@ async def put_order(
             )
         )
     effects: list[Effect] = []
+    written: PatientChange | None = None
     patient = visit = None
     if change.patient is not None and change.patient.identifiers:
-        patient, effects = await put_patient(connection, change.patient, cause)
+        written = await write_patient(connection, change.patient, cause)
+        patient, effects = written.after.id, written.effects
         if change.visit is not None and change.visit.number.value:
             visit, more = await put_visit(connection, patient, change.visit, cause)
             effects += more
@@ -88,7 +103,7 @@ async def put_order(
     if not meant:
         made = await _make(connection, change, code, patient, visit, cause)
         if made is not None:
-            return [*effects, *made]
+            return WrittenOrder([*effects, *made], written)
         meant = await _meant(connection, change, patient)  # made by somebody else meanwhile
     if len(meant) > 1 and change.state is None:
         raise ConflictError(
@@ -102,7 +117,7 @@ async def put_order(
         change, code, patient, visit = PutOrder(OrderFacts(), state=change.state), None, None, None
     for order in meant:
         effects += await _change(connection, order, change, code, patient, visit, cause)
-    return effects
+    return WrittenOrder(effects, written)
 
 
 async def change_order_state(
