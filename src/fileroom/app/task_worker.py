@@ -38,9 +38,9 @@ from fileroom.index.tally import count_on
 from fileroom.reports.outputs import OUTPUTS_INTERVAL_S, outputs_due
 from fileroom.routing.alert_notices import NOTICES_INTERVAL_S, send_due_notices
 from fileroom.routing.alerts import ALERTS_INTERVAL_S, alerts_due
-from fileroom.routing.critical_notices import CRITICAL_INTERVAL_S, tell_critical
 from fileroom.routing.completeness import release_complete
 from fileroom.routing.corrected import resend_corrected
+from fileroom.routing.critical_notices import CRITICAL_INTERVAL_S, tell_critical
 from fileroom.routing.deliveries import forget_old_deliveries
 from fileroom.routing.destination_figures import keep_destination_figures
 from fileroom.routing.edge_client import link_due, tidy_edge_link
@@ -57,10 +57,12 @@ from fileroom.routing.prefetch import (
 from fileroom.routing.prefetch_orders import note_orders
 from fileroom.scp.commitment import deliver_due
 from fileroom.scp.sending import send_due
+from fileroom.scp.workitem_events import tell_due
 from fileroom.tasks.loop import Work, run_periodically
 from fileroom.worklist.availability import tell_availability
 from fileroom.worklist.matching import match_due
 from fileroom.worklist.node_notices import forget_old_notices, send_notices
+from fileroom.worklist.workitem_outbox import forget_old_workitems, note_restart
 
 DOCUMENTS_INTERVAL_S: Final = 1.0
 COMMITMENTS_INTERVAL_S: Final = 1.0
@@ -106,6 +108,8 @@ async def run_tasks(settings: Settings, stop: asyncio.Event) -> None:
             ("report_objects", OUTPUTS_INTERVAL_S, partial(outputs_due, archive)),
             ("series_documents", DOCUMENTS_INTERVAL_S, partial(document_stable_series, archive)),
             ("commitment_results", COMMITMENTS_INTERVAL_S, partial(deliver_due, archive)),
+            ("workitem_events", COMMITMENTS_INTERVAL_S, partial(tell_due, archive)),
+            ("old_workitems", OLD_ECHOES_INTERVAL_S, partial(forget_old_workitems, archive)),
             ("node_echoes", ECHOES_INTERVAL_S, partial(echo_due, archive)),
             *((f"sending_{n}", SENDING_INTERVAL_S, partial(send_due, archive, stop)) for n in range(SENDINGS_AT_ONCE)),
             ("old_sendings", OLD_ECHOES_INTERVAL_S, partial(forget_old_jobs, archive)),
@@ -201,6 +205,7 @@ async def _recover(archive: Archive) -> None:
     """Once, beside the other work: a store of many objects takes its time. While store or database is away, it waits."""
     while True:
         try:
+            await note_restart(archive)
             await recover(archive)
             return
         except FileroomError as error:

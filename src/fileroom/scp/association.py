@@ -3,6 +3,7 @@
 C-ECHO  scp.echo        C-STORE  scp.store        C-FIND  scp.find
 C-GET, C-MOVE  scp.retrieve                       N-ACTION, N-EVENT-REPORT       scp.commitment
 N-CREATE  scp.performed_step, scp.availability    N-SET, N-GET  scp.performed_step
+Everything on contexts of Unified Procedure Steps  scp.workitem
 
 The association acts as a node. What comes from the network runs in asyncio's own context, in which nobody acts, so each
 request is served inside of `acting_as`, and the tasks that it starts take that with them.
@@ -46,6 +47,7 @@ from fileroom.scp import availability, commitment, find, offer, performed_step, 
 from fileroom.scp.call import Call
 from fileroom.scp.node_watch import NodeWatch
 from fileroom.scp.store import StoreSink
+from fileroom.scp.workitem import WATCHING_ACTIONS, serve_workitem
 from fileroom.scp.worklist import find_worklist
 from fileroom.ul.negotiation import AcceptedContext, negotiate
 from fileroom.ul.pdu import CALLING_AET_NOT_RECOGNIZED, LOCAL_LIMIT_EXCEEDED, AssociateAC, AssociateRJ, AssociateRQ
@@ -95,6 +97,20 @@ ROLES: Final = {
     CommandField.N_GET_RQ: NodeRole.QUERY,
 }
 """What a node needs for a request, beside the permissions that the services ask for."""
+
+
+def _service_of(operation: Operation) -> Service | None:
+    if operation.context.abstract_syntax in offer.WORKITEMS:
+        return serve_workitem
+    return SERVICES.get(operation.command.command_field)
+
+
+def _role_of(operation: Operation) -> NodeRole | None:
+    """Whoever watches workitems only looks; who acts on them says something, as with performed steps."""
+    command = operation.command
+    if operation.context.abstract_syntax in offer.WORKITEMS and command.command_field is CommandField.N_ACTION_RQ:
+        return NodeRole.QUERY if command.action_type_id in WATCHING_ACTIONS else NodeRole.SEND
+    return ROLES.get(command.command_field)
 
 
 class PeerAssociation:
@@ -215,11 +231,11 @@ class PeerAssociation:
         """Every other request."""
         call = self._established()
         self._journal.operation_began(operation.command, operation.context)
-        service = SERVICES.get(operation.command.command_field)
+        service = _service_of(operation)
         if service is None:
             call.port.send_response(operation.context.id, respond(operation.command, Status.UNRECOGNIZED_OPERATION))
             return
-        role = ROLES.get(operation.command.command_field)
+        role = _role_of(operation)
         if role is not None and self._node is not None and not self._node.may(role):
             error = NotAllowedError(f"The node {self._node.name} has not the role {role.value}.")
             call.explain(operation, error)

@@ -30,13 +30,16 @@ QUERY_RETRIEVE_GET: Final = (uids.PATIENT_ROOT_GET, uids.STUDY_ROOT_GET, uids.PA
 PERFORMED_STEP: Final = (uids.MODALITY_PERFORMED_PROCEDURE_STEP, uids.MODALITY_PERFORMED_PROCEDURE_STEP_RETRIEVE)
 """Modality Performed Procedure Step (PS3.4 F.7, F.8)."""
 
+WORKITEMS: Final = (uids.UPS_PUSH, uids.UPS_PULL, uids.UPS_WATCH, uids.UPS_QUERY)
+"""Unified Procedure Step (PS3.4 CC); events go out on associations that we open."""
+
 _MESSAGE_RULE: Final = AbstractSyntaxRule(MESSAGE_TRANSFER_SYNTAXES)
 SERVICE_RULES: Final[dict[str, AbstractSyntaxRule]] = {
     uids.VERIFICATION: _MESSAGE_RULE,
     uids.STORAGE_COMMITMENT_PUSH: AbstractSyntaxRule(MESSAGE_TRANSFER_SYNTAXES, requestor_may_be_scp=True),
     uids.INSTANCE_AVAILABILITY_NOTIFICATION: _MESSAGE_RULE,
     uids.MODALITY_WORKLIST_FIND: _MESSAGE_RULE,
-    **dict.fromkeys(PERFORMED_STEP, _MESSAGE_RULE),
+    **dict.fromkeys((*PERFORMED_STEP, *WORKITEMS), _MESSAGE_RULE),
     **dict.fromkeys((*QUERY_RETRIEVE_FIND, *QUERY_RETRIEVE_MOVE, *QUERY_RETRIEVE_GET), _MESSAGE_RULE),
 }
 _STORAGE_RULE: Final = AbstractSyntaxRule(STORAGE_TRANSFER_SYNTAXES, requestor_may_be_scp=True)
@@ -112,8 +115,12 @@ def _permits(node: Node, abstract_syntax: str, proposed: RoleSelection | None) -
         *QUERY_RETRIEVE_FIND,
         uids.MODALITY_WORKLIST_FIND,
         uids.MODALITY_PERFORMED_PROCEDURE_STEP_RETRIEVE,
+        uids.UPS_WATCH,
+        uids.UPS_QUERY,
     ):
         return node.may(NodeRole.QUERY)
+    if abstract_syntax in (uids.UPS_PUSH, uids.UPS_PULL):
+        return node.may(NodeRole.SEND) or node.may(NodeRole.QUERY)
     if abstract_syntax in (*QUERY_RETRIEVE_MOVE, *QUERY_RETRIEVE_GET):
         return node.may(NodeRole.RETRIEVE)
     would_send = proposed is None or proposed.scu_role

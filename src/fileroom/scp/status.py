@@ -1,4 +1,4 @@
-"""Our errors as DIMSE status codes and comments: the one table (PS3.4 B.2.3, C.4.1.1.4, C.4.2.1.5, F.7.2; PS3.7 C)."""
+"""Our errors as DIMSE status codes and comments: the one table (PS3.4 B.2.3, C.4.1.1.4, C.4.2.1.5, F.7.2, CC.2; PS3.7 C)."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ from fileroom.worklist.performed_rules import (
     NoSuchAttributeError,
     WrongValueError,
 )
+from fileroom.worklist.workitem_rules import DuplicateWorkitemError, WorkitemError
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +71,12 @@ _PERFORMED: Final[tuple[tuple[type[FileroomError], int], ...]] = (
     (NotAllowedError, 0x0124),
     (FileroomError, 0x0110),
 )
+_WORKITEM: Final[tuple[tuple[type[FileroomError], int], ...]] = (
+    (DuplicateWorkitemError, 0x0111),
+    (NotFoundError, 0xC307),
+    (TooLargeError, 0x0213),
+    *(row for row in _PERFORMED if row[0] not in (FinalStateError, DuplicateStepError, NotFoundError)),
+)
 
 
 def store_failure(error: FileroomError) -> StatusAnswer:
@@ -90,6 +97,13 @@ def retrieve_failure(error: FileroomError) -> StatusAnswer:
 def performed_failure(error: FileroomError) -> StatusAnswer:
     """The answer to an N-CREATE, N-SET or N-GET of a performed procedure step that failed (PS3.4 F.7.2, PS3.7 C)."""
     return _find(_PERFORMED, error)
+
+
+def workitem_failure(error: FileroomError) -> StatusAnswer:
+    """The answer to an N-CREATE, N-SET, N-GET or N-ACTION of a workitem that failed (PS3.4 CC.2, PS3.7 C)."""
+    if isinstance(error, WorkitemError):
+        return StatusAnswer(error.status, str(error))
+    return _find(_WORKITEM, error)
 
 
 def _find(table: tuple[tuple[type[FileroomError], int], ...], error: FileroomError) -> StatusAnswer:

@@ -44,7 +44,7 @@ def test_unknown_storage_classes_are_a_setting(unknown: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "other", ["1.2.840.10008.5.1.4.34.6.1", "1.2.840.10008.3.1.2.3.5", "1.2.840.10008.5.1.1.9", "1.2.840.10008.1.2.1"]
+    "other", ["1.2.840.10008.5.1.4.34.6.9", "1.2.840.10008.3.1.2.3.5", "1.2.840.10008.5.1.1.9", "1.2.840.10008.1.2.1"]
 )
 def test_services_of_the_standard_that_we_do_not_have_are_not_taken_for_storage(other: str) -> None:
     assert rule(other) is None
