@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from psycopg.rows import dict_row
 
+from fileroom.admin.fhir_scopes import stored_scopes
 from fileroom.admin.people import People
 from fileroom.admin.profiles import Profile, stored_profile
 from fileroom.admin.random_secrets import hash_of
 from fileroom.admin.roles import BUILT_IN, stored_permissions
 from fileroom.admin.row_scopes import both, row_scope_from_json
 from fileroom.admin.sessions import idle_since
-from fileroom.core.access import EVERYTHING, Access, ActorKind, Permission, RowScope
+from fileroom.core.access import EVERYTHING, Access, ActorKind, FhirScopes, Permission, RowScope
 from fileroom.core.errors import InvalidRequestError
 
 _SEEN_EVERY_S: Final = 60
@@ -74,15 +75,30 @@ async def identity_of_session(people: People, secret: str) -> Identity | None:
 
 async def identity_of_token(people: People, secret: str) -> Identity | None:
     """Who has this API token; None where it is over, revoked, or never was, or where its person is disabled."""
+    return await _of_token(people, b"t.token_hash = %s", hash_of(secret))
+
+
+async def identity_of_token_row(people: People, token_id: int) -> Identity | None:
+    """As `identity_of_token`, for work that somebody has left to Fileroom with a token."""
+    return await _of_token(people, b"t.id = %s", token_id)
+
+
+async def _of_token(people: People, which: bytes, value: bytes | int) -> Identity | None:
     async with people.pool.connection() as connection, connection.cursor(row_factory=dict_row) as cursor:
         await cursor.execute(
             b"""SELECT t.id, t.name, t.permissions, t.last_used_at, t.expires_at, t.account_id, a.login, a.full_name, a.profile,
                        coalesce(a.row_scope, '{}') AS row_scope, coalesce(a.role, t.role) AS role,
-                       r.permissions AS role_permissions, r.row_scope AS role_row_scope
+                       r.permissions AS role_permissions, r.row_scope AS role_row_scope, t.fhir_scopes,
+                       coalesce(p.merged_into, p.id) AS fhir_patient,
+                       ARRAY(SELECT i.value FROM patient_identifier i WHERE i.patient = coalesce(p.merged_into, p.id))
+                           AS fhir_patient_ids
                 FROM api_token t LEFT JOIN account a ON a.id = t.account_id
                 LEFT JOIN role r ON r.name = coalesce(a.role, t.role)
-                WHERE t.token_hash = %s AND (t.expires_at IS NULL OR t.expires_at > %s) AND a.disabled_at IS NULL""",
-            (hash_of(secret), people.now()),
+                LEFT JOIN registered_patient p ON p.id = t.fhir_patient
+                WHERE """
+            + which
+            + b" AND (t.expires_at IS NULL OR t.expires_at > %s) AND a.disabled_at IS NULL",
+            (value, people.now()),
         )
         row = await cursor.fetchone()
         if row is None:
@@ -94,6 +110,8 @@ async def identity_of_token(people: People, secret: str) -> Identity | None:
         permissions &= stored_permissions(row["permissions"])
     name = f"{row['login']}/{row['name']}" if row["login"] else row["name"]
     access = Access(ActorKind.TOKEN, name, permissions, rows, account_id=row["account_id"])
+    if row["fhir_scopes"] is not None:
+        access = _narrowed(access, row)
     return Identity(access, row["full_name"] or "", stored_profile(row["profile"] or {}), expires_at=row["expires_at"])
 
 
@@ -112,6 +130,23 @@ async def identity_of_account(people: People, account_id: int) -> Identity | Non
     permissions, rows = _rights(row)
     access = Access(ActorKind.PERSON, row["login"], permissions, rows, account_id=row["id"])
     return Identity(access, row["full_name"], stored_profile(row["profile"]))
+
+
+def _narrowed(access: Access, row: Mapping[str, Any]) -> Access:
+    """The access of a token with scopes of FHIR: its permissions are good there alone. Where every scope is about one
+    patient, the row scope is that patient's too, beside what FHIR itself asks for."""
+    scopes = stored_scopes(row["fhir_scopes"])
+    patients = () if row["fhir_patient"] is None else (int(row["fhir_patient"]),)
+    permissions, rows = access.permissions, access.rows
+    if scopes and all(scope.level == "patient" for scope in scopes):
+        ids = tuple(sorted(set(row["fhir_patient_ids"])))
+        narrowed = both(rows, RowScope(patient_ids=ids)) if ids else None
+        if narrowed is None:
+            permissions = frozenset()  # nothing fits both, which a row scope cannot say
+        else:
+            rows = narrowed
+    found = FhirScopes(scopes, permissions, patients)
+    return replace(access, permissions=frozenset(), rows=rows, fhir=found)
 
 
 def _rights(row: Mapping[str, Any]) -> tuple[frozenset[Permission], RowScope]:

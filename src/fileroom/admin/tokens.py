@@ -15,6 +15,7 @@ from psycopg.rows import dict_row
 from fileroom.admin.accounts import find_own_account, own_account_id
 from fileroom.admin.audit import record
 from fileroom.admin.audit_events import token_changed
+from fileroom.admin.fhir_scopes import checked_scopes
 from fileroom.admin.people import People
 from fileroom.admin.random_secrets import TOKEN_PREFIX, hash_of, new_secret
 from fileroom.admin.roles import find_role, require_may_give, stored_permissions
@@ -27,11 +28,17 @@ _NAME_CHARS_MAX: Final = 60
 
 @dataclass(frozen=True, slots=True)
 class TokenRequest:
-    """What a token shall be. `permissions` None: all that role or person may. `days` None: without an end."""
+    """What a token shall be. `permissions` None: all that role or person may. `days` None: without an end.
+
+    With `fhir_scopes` it is good for these resources of FHIR and for nothing else; those of the level patient are about
+    `fhir_patient`, a row of the RIS side.
+    """
 
     name: str
     permissions: frozenset[Permission] | None = None
     days: int | None = None
+    fhir_scopes: tuple[str, ...] = ()
+    fhir_patient: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +54,8 @@ class ApiToken:
     created_by: str
     expires_at: dt.datetime | None
     last_used_at: dt.datetime | None
+    fhir_scopes: tuple[str, ...] | None = None
+    fhir_patient: int | None = None
 
 
 async def create_token(people: People, request: TokenRequest, role_name: str) -> str:
@@ -138,6 +147,7 @@ async def _create(
             told("A token is good for 1 to {count} days, or without an end.", count=API_TOKEN_DAYS_MAX)
         )
     _require_session(access)
+    scopes = checked_scopes(request.fhir_scopes, request.fhir_patient)
     now, secret = people.now(), new_secret(TOKEN_PREFIX)
     expires_at = now + dt.timedelta(days=request.days) if request.days is not None else None
     permissions = sorted(request.permissions) if request.permissions is not None else None
@@ -145,18 +155,25 @@ async def _create(
         async with people.pool.connection() as connection, connection.transaction():
             cursor = await connection.execute(
                 b"""INSERT INTO api_token
-                        (name, token_hash, account_id, role, permissions, created_at, created_by, expires_at)
-                    SELECT %s, %s, %s, %s, %s, %s, %s, %s WHERE (SELECT count(*) FROM api_token) < %s""",
-                (name, hash_of(secret), account_id, role, permissions, now, access.name, expires_at, API_TOKENS_MAX),
+                        (name, token_hash, account_id, role, permissions, created_at, created_by, expires_at, fhir_scopes,
+                         fhir_patient)
+                    SELECT %s, %s, %s, %s, %s, %s, %s, %s, %s::text[], %s WHERE (SELECT count(*) FROM api_token) < %s""",
+                (name, hash_of(secret), account_id, role, permissions, now, access.name, expires_at)
+                + (scopes, request.fhir_patient, API_TOKENS_MAX),
             )
             if cursor.rowcount:
                 whose = f"with the role {role}" if role else f"of {access.name}"
                 until = f"until {expires_at:%Y-%m-%d}" if expires_at else "without an end"
+                if scopes:
+                    of = f" of patient {request.fhir_patient}" if request.fhir_patient is not None else ""
+                    until += f", for FHIR alone: {' '.join(scopes)}{of}"
                 await record(
                     connection, token_changed(name if role else f"{access.name}/{name}", f"Made {whose}, {until}")
                 )
     except psycopg.errors.UniqueViolation as error:
         raise ConflictError(told("There is a token named {name} already.", name=name)) from error
+    except (psycopg.errors.ForeignKeyViolation, psycopg.DataError) as error:
+        raise InvalidRequestError(told("There is no patient number {number}.", number=request.fhir_patient)) from error
     if cursor.rowcount == 0:
         raise ConflictError(told("There are {count} tokens already; revoke what nobody uses.", count=API_TOKENS_MAX))
     return secret
@@ -165,7 +182,8 @@ async def _create(
 async def _list(people: People, condition: bytes, values: tuple[int, ...] | None) -> list[ApiToken]:
     async with people.pool.connection() as connection, connection.cursor(row_factory=dict_row) as cursor:
         await cursor.execute(
-            b"""SELECT t.id, t.name, a.login, t.role, t.permissions, t.created_at, t.created_by, t.expires_at, t.last_used_at
+            b"""SELECT t.id, t.name, a.login, t.role, t.permissions, t.created_at, t.created_by, t.expires_at, t.last_used_at,
+                       t.fhir_scopes, t.fhir_patient
                 FROM api_token t LEFT JOIN account a ON a.id = t.account_id WHERE """
             + condition
             + b" ORDER BY t.name, t.id",
@@ -175,7 +193,8 @@ async def _list(people: People, condition: bytes, values: tuple[int, ...] | None
 
 
 def _token_of(row: dict[str, Any]) -> ApiToken:
-    permissions = row["permissions"]
+    permissions, scopes = row["permissions"], row["fhir_scopes"]
     return ApiToken(
-        **{**row, "permissions": None if permissions is None else tuple(sorted(stored_permissions(permissions)))}
+        **{**row, "fhir_scopes": None if scopes is None else tuple(scopes)}
+        | {"permissions": None if permissions is None else tuple(sorted(stored_permissions(permissions)))}
     )

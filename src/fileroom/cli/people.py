@@ -370,16 +370,27 @@ def create_token_command(
     role: Annotated[str, typer.Option(help="What it may do, as a role.")],
     permission: Permissions = None,
     days: Annotated[int | None, typer.Option(help="Days until it expires; without an end if not given.")] = None,
+    fhir_scope: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Good for these resources of FHIR alone, for example user/ImagingStudy.rs or patient/*.read."
+        ),
+    ] = None,
+    fhir_patient: Annotated[
+        int | None, typer.Option(help="The patient's number, for scopes of the level patient.")
+    ] = None,
 ) -> None:
     """Make a token for a program and print it, this once. With permissions it may do only those of its role.
 
     Example: `fileroom token create --name dose-report --role researcher --days 365`
+    Example: `fileroom token create --name viewer-app --role physician --fhir-scope user/*.read`
     """
     from fileroom.admin.roles import permissions_from_names
     from fileroom.admin.tokens import TokenRequest, create_token
 
     permissions = permissions_from_names(permission) if permission else None
-    typer.echo(_with_people(lambda people: create_token(people, TokenRequest(name, permissions, days), role)))
+    asked = TokenRequest(name, permissions, days, tuple(fhir_scope or ()), fhir_patient)
+    typer.echo(_with_people(lambda people: create_token(people, asked, role)))
 
 
 @token_app.command("list")
@@ -387,7 +398,7 @@ def list_tokens_command(as_json: Json = False) -> None:
     """List the tokens, without their secrets. Example: `fileroom token list`"""
     from fileroom.admin.tokens import list_tokens
 
-    columns = ["name", "login", "role", "permissions", "created_by", "expires_at", "last_used_at"]
+    columns = ["name", "login", "role", "permissions", "fhir_scopes", "created_by", "expires_at", "last_used_at"]
     print_rows(columns, _with_people(list_tokens), as_json=as_json)
 
 

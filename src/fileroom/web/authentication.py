@@ -54,9 +54,12 @@ PROBE: Final = Access(ActorKind.SYSTEM, "probe", frozenset({Permission.SYSTEM_RE
 LOGIN_PATH: Final = "/login"
 NEW_PASSWORD_PATH: Final = "/account/new-password"  # noqa: S105 - an address
 FORM_TOKEN_FIELD: Final = "form_token"  # noqa: S105 - the name of a field
+FHIR_PATH: Final = "/fhir"
+_SMART: Final = f"{FHIR_PATH}/.well-known/smart-configuration"
+"""Where SMART on FHIR looks before there is a login."""
 _HEALTH: Final = frozenset({"/healthz", "/readyz"})
 _METRICS: Final = "/metrics"
-_OPEN: Final = frozenset({LOGIN_PATH, "/login/code", "/logout", "/favicon.ico"})
+_OPEN: Final = frozenset({LOGIN_PATH, "/login/code", "/logout", "/favicon.ico", _SMART})
 _ASSETS: Final = "/static/"
 _OPEN_BELOW: Final = (_ASSETS, "/login/")
 _SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -119,6 +122,10 @@ class Authentication:
             return
         if identity.must_change_password and scope["path"] != NEW_PASSWORD_PATH:
             await send_answer(_password_first(scope, head), scope, send)
+            return
+        if identity.access.fhir is not None and not _is_of_fhir(scope["path"]):
+            refused = NotAllowedError(told("This token is good for FHIR alone, below {path}.", path=FHIR_PATH))
+            await send_answer(_refusal(refused, scope, head), scope, send)
             return
         scope[_IDENTITY] = identity
         with acting_as(identity.access):
@@ -220,6 +227,10 @@ def _refuse_other_sites(scope: Scope, head: RequestHead) -> None:
         raise NotAllowedError(
             told("Another web site tried to change something here through your browser; that is refused.")
         )
+
+
+def _is_of_fhir(path: str) -> bool:
+    return path == FHIR_PATH or path.startswith(f"{FHIR_PATH}/")
 
 
 def _is_same_origin(head: RequestHead) -> bool:

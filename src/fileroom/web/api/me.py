@@ -16,7 +16,7 @@ from fileroom.core.limits import API_TOKEN_DAYS_MAX
 from fileroom.web.api.break_glass import ShownGlass
 from fileroom.web.api.models import INTEGRAL, Asked, Moment, Name, NewSecret, NumberInPath, Rows, ShortText, Shown, Text
 from fileroom.web.api.operations import ACCOUNT, OPEN, PERSON, Api
-from fileroom.web.api.tokens import ShownToken
+from fileroom.web.api.tokens import FhirPatientAsked, FhirScopesAsked, ShownToken
 from fileroom.web.api.versions import IfMatch, require_unchanged, tag
 from fileroom.web.authentication import form_token_of, identity_of
 
@@ -93,6 +93,8 @@ class NewOwnToken(Asked):
     days: Annotated[
         int | None, Field(strict=True, ge=1, le=API_TOKEN_DAYS_MAX, description="Null: without an end."), INTEGRAL
     ] = None
+    fhir_scopes: FhirScopesAsked = None
+    fhir_patient: FhirPatientAsked = None
 
 
 class GlassToBreak(Asked):
@@ -158,7 +160,9 @@ def add_me(api: Api) -> None:
     async def add_token(asked: NewOwnToken) -> NewSecret:
         """Make a token; its secret is told this once. A token cannot make tokens."""
         permissions = None if asked.permissions is None else frozenset(asked.permissions)
-        request = tokens.TokenRequest(asked.name, permissions, asked.days)
+        request = tokens.TokenRequest(
+            asked.name, permissions, asked.days, tuple(asked.fhir_scopes or ()), asked.fhir_patient
+        )
         return NewSecret(secret=await tokens.create_own_token(people, request))
 
     @me.delete("/me/tokens/{token_id}", "revoke_token", ACCOUNT)

@@ -8,6 +8,7 @@ from fastapi import Request
 from pydantic import Field
 
 from fileroom.admin import tokens
+from fileroom.admin.fhir_scopes import SCOPES_MAX
 from fileroom.core.access import Permission
 from fileroom.core.errors import NotFoundError
 from fileroom.core.limits import API_TOKEN_DAYS_MAX
@@ -28,10 +29,26 @@ class ShownToken(Shown):
     created_by: str
     expires_at: Moment | None
     last_used_at: Moment | None
+    fhir_scopes: Annotated[
+        list[str] | None,
+        Field(description="Scopes of FHIR, for which alone it is good; null: it is not narrowed to FHIR."),
+    ] = None
+    fhir_patient: Annotated[int | None, Field(description="Whom scopes of the level patient are about.")] = None
 
 
 class TokenPage(Page[ShownToken]):
     """Tokens."""
+
+
+FhirScopesAsked = Annotated[
+    list[Annotated[str, Field(max_length=80, examples=["user/ImagingStudy.rs"])]] | None,
+    Field(max_length=SCOPES_MAX, description="Scopes in the manner of SMART on FHIR: good for these resources alone."),
+]
+FhirPatientAsked = Annotated[
+    int | None,
+    Field(strict=True, ge=1, lt=1 << 63, description="The patient (its number) of scopes of the level patient."),
+    INTEGRAL,
+]
 
 
 class NewToken(Asked):
@@ -46,6 +63,8 @@ class NewToken(Asked):
     days: Annotated[
         int | None, Field(strict=True, ge=1, le=API_TOKEN_DAYS_MAX, description="Null: without an end."), INTEGRAL
     ] = None
+    fhir_scopes: FhirScopesAsked = None
+    fhir_patient: FhirPatientAsked = None
 
 
 def add_tokens(api: Api) -> None:
@@ -65,7 +84,9 @@ def add_tokens(api: Api) -> None:
     async def add_token(asked: NewToken) -> NewSecret:
         """Make a program's token; its secret is told this once. A token cannot make tokens."""
         permissions = None if asked.permissions is None else frozenset(asked.permissions)
-        request = tokens.TokenRequest(asked.name, permissions, asked.days)
+        request = tokens.TokenRequest(
+            asked.name, permissions, asked.days, tuple(asked.fhir_scopes or ()), asked.fhir_patient
+        )
         return NewSecret(secret=await tokens.create_token(people, request, asked.role))
 
     @resource.delete("/tokens/{token_id}", "revoke", Permission.USER_MANAGE)

@@ -11,6 +11,7 @@ from markupsafe import Markup
 from starlette.requests import Request
 
 from fileroom.admin import passkeys, sessions, tokens, totp
+from fileroom.admin.fhir_scopes import split_scopes
 from fileroom.admin.accounts import change_own_password, change_own_profile, find_own_account
 from fileroom.admin.logins import confirm_password, is_fresh_login
 from fileroom.admin.people import People
@@ -181,4 +182,10 @@ async def _confirm(did: Did, password: str) -> None:
 def token_request(form: Form) -> tokens.TokenRequest:
     """Of a form: no permission marked means all, no days without an end."""
     permissions: frozenset[Permission] | None = permissions_from_names(form.all("permission")) or None
-    return tokens.TokenRequest(form.get("name"), permissions, whole_number(form, "days") if form.get("days") else None)
+    return tokens.TokenRequest(
+        form.get("name"),
+        permissions,
+        whole_number(form, "days") if form.get("days") else None,
+        split_scopes(form.get("fhir_scopes")),
+        whole_number(form, "fhir_patient") if form.get("fhir_patient") else None,
+    )

@@ -44,7 +44,10 @@ class GoneError(RequestError):
     """It was there, and was removed."""
 
 
-_OWN: Final[dict[type[Exception], HTTPStatus]] = {UnprocessableError: HTTPStatus.UNPROCESSABLE_ENTITY, GoneError: HTTPStatus.GONE}
+_OWN: Final[dict[type[Exception], HTTPStatus]] = {
+    UnprocessableError: HTTPStatus.UNPROCESSABLE_ENTITY,
+    GoneError: HTTPStatus.GONE,
+}
 
 
 def fhir_endpoint(path: str, handlers: Mapping[str, Handler], *, takes_any_form: bool = False) -> Endpoint:

@@ -27,11 +27,11 @@ from fileroom.fhir.search import Found, read_resource, search_resources
 from fileroom.web.address import dicomweb_root, own_origin
 from fileroom.web.answers import NO_STORE, Answer
 from fileroom.web.audited import note_view, requestor
+from fileroom.web.authentication import FHIR_PATH
 from fileroom.web.endpoint import Handler
 from fileroom.web.fhir.capabilities import capability_statement, smart_configuration
 from fileroom.web.fhir.outcomes import FHIR_JSON, FORM, bundle_answer, fhir_endpoint, read_body, resource_answer
 
-FHIR_PATH: Final = "/fhir"
 PARAMETERS_BYTES_MAX: Final = 500
 REPORT: Final = "DiagnosticReport"
 
