@@ -24,6 +24,8 @@ FEEDS: Final[dict[str, Permission]] = {
     "outbox.send_message": Permission.MESSAGE_MANAGE,
     "previews.preview_mapping": Permission.MESSAGE_READ,
     "replay.replay_message": Permission.MESSAGE_MANAGE,
+    "report_outbox.send_report": Permission.MESSAGE_MANAGE,
+    "report_outbox.tell_reports": Permission.SYSTEM_MANAGE,
     "retention.forget_old_messages": Permission.SYSTEM_MANAGE,
 }
 

@@ -29,6 +29,8 @@ ATTEMPTS_DEFAULT: Final = 5
 ATTEMPTS_MAX: Final = 100
 TIMEOUT_S_DEFAULT: Final = 30
 TIMEOUT_S_MAX: Final = 300
+CONSOLE_REPORTS: Final = "console"
+DICOM_REPORTS: Final = "dicom"
 HOURS_DEFAULT: Final = 72
 HOURS_MAX: Final = 30 * 24
 _HOST_CHARS_MAX: Final = 255
@@ -101,12 +103,29 @@ class Outgoing:
     timeout_s: int = TIMEOUT_S_DEFAULT
     keep_days: int = KEEP_DAYS_DEFAULT
     enabled: bool = True
+    orders: str = "none"
+    """Orders that it is told (ORM^O01): `none`, `complete` (exams whose images are complete) or `all` (each change too)."""
     billing: str = "none"
     """Which orders are charged by DFT^P03: `none`, `performed` ones, or those that are `reported`."""
     billing_accounts: bool = False
     """Whether BAR^P01 and P05 tell of the account before a charge."""
     identifier_domains: tuple[str, ...] = ()
     """Assigning authorities between which changed numbers of a person are told (ADT^A31); `*`: all."""
+
+    reports: str = "none"
+    """How reports are told: `none`, `oru` (ORU^R01) or `mdm` (MDM^T02 and its like)."""
+    report_document: str = "text"
+    """What of them: `text`, `pdf` or `both`."""
+    report_preliminary: bool = True
+    """Whether preliminary versions are told, too."""
+    report_sources: tuple[str, ...] = ()
+    """Whose reports: CONSOLE_REPORTS, DICOM_REPORTS, names of feeds in; none: those that are written here."""
+
+    def tells_report_of(self, source: str, source_name: str) -> bool:
+        """Whether reports of this source are told: `console`, `dicom`, or `hl7` with its feed."""
+        if not self.enabled or self.reports == "none":
+            return False
+        return (source_name if source == "hl7" else source) in (self.report_sources or (CONSOLE_REPORTS,))
 
     def forwards(self, feed: str, kind: str) -> bool:
         """Whether a message of this kind that came by this feed is forwarded."""
@@ -126,7 +145,8 @@ IN_FIELDS: Final = frozenset(
 OUT_FIELDS: Final = frozenset(
     (
         *("direction", "host", "port", "tls", "kinds", "sources", "attempts_max", "give_up_hours", "timeout_s"),
-        *("keep_days", "note", "billing", "billing_accounts", "identifier_domains"),
+        *("keep_days", "note", "orders", "billing", "billing_accounts", "identifier_domains"),
+        *("reports", "report_document", "report_preliminary", "report_sources"),
     )
 )
 _NOTE_CHARS_MAX: Final = 1000
@@ -180,9 +200,14 @@ def outgoing(name: str, fields: Mapping[str, Any], *, enabled: bool = True) -> O
         fields["timeout_s"],
         fields["keep_days"],
         enabled,
+        fields.get("orders", "none"),
         fields.get("billing", "none"),
         fields.get("billing_accounts", "no") == "yes",
         tuple(fields.get("identifier_domains", ())),
+        fields.get("reports", "none"),
+        fields.get("report_document", "text"),
+        fields.get("report_preliminary", "yes") == "yes",
+        tuple(fields.get("report_sources", ())),
     )
 
 
@@ -247,9 +272,14 @@ def _checked_out(fields: Mapping[str, Any], checked: Mapping[str, Any]) -> dict[
         "attempts_max": _number(fields, "attempts_max", ATTEMPTS_DEFAULT, 1, ATTEMPTS_MAX),
         "give_up_hours": _number(fields, "give_up_hours", HOURS_DEFAULT, 0, HOURS_MAX),
         "timeout_s": _number(fields, "timeout_s", TIMEOUT_S_DEFAULT, 1, TIMEOUT_S_MAX),
+        "orders": _choice(fields, "orders", ("none", "complete", "all")),
         "billing": _choice(fields, "billing", ("none", "performed", "reported")),
         "billing_accounts": _choice(fields, "billing_accounts", ("no", "yes")),
         "identifier_domains": _texts(fields, "identifier_domains", NAMES_MAX, 64),
+        "reports": _choice(fields, "reports", ("none", "oru", "mdm")),
+        "report_document": _choice(fields, "report_document", ("text", "pdf", "both")),
+        "report_preliminary": _choice(fields, "report_preliminary", ("yes", "no")),
+        "report_sources": _texts(fields, "report_sources", NAMES_MAX, 64),
     }
 
 

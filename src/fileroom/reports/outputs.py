@@ -278,7 +278,8 @@ async def _uid_of(connection: AsyncConnection[Any], report: ReportRow, version: 
     overtaken_at, result, made_at = row if row is not None else (None, None, None)
     if result and (overtaken_at is None or made_at >= overtaken_at):
         return str(result)
-    uid = object_uid(report, version, name, overtaken_at.astimezone(dt.UTC).isoformat() if result else "")
+    again = overtaken_at.astimezone(dt.UTC).isoformat() if result and overtaken_at is not None else ""
+    uid = object_uid(report, version, name, again)
     await connection.execute(
         b"""INSERT INTO report_output (report, version, kind, feed, result) VALUES (%s, %s, %s, %s, %s)
             ON CONFLICT (report, version, kind, feed) DO UPDATE SET result = excluded.result, made_at = now()""",

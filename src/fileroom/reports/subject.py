@@ -93,7 +93,9 @@ async def _subject(
 ) -> Subject:
     registered = (await read_patients(connection, [patient])).get(patient) if patient is not None else None
     known = [one.identifier for one in await identifiers_of(connection, patient)] if patient is not None else []
-    first = Identifier(text(header, "PatientID"), text(header, "IssuerOfPatientID"))
+    first = Identifier(
+        text(header, "PatientID") or ("" if known else report.patient_id), text(header, "IssuerOfPatientID")
+    )
     if not first.value and known:
         first = known[0]
     others = [
@@ -106,7 +108,7 @@ async def _subject(
         study_instance_uid=report.study_instance_uid,
         patient_id=first.value,
         patient_issuer=(same or first).authority,
-        patient_name=text(header, "PatientName") or (registered.patient_name if registered else ""),
+        patient_name=text(header, "PatientName") or (registered.patient_name if registered else report.patient_name),
         birth_date=text(header, "PatientBirthDate") or (registered.birth_date if registered else ""),
         sex=text(header, "PatientSex") or (registered.sex if registered else ""),
         age=text(header, "PatientAge"),

@@ -54,7 +54,7 @@ async def run(archive: Archive) -> None:
 
 async def objects(archive: Archive, study: str = STUDY) -> list[Dataset]:
     """What stands in the study beside its images, as it leaves."""
-    found = []
+    found: list[Dataset] = []
     for one in await list_instances(archive, Selection(study_uids=(study,))):
         if one.modality in ("SR", "DOC"):
             opened = await open_object(archive, one, part10=True)
