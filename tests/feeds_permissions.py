@@ -17,6 +17,8 @@ FEEDS: Final[dict[str, Permission]] = {
     "inbox_search.get_message": Permission.MESSAGE_READ,
     "inbox_search.list_messages": Permission.MESSAGE_READ,
     "inbox_search.message_bytes": Permission.MESSAGE_READ,
+    "order_messages.send_exam": Permission.REPORT_WRITE,
+    "order_messages.tell_orders": Permission.SYSTEM_MANAGE,
     "outbox.cancel_outgoing": Permission.MESSAGE_MANAGE,
     "outbox.list_outgoing": Permission.MESSAGE_READ,
     "outbox.resend_outgoing": Permission.MESSAGE_MANAGE,

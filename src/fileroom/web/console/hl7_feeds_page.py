@@ -42,9 +42,11 @@ _TEXTS: Final = {
         "timeout_s",
         "keep_days",
         "note",
+        "orders",
         "billing",
         "billing_accounts",
         "identifier_domains",
+        *("reports", "report_document", "report_preliminary", "report_sources"),
     ),
 }
 _NAMES: Final = (*_TEXTS["in"], *_TEXTS["out"], "preset", "mapping")
@@ -117,7 +119,7 @@ def _fields(form: Form) -> dict[str, Any]:
     if direction == "in":
         fields["mapping"] = {**_mapping(form.get("mapping")), "preset": form.get("preset") or "ihe"}
     else:
-        for name in ("kinds", "sources", "identifier_domains"):
+        for name in ("kinds", "sources", "identifier_domains", "report_sources"):
             fields[name] = [one for one in form.get(name).replace(",", " ").split() if one]
     return fields
 
