@@ -25,9 +25,13 @@ def simulate_command(
     dicom_port: Annotated[int, typer.Option(help="Its DICOM port; 0: as the settings say.")] = 0,
     hl7_port: Annotated[int, typer.Option(help="Its HL7 port; 0: as the settings say.")] = 0,
     aec: Annotated[str, typer.Option("--aec", help="Its AE title; empty: as the settings say.")] = "",
+    ris_down_at: Annotated[float, typer.Option(help="The simulated second at which the RIS falls silent.")] = 0.0,
+    ris_down_for: Annotated[
+        float, typer.Option(min=0, help="For how many simulated seconds; its messages follow in order. 0: it does not.")
+    ] = 0.0,
     truth: Annotated[Path | None, typer.Option(help="Write what must be true afterwards to this JSON file.")] = None,
 ) -> None:
-    """Play a RIS and modalities: orders, worklist, MPPS, images, changes, merges, and what goes wrong in between.
+    """Play a RIS, modalities and a reader: orders, worklist, MPPS, images, reports, merges, and what goes wrong in between.
 
     The patients have identifiers of the authority SIMULATED. Exits with 1 when something was refused.
 
@@ -39,22 +43,27 @@ def simulate_command(
     from fileroom.net.mllp_client import MllpClient
     from fileroom.simulate.modality import Archive
     from fileroom.simulate.plan import make_stories
-    from fileroom.simulate.run import Day, Outcome
+    from fileroom.simulate.run import Day, Downtime, Outcome
     from fileroom.simulate.truth import truth_of
 
     settings = settings_or_exit()
     where = host or settings.host
     archive = Archive(where, dicom_port or settings.dicom_port, aec or settings.aet)
     stories = make_stories(seed, patients, patients_per_hour)
+    down = Downtime(ris_down_at, ris_down_for) if ris_down_for else None
     if truth is not None:
         truth.write_bytes(orjson.dumps(truth_of(stories).as_document(), option=orjson.OPT_INDENT_2))
 
     async def work() -> Outcome:
         async with MllpClient(where, hl7_port or settings.hl7_port) as client:
-            return await Day(client.send, archive, system_now, speed=speed).play(stories, asyncio.Event())
+            day = Day(client.send, archive, system_now, speed=speed, ris_down=down)
+            return await day.play(stories, asyncio.Event())
 
     outcome = asyncio.run(work())
-    typer.echo(f"{outcome.patients} patients, {outcome.messages} messages, {outcome.images} images.")
+    typer.echo(
+        f"{outcome.patients} patients, {outcome.messages} messages, {outcome.images} images, {outcome.reports} messages of "
+        "reports."
+    )
     for trouble in outcome.troubles:
         typer.echo(trouble, err=True)
     if outcome.troubles:

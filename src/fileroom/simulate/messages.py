@@ -1,12 +1,15 @@
-"""What the simulated RIS says: ADT and OMI of HL7 v2.5.1, as a RIS of IHE Scheduled Workflow (SWF.b) writes them."""
+"""What the simulated RIS says: ADT and OMI of HL7 v2.5.1, as a RIS of IHE Scheduled Workflow (SWF.b) writes them; and ORU for
+what its radiologist has dictated."""
 
 from __future__ import annotations
 
+import base64
 import datetime as dt
 from typing import Final
 
 from fileroom.hl7.build import MessageBuilder, Value, hl7_time
 from fileroom.simulate.plan import AUTHORITY, Person, Story
+from fileroom.simulate.reader import Dictation, Said, document
 
 SENDER: Final = ("SIMRIS", "SIMULATED")
 
@@ -26,7 +29,15 @@ def merge(story: Story, now: dt.datetime, control_id: str) -> bytes:
     """A40: the second record becomes part of the first."""
     builder = _begin("ADT^A40^ADT_A39", now, control_id).segment("EVN", {2: hl7_time(now)})
     _patient(builder, story.person)
-    builder.segment("MRG", {1: _identifier(story.known_as)})
+    builder.segment("MRG", {1: _identifier(story.second or story.known_as)})
+    return builder.build()
+
+
+def unmerge(story: Story, now: dt.datetime, control_id: str) -> bytes:
+    """A37: the two records are two again."""
+    builder = _begin("ADT^A37^ADT_A37", now, control_id).segment("EVN", {2: hl7_time(now)})
+    for person in (story.person, story.second or story.person):
+        _patient(builder, person)
     return builder.build()
 
 
@@ -54,6 +65,37 @@ def order(story: Story, start: dt.datetime, now: dt.datetime, control_id: str, c
             9: step.station_aet,
         },
     )
+    return builder.build()
+
+
+def report(story: Story, dictation: Dictation, said: Said, now: dt.datetime, control_id: str) -> bytes:
+    """ORU^R01: one state of a report, its text line by line in OBX, or a PDF in one (v2.5.1 7.3.1)."""
+    builder = _begin("ORU^R01^ORU_R01", now, control_id)
+    _patient(builder, story.person)
+    placer, filler = (story.placer, SENDER[0]), (dictation.number, "SIMDICT")
+    step, at = story.procedure, hl7_time(now)
+    author = _person_value(dictation.author)
+    builder.segment("ORC", {1: "RE", 2: placer, 3: filler})
+    builder.segment(
+        "OBR",
+        {
+            1: "1",
+            2: placer,
+            3: filler,
+            4: (step.code, step.meaning, "SIMCODES"),
+            7: at,
+            18: story.accession,
+            22: at,
+            25: said.state,
+            32: (tuple("" if part is None else part for part in author),),
+        },
+    )
+    code = ("18748-4", "Diagnostic imaging report", "LN")
+    if said.is_document:
+        data = base64.b64encode(document(said.text)).decode("ascii")
+        builder.segment("OBX", {1: "1", 2: "ED", 3: code, 5: ("", "AP", "PDF", "Base64", data), 11: said.state, 14: at})
+    else:
+        builder.segment("OBX", {1: "1", 2: "TX", 3: code, 5: said.text, 11: said.state, 14: at})
     return builder.build()
 
 
@@ -88,5 +130,10 @@ def _identifier(person: Person) -> Value:
 
 
 def _physician(story: Story) -> Value:
-    family, given, _, title = (story.physician.split("^") + [""] * 4)[:4]
+    return _person_value(story.physician)
+
+
+def _person_value(name: str) -> tuple[str | None, ...]:
+    """XCN of a PN."""
+    family, given, _, title = (name.split("^") + [""] * 4)[:4]
     return (f"D{len(family)}", family, given, None, None, title)

@@ -39,6 +39,8 @@ class Twist(enum.StrEnum):
     """Was registered twice: the second record, under which all was done, is merged into the first (A40)."""
     MERGED_EARLY = "merged_early"
     """The same, before the images were made."""
+    UNMERGED = "unmerged"
+    """Another patient's record is merged into this one by mistake, and taken out again (A40, A37)."""
     REPEATED = "repeated"
     """The RIS sends each message twice, as after a lost acknowledgement."""
     TYPED = "typed"
@@ -50,13 +52,14 @@ class Twist(enum.StrEnum):
 
 
 WEIGHTS: Final = {
-    Twist.NONE: 60,
+    Twist.NONE: 57,
     Twist.RENAMED: 6,
     Twist.RESCHEDULED: 6,
     Twist.CANCELLED: 6,
     Twist.DISCONTINUED: 3,
     Twist.MERGED: 4,
     Twist.MERGED_EARLY: 3,
+    Twist.UNMERGED: 3,
     Twist.REPEATED: 4,
     Twist.TYPED: 3,
     Twist.EMERGENCY: 2,
@@ -115,13 +118,13 @@ class Story:
     physician: str
     arrives_s: float
     second: Person | None = None
-    """The record that is merged away; or, for EMERGENCY, as whom the modality knows the patient."""
+    """The record that is merged away (UNMERGED: for a while); for EMERGENCY, as whom the modality knows the patient."""
     new_name: str = ""
 
     @property
     def known_as(self) -> Person:
         """Under whom orders and images are made."""
-        return self.second or self.person
+        return self.person if self.second is None or self.twist is Twist.UNMERGED else self.second
 
     @property
     def image_study_uid(self) -> str:
@@ -159,6 +162,8 @@ def _story(chance: random.Random, seed: int, number: int, arrives_s: float) -> S
     second = None
     if twist in (Twist.MERGED, Twist.MERGED_EARLY):
         second = Person(f"{person.patient_id}T", person.name, person.birth_date, person.sex)
+    elif twist is Twist.UNMERGED:
+        second = _person(chance, f"{person.patient_id}U")
     elif twist is Twist.EMERGENCY:
         second = Person(f"{person.patient_id}E", "Unknown^Emergency", "", "")
     return Story(

@@ -4,6 +4,9 @@ Each patient is a task of its own; what the RIS says goes out one message after 
 patient's course, in seconds of the simulated day:
 
     0 registered    20 ordered for 300 later    60 changed or cancelled    300 at the modality    420 mended, merged
+    450 taken apart    480 to 660 read: preliminary, final, corrected
+
+While the RIS is down (`Downtime`) its messages wait, and leave in their order when it is back.
 """
 
 from __future__ import annotations
@@ -22,11 +25,21 @@ from fileroom.hl7.acknowledge import Answer
 from fileroom.simulate import messages
 from fileroom.simulate.modality import Archive, examine
 from fileroom.simulate.plan import Story, Twist
+from fileroom.simulate.reader import read
 
 AT_ONCE: Final = 16
 """Patients at the modalities at the same time: as many rooms."""
 ATTEMPTS_MAX: Final = 60
 ATTEMPT_INTERVAL_S: Final = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Downtime:
+    """When the RIS sends nothing: seconds of the simulated day."""
+
+    begins_s: float
+    lasts_s: float
+
 
 Send = Callable[[bytes], Awaitable[Answer]]
 """A message out, its acknowledgement back. Raises PeerError."""
@@ -43,14 +56,18 @@ class Outcome:
     patients: int = 0
     messages: int = 0
     images: int = 0
+    reports: int = 0
     troubles: list[str] = field(default_factory=list)
 
 
 class Day:
     """One run. `speed`: how many simulated seconds are played in one."""
 
-    def __init__(self, send: Send, archive: Archive, now: Now, *, speed: float = 1.0) -> None:
+    def __init__(
+        self, send: Send, archive: Archive, now: Now, *, speed: float = 1.0, ris_down: Downtime | None = None
+    ) -> None:
         self._send, self._archive, self._now, self._speed = send, archive, now, speed
+        self._ris_down = ris_down
         self._ris = asyncio.Lock()
         self._rooms = asyncio.Semaphore(AT_ONCE)
         self._begun = 0.0
@@ -107,8 +124,22 @@ class Day:
         await self._wait(arrives + 420)
         if twist is Twist.RENAMED:
             await self._tell(story, lambda now, number: messages.rename(story, now, number))
-        elif twist is Twist.MERGED:
+        elif twist in (Twist.MERGED, Twist.UNMERGED):
             await self._tell(story, lambda now, number: messages.merge(story, now, number))
+        if twist is Twist.UNMERGED:
+            await self._wait(arrives + 450)
+            await self._tell(story, lambda now, number: messages.unmerge(story, now, number))
+        await self._report(story)
+
+    async def _report(self, story: Story) -> None:
+        dictation = read(story)
+        for said in dictation.said:
+            await self._wait(story.arrives_s + said.after_s)
+            await self._tell(
+                story,
+                lambda now, number, said=said: messages.report(story, dictation, said, now, number),  # type: ignore[misc]  # mypy 1: default
+            )
+            self.outcome.reports += 1
 
     async def _examine(self, story: Story) -> None:
         async with self._rooms:
@@ -116,7 +147,9 @@ class Day:
             self.outcome.images += made
 
     async def _tell(self, story: Story, make: Callable[[dt.datetime, str], bytes]) -> None:
-        async with self._ris:
+        async with self._ris:  # one after the other, in the order in which they were written
+            if self._ris_down is not None and self._elapsed_s() >= self._ris_down.begins_s:
+                await self._wait(self._ris_down.begins_s + self._ris_down.lasts_s)
             self._number += 1
             raw = make(self._now().astimezone(), f"{story.placer}M{self._number}")
             for _ in range(2 if story.twist is Twist.REPEATED else 1):
@@ -126,6 +159,10 @@ class Day:
                     self.outcome.troubles.append(
                         f"patient {story.number} ({story.twist}): {answer.code}: {answer.reason}"
                     )
+
+    def _elapsed_s(self) -> float:
+        """Of the simulated day."""
+        return (asyncio.get_running_loop().time() - self._begun) * self._speed
 
     async def _wait(self, at_s: float, stop: asyncio.Event | None = None) -> None:
         """Until this second of the simulated day."""

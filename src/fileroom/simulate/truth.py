@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
 from fileroom.simulate.plan import Story, Twist
+from fileroom.simulate.reader import document, read
 
 OPEN = frozenset({Twist.TYPED, Twist.EMERGENCY, Twist.LATE_ORDER})
 """Whether their images meet their order by themselves is for the rules of matching to say."""
@@ -21,10 +23,18 @@ class Truth:
     """Retired patient ID to that of the survivor."""
     orders: dict[str, dict[str, str]] = field(default_factory=dict)
     studies: dict[str, dict[str, Any]] = field(default_factory=dict)
+    reports: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """By the dictation system's number."""
 
     def as_document(self) -> dict[str, Any]:
         """For a JSON file."""
-        return {"patients": self.patients, "merged": self.merged, "orders": self.orders, "studies": self.studies}
+        return {
+            "patients": self.patients,
+            "merged": self.merged,
+            "orders": self.orders,
+            "studies": self.studies,
+            "reports": self.reports,
+        }
 
 
 def truth_of(stories: Iterable[Story]) -> Truth:
@@ -42,7 +52,24 @@ def truth_of(stories: Iterable[Story]) -> Truth:
                 "modality": story.procedure.modality,
                 "matched": None if story.twist in OPEN else True,
             }
+        _report(truth, story)
     return truth
+
+
+def _report(truth: Truth, story: Story) -> None:
+    dictation = read(story)
+    if not dictation.said:
+        return
+    last = dictation.said[-1]
+    truth.reports[dictation.number] = {
+        "patient": story.person.patient_id,
+        "accession": story.accession,
+        "study": None if story.twist in OPEN else story.image_study_uid,
+        "state": {"P": "preliminary", "F": "final", "C": "corrected"}[last.state],
+        "versions": len(dictation.said),
+        "text": "" if last.is_document else last.text,
+        "document_sha256": hashlib.sha256(document(last.text)).hexdigest() if last.is_document else "",
+    }
 
 
 def _patient(truth: Truth, story: Story) -> None:
@@ -54,7 +81,10 @@ def _patient(truth: Truth, story: Story) -> None:
         "birth_date": person.birth_date,
         "sex": person.sex,
     }
-    if story.second is not None:
+    if story.second is not None and story.twist is Twist.UNMERGED:
+        other = story.second
+        truth.patients[other.patient_id] = {"name": other.name, "birth_date": other.birth_date, "sex": other.sex}
+    elif story.second is not None:
         truth.merged[story.second.patient_id] = person.patient_id
 
 
