@@ -125,7 +125,8 @@ def name(one: Repetition, path: Path, order: str, field: Field | None = None) ->
 
 def person(one: Repetition, path: Path, order: str) -> str:
     """PN of an XCN (2.A.86), or of a CNN in a component (2.A.7); of one that has no name what stands for it."""
-    if path.component:
+    is_whole = path.component == 1 and not one.sub(1, 2) and one.component(2) and not one.component(2)[:1].isdigit()
+    if path.component and not is_whole:  # an XCN where a CNN should stand, as many write it, is read as what it is
         parts = [one.sub(path.component, number) for number in range(1, 8)]
     elif order == "hl7":
         return values.staff_name(one)

@@ -12,9 +12,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from fileroom.feeds.changes import Change
 from fileroom.hl7.message import Message
+from fileroom.reports.facts import PutReport
 from fileroom.worklist.changes import (
-    Change,
     ChangeIdentifier,
     LinkPatients,
     MergePatients,
@@ -64,6 +65,10 @@ def found_by(message: Message, changes: Sequence[Change]) -> FoundBy:
             orders += (one.value for one in (order.placer, order.filler) if one is not None)
             if order.accession is not None:
                 accessions.append(order.accession.value)
+        elif isinstance(change, PutReport):
+            orders += [change.number, *(one.value for one in (change.placer, change.filler) if one is not None)]
+            if change.accession is not None:
+                accessions.append(change.accession.value)
     patients += (message.get(path) for path in ("PID-2.1", "PID-3.1", "MRG-1.1"))
     orders += (message.get(path) for path in ("ORC-2.1", "ORC-3.1", "OBR-2.1", "OBR-3.1"))
     accessions += (message.get(path) for path in ("OBR-18.1", "IPC-1.1"))
@@ -101,9 +106,9 @@ def _patients(change: Change) -> Iterable[Identifier]:
             yield from (*first.identifiers, *second.identifiers)
         case MoveVisit(source=source, target=target):
             yield from (source, *target.identifiers)
-        case PutOrder(patient=PatientFacts() as patient):
+        case PutOrder(patient=PatientFacts() as patient) | PutReport(patient=PatientFacts() as patient):
             yield from patient.identifiers
-        case PutOrder() | Nothing():
+        case PutOrder() | PutReport() | Nothing():
             pass
     if isinstance(change, ChangeIdentifier):
         yield from (change.old, change.new)

@@ -35,6 +35,7 @@ from fileroom.core.errors import (
     told,
 )
 from fileroom.feeds.answers import OwnAnswer
+from fileroom.feeds.changes import Change, apply_asked
 from fileroom.feeds.feed_fields import Outgoing
 from fileroom.feeds.feeds import FeedSet, InFeed
 from fileroom.feeds.found_by import FoundBy, found_by, words_of
@@ -44,8 +45,7 @@ from fileroom.feeds.queries import ANSWERED, answer_query, is_query
 from fileroom.hl7.acknowledge import acknowledge, is_enhanced, wants_accept, wants_application
 from fileroom.hl7.batch import join_answers, split_messages
 from fileroom.hl7.message import Message, parse_message
-from fileroom.worklist.apply import apply_change
-from fileroom.worklist.changes import Cause, Change, Effect, Nothing
+from fileroom.worklist.changes import Cause, Effect, Nothing
 
 NO_FEED: Final = ""
 """The feed of messages that no feed takes."""
@@ -285,7 +285,7 @@ async def _apply(
         for change in changes:
             if isinstance(change, Nothing):
                 continue
-            outcome.effects += await apply_change(archive, connection, change, cause)
+            outcome.effects += await apply_asked(archive, connection, change, cause, feed=feed.feed.name)
         await _say_more(connection, feed, outcome)
     except DatabaseError:
         raise

@@ -1,7 +1,7 @@
 """A message and a mapping to what the message asks for. Pure: nothing is looked up, nothing is written.
 
 Patients and visits (ADT) are read by `read_adt`, orders (ORM, OMG, OMI) by `read_orders`, appointments (SIU) by
-`read_schedule`. Whatever else comes is kept in the inbox and asks for nothing.
+`read_schedule`, reports (ORU, MDM) by `read_reports`. Whatever else comes is kept in the inbox and asks for nothing.
 """
 
 from __future__ import annotations
@@ -10,19 +10,21 @@ from typing import Final
 
 from fileroom.core.errors import told
 from fileroom.dicom.charset import clean
+from fileroom.feeds.changes import Change
 from fileroom.feeds.mapping_fields import Mapping
 from fileroom.feeds.paths import Scope
 from fileroom.feeds.read_adt import read_adt
 from fileroom.feeds.read_orders import read_orders
+from fileroom.feeds.read_reports import REPORT_TYPES, read_reports
 from fileroom.feeds.read_schedule import read_schedule
 from fileroom.feeds.reading import Reader, Reading
 from fileroom.hl7.message import Message
-from fileroom.worklist.changes import Change, Nothing
+from fileroom.worklist.changes import Nothing
 
 KIND_CHARS_MAX: Final = 20
 """Of a kind: ORM^O01^ORM_O01 has fifteen."""
 ORDER_TYPES: Final = ("ORM", "OMG", "OMI")
-_REPORTS: Final = ("ORU", "MDM", "OUL", "OPU")
+_RESULTS: Final = ("OUL", "OPU")
 _QUERIES: Final = ("QRY", "QBP", "QCN", "QSB", "QVR")
 _ANSWERS: Final = ("ACK", "ORR", "ORI", "ORG", "RSP", "ADR", "MCF", "SRR")
 
@@ -49,11 +51,13 @@ def read_into(reading: Reading, message: Message, mapping: Mapping) -> None:
         return
     reader = Reader(message, mapping, Scope(message.segments), reading)
     if structure == "ADT":
-        reading.changes = read_adt(reader, event, message.segments)
+        reading.changes = [*read_adt(reader, event, message.segments)]
     elif structure in ORDER_TYPES:
-        reading.changes = read_orders(reader, message.segments)
+        reading.changes = [*read_orders(reader, message.segments)]
     elif structure == "SIU":
-        reading.changes = read_schedule(reader, event, message.segments)
+        reading.changes = [*read_schedule(reader, event, message.segments)]
+    elif structure in REPORT_TYPES:
+        reading.changes = read_reports(reader, structure, event, message.segments)
     else:
         reading.changes = [Nothing(_why_not(structure, shown_kind(message)))]
 
@@ -83,8 +87,8 @@ def _said_kind(message: Message) -> tuple[str, str]:
 
 
 def _why_not(structure: str, kind: str) -> str:
-    if structure in _REPORTS:
-        return told("Reports ({kind}) are not read yet: the message is kept, nothing was done.", kind=kind)
+    if structure in _RESULTS:
+        return told("Results of laboratories ({kind}) are not read: the message is kept, nothing was done.", kind=kind)
     if structure in _QUERIES:
         return told("{kind} asks for an answer, and for nothing to be changed.", kind=kind)
     if structure in _ANSWERS:

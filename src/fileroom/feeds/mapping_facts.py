@@ -50,6 +50,8 @@ class Form(enum.StrEnum):
     """As it stands; the mapping's table says what it asks for."""
     STATE = "state"
     """One of the order's, by the mapping's table; what is not in it is not said."""
+    REPORT_STATE = "report state"
+    """One of the report's, by the mapping's table."""
     PRIORITY = "priority"
     SEX = "sex"
     MODALITY = "modality"
@@ -64,6 +66,7 @@ class Part(enum.StrEnum):
     VISIT = "visit"
     ORDER = "order"
     STEP = "step"
+    REPORT = "report"
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +129,20 @@ _HOUSE: Final = (
     Fact("pre_medication", Part.STEP, Form.TEXT, told("Pre-medication")),
     Fact("contrast_agent", Part.STEP, Form.TEXT, told("Contrast agent")),
     Fact("comments", Part.STEP, Form.LINES, told("Comments")),
+    Fact("report_number", Part.REPORT, Form.NUMBER, told("Number of the report")),
+    Fact("parent_number", Part.REPORT, Form.NUMBER, told("Number of the report that is added to or replaced")),
+    Fact("report_placer", Part.REPORT, Form.NUMBER, told("Placer order number, of a document")),
+    Fact("report_filler", Part.REPORT, Form.NUMBER, told("Filler order number, of a document")),
+    Fact("report_accession", Part.REPORT, Form.NUMBER, told("Accession number, of a document")),
+    Fact("report_study", Part.REPORT, Form.UID, told("Study Instance UID, of a report")),
+    Fact("report_title", Part.REPORT, Form.TEXT, told("Title of the report")),
+    Fact("report_state", Part.REPORT, Form.REPORT_STATE, told("State of the report")),
+    Fact("report_withdrawn", Part.REPORT, Form.REPORT_STATE, told("Withdrawn report")),
+    Fact("report_author", Part.REPORT, Form.PERSON, told("Author of the report")),
+    Fact("report_signer", Part.REPORT, Form.PERSON, told("Who signed the report")),
+    Fact("reported_at", Part.REPORT, Form.TIME, told("Time of the report")),
+    Fact("section", Part.REPORT, Form.TEXT, told("Section of the report")),
+    Fact("critical", Part.REPORT, Form.TEXT, told("Critical finding")),
 )
 FACTS: Final = {one.name: one for one in _HOUSE}
 _SAME_AS: Final = {

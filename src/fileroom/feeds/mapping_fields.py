@@ -27,6 +27,7 @@ from fileroom.core.errors import InvalidRequestError, told
 from fileroom.feeds.mapping_facts import FACTS, Fact, Form, fact_named, house_name
 from fileroom.feeds.paths import Path, parse_path
 from fileroom.feeds.presets import PRESETS
+from fileroom.reports.facts import ReportState
 from fileroom.worklist.facts import OrderState
 
 PATHS_MAX: Final = 20
@@ -38,6 +39,7 @@ LINES_MAX: Final = 100
 TEXT_CHARS_MAX: Final = 200
 _STATES: Final = (*(state.value for state in OrderState), "")
 _DEEDS: Final = (*(state.value for state in OrderState), "same", "nothing")
+_REPORT_STATES: Final = (*(state.value for state in ReportState if state is not ReportState.DRAFT), "")
 _CHOICES: Final[dict[str, tuple[str, ...]]] = {
     "control": _DEEDS,
     "event": _DEEDS,
@@ -45,9 +47,14 @@ _CHOICES: Final[dict[str, tuple[str, ...]]] = {
     "state": _STATES,
     "sex": ("M", "F", "O", ""),
     "priority": ("STAT", "HIGH", "ROUTINE", "MEDIUM", "LOW"),
+    "report_state": _REPORT_STATES,
+    "report_withdrawn": (ReportState.CANCELLED.value, ""),
+    "report_event": ("put", "addendum", "cancel", "nothing"),
+    "order_after_report": _STATES,
+    "critical": ("yes", ""),
 }
 """What the right side of a table may say."""
-_TABLES_ONLY: Final = ("must_be", "event")
+_TABLES_ONLY: Final = ("must_be", "event", "report_event", "order_after_report")
 AUTHORITY_OF: Final = ("patient", "visit", "placer", "filler", "accession")
 NAME_ORDERS: Final = ("hl7", "dicom", "comma")
 _CODE_STRING: Final = re.compile(r"[A-Z0-9 _]{1,16}")
@@ -286,6 +293,7 @@ _TABLE_FORMS: Final = frozenset(
         Form.TEXT,
         Form.PLACE,
         Form.STATE,
+        Form.REPORT_STATE,
         Form.PRIORITY,
         Form.SEX,
         Form.MODALITY,

@@ -10,13 +10,16 @@ from dataclasses import dataclass
 from typing import Final
 
 from fileroom.core.errors import RequestError, told
+from fileroom.feeds.changes import Change
 from fileroom.feeds.mapping import ORDER_TYPES, is_ignored, kind_of, read_into, shown_kind
 from fileroom.feeds.mapping_facts import Part, fact_named
 from fileroom.feeds.mapping_fields import Mapping
+from fileroom.feeds.read_reports import REPORT_TYPES
 from fileroom.feeds.reading import Found, Reading
 from fileroom.hl7.message import Message
+from fileroom.reports.facts import PutReport
+from fileroom.reports.writing import STATE_WORDS as REPORT_STATE_WORDS
 from fileroom.worklist.changes import (
-    Change,
     ChangeIdentifier,
     LinkPatients,
     MergePatients,
@@ -97,6 +100,8 @@ def describe_change(change: Change) -> list[str]:
             return _put_patient(change)
         case PutOrder():
             return _put_order(change)
+        case PutReport():
+            return _put_report(change)
         case MoveVisit():
             return [_move_visit(change)]
         case Nothing():
@@ -175,6 +180,31 @@ def _put_order(change: PutOrder) -> list[str]:
     return said
 
 
+def _put_report(change: PutReport) -> list[str]:
+    number, state = change.number, told(REPORT_STATE_WORDS[change.state])
+    said: list[str]
+    if change.is_addendum:
+        said = [told("The report {number} gets an addendum and is {state}.", number=number, state=state)]
+    else:
+        said = [
+            told("The report {number} is made or gets a new version, which is {state}.", number=number, state=state)
+        ]
+    named = next((one for one in (change.accession, change.placer, change.filler) if one is not None), None)
+    if named is not None:
+        said.append(told("It belongs to the order {order}.", order=_number(named)))
+    said += [
+        told("A section: {heading} ({count} characters).", heading=one.heading or "-", count=len(one.text))
+        for one in change.content.sections
+    ]
+    said += [told("An addendum of {count} characters.", count=len(one.text)) for one in change.content.addenda]
+    if change.content.document:
+        kind, count = change.content.document_type, len(change.content.document)
+        said.append(told("A document: {kind}, {count} bytes.", kind=kind, count=count))
+    if change.is_critical:
+        said.append(told("It is marked as critical."))
+    return said
+
+
 def _step(one: StepFacts) -> str:
     parts = (one.step_id, one.modality, one.start, ", ".join(one.station_aets or ()), one.location, one.description)
     return " ".join(part for part in parts if part)
@@ -220,7 +250,9 @@ def _unsaid(reading: Reading, message: Message, mapping: Mapping) -> list[FactLi
     if structure == "ADT":
         parts = {Part.PATIENT, Part.VISIT} | ({Part.PRIOR} if event in _MERGES else set())
     elif structure in ORDER_TYPES or structure == "SIU":
-        parts = set(Part) - {Part.PRIOR}
+        parts = set(Part) - {Part.PRIOR, Part.REPORT}
+    elif structure in REPORT_TYPES:
+        parts = {Part.PATIENT, Part.REPORT}
     else:
         return []
     said = {one.fact for one in reading.found}

@@ -14,12 +14,12 @@ from fileroom.core.errors import InvalidRequestError, told
 from fileroom.core.identifiers import AETitle
 from fileroom.dicom.charset import clean
 from fileroom.feeds import forms
+from fileroom.feeds.changes import Change
 from fileroom.feeds.forms import UnusableError
 from fileroom.feeds.mapping_facts import Form, Part, fact_named
 from fileroom.feeds.mapping_fields import Mapping
 from fileroom.feeds.paths import Path, Scope
 from fileroom.hl7.message import Message, Repetition, Segment
-from fileroom.worklist.changes import Change
 from fileroom.worklist.facts import Code, Identifier
 
 TEXT_CHARS_MAX: Final = 10_240

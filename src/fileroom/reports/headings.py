@@ -101,3 +101,8 @@ def heading_of(words: str) -> Heading:
     digest = hashlib.sha256(said.encode()).hexdigest()[:12].upper()
     concept = Concept(f"H{digest}", PRIVATE_SCHEME, " ".join(words.replace("\\", "/").split())[:MEANING_CHARS_MAX])
     return Heading(concept, concept)
+
+
+def is_heading(words: str) -> bool:
+    """Whether people head a section with these words."""
+    return " ".join(words.split()).strip(" :.").casefold() in _KNOWN

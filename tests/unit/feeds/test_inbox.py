@@ -12,13 +12,13 @@ import pytest
 from fileroom.archive.services import Archive
 from fileroom.core.errors import ConflictError, DatabaseError
 from fileroom.feeds import inbox
+from fileroom.feeds.changes import apply_asked
 from fileroom.feeds.feeds import FeedSet, InFeed, put_feed, read_feeds
 from fileroom.feeds.inbox import receive_at, receive_message
 from fileroom.feeds.inbox_search import MessageFilter, MessageRow, list_messages
 from fileroom.feeds.outbox import list_outgoing
 from fileroom.feeds.replay import replay_message
 from fileroom.hl7.message import parse_message
-from fileroom.worklist.apply import apply_change
 
 HERE, ELSEWHERE = "127.0.0.1", "203.0.113.9"
 
@@ -186,15 +186,15 @@ async def test_a_feed_that_is_not_in_force_takes_nothing_even_from_here(archive:
 def refusing(monkeypatch: pytest.MonkeyPatch) -> list[Exception]:
     """While there is an error in the list, the second change of a message raises it; the first is done."""
     errors: list[Exception] = [ConflictError("Two patients have that number.")]
-    real = apply_change
+    real = apply_asked
 
-    async def apply(archive: Archive, connection: Any, change: Any, cause: Any) -> Any:
-        effects = await real(archive, connection, change, cause)
+    async def apply(archive: Archive, connection: Any, change: Any, cause: Any, **of: Any) -> Any:
+        effects = await real(archive, connection, change, cause, **of)
         if errors:
             raise errors[0]
         return effects
 
-    monkeypatch.setattr(inbox, "apply_change", apply)
+    monkeypatch.setattr(inbox, "apply_asked", apply)
     return errors
 
 

@@ -255,8 +255,7 @@ def test_ignored_events_and_events_read_as_others() -> None:
 @pytest.mark.parametrize(
     ("kind", "words"),
     [
-        ("ORU^R01", "Reports (ORU^R01) are not read yet"),
-        ("MDM^T02", "Reports (MDM^T02) are not read yet"),
+        ("OUL^R21", "Results of laboratories (OUL^R21) are not read"),
         ("QBP^Q22", "asks for an answer"),
         ("ACK^A01", "is an answer"),
         ("DFT^P03", "DFT^P03 is not read"),
