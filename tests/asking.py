@@ -22,7 +22,7 @@ ANSWER_TIMEOUT_S: Final = 30.0
 """For the head of an answer; one that never ends has begun by then."""
 _VALUES: Final = {
     "study": "1.2.3",
-    "patient": "1",
+    **dict.fromkeys(("patient", "other", "retired", "merge", "visit", "move"), "1"),
     "series": "1.2.3.1",
     "instance": "1.2.3.1.1",
     "frames": "1",

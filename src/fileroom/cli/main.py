@@ -28,6 +28,7 @@ from fileroom.cli import (
     network,
     nodes,
     orders,
+    patients,
     people,
     prefetch,
     routing,
@@ -62,6 +63,7 @@ app.add_typer(edge.app, name="edge")
 app.add_typer(exceptions.app, name="exceptions")
 app.add_typer(orders.app, name="order")
 app.add_typer(orders.procedure_app, name="procedure")
+app.add_typer(patients.app, name="patients")
 app.add_typer(hl7.app, name="hl7")
 app.add_typer(schedules.app, name="schedule")
 app.add_typer(alerts.app, name="alerts")

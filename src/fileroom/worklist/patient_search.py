@@ -276,10 +276,10 @@ async def _detail(connection: AsyncConnection[Any], access: Access, number: int)
 
 def _word(word: str) -> Condition:
     """A word of the question: a part of a name, the beginning of a number, or a birth date."""
+    number = "EXISTS (SELECT 1 FROM patient_identifier n WHERE n.patient = p.id AND n.value LIKE %s)"
     date = _date(word)
     if date:
-        return Condition("p.birth_date = %s", (date,))
-    number = "EXISTS (SELECT 1 FROM patient_identifier n WHERE n.patient = p.id AND n.value LIKE %s)"
+        return Condition(f"(p.birth_date = %s OR {number})", (date, f"{_escaped(word)}%"))
     name = normalize_name(word).split("=")[0]
     if not name:
         return Condition(number, (f"{_escaped(word)}%",))
