@@ -56,11 +56,18 @@ REPORTS: Final[dict[str, Permission]] = {
     "targets.list_targets": Permission.STUDY_VIEW,
     "targets.put_target": Permission.SETTINGS_MANAGE,
     "targets.remove_target": Permission.SETTINGS_MANAGE,
+    "handover.find_studies": Permission.STUDY_VIEW,
+    "handover.hand_over": Permission.REPORT_WRITE,
+    "reporting_systems.get_system": Permission.STUDY_VIEW,
+    "reporting_systems.list_systems": Permission.STUDY_VIEW,
+    "reporting_systems.put_system": Permission.ROUTING_MANAGE,
+    "reporting_systems.remove_system": Permission.ROUTING_MANAGE,
     "turnaround.list_waiting": Permission.STUDY_VIEW,
     "turnaround.report_board": Permission.STUDY_VIEW,
 }
 
 INNER: Final[dict[str, str]] = {
+    "handover.open_context": "for whoever has a link that somebody who may was given",
     "subject.read_subject": "for who may see the report and has asked: `outputs`, `documents`; it reads images, which asks again",
     "receive.put_report_of": "for `receive.put_report` and `from_objects`, which ask",
 }

@@ -28,6 +28,7 @@ ROUTING: Final[dict[str, Permission]] = {
     "corrected.resend_corrected": Permission.SYSTEM_MANAGE,
     "deid_on_the_way.open_deid": Permission.STUDY_EXPORT,
     "critical_notices.tell_critical": Permission.SYSTEM_MANAGE,
+    "dictation.put_context": Permission.REPORT_WRITE,
     "deid_projects.get_project": Permission.ROUTING_READ,
     "deid_projects.list_projects": Permission.ROUTING_READ,
     "deid_projects.project_versions": Permission.ROUTING_READ,

@@ -12,6 +12,7 @@ from fileroom.admin.configuration_sections import SECTIONS, ConfigurationSection
 from fileroom.admin.entries import configuration_section
 from fileroom.feeds.feeds import FEEDS
 from fileroom.reports.critical_levels import LEVELS
+from fileroom.reports.reporting_systems import SYSTEMS
 from fileroom.reports.targets import TARGETS
 from fileroom.reports.templates import TEMPLATES
 from fileroom.routing.alerts import ALERTS
@@ -45,5 +46,6 @@ CONFIGURATION_SECTIONS: Final[tuple[ConfigurationSection, ...]] = (
     configuration_section(VIEWS),
     configuration_section(LEVELS),
     configuration_section(TARGETS),
+    configuration_section(SYSTEMS),
     configuration_section(TEMPLATES),
 )
