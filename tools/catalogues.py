@@ -16,7 +16,10 @@ from fileroom.core.live_settings import setting_texts
 
 SOURCE = Path(__file__).parent.parent / "src" / "fileroom"
 CONSOLE = SOURCE / "web" / "console"
-SENTENCES = [SOURCE / room for room in ("core", "hl7", "admin", "archive", "worklist", "feeds", "routing", "transform")]
+SENTENCES = [
+    SOURCE / room
+    for room in ("core", "hl7", "admin", "archive", "worklist", "reports", "feeds", "routing", "transform")
+]
 """Services mark the sentences that they make for people with `told` or N_; the console says them in the reader's language."""
 METHODS = [("**.py", "python"), ("templates/**.html", "jinja2")]
 OPTIONS = {"templates/**.html": {"trimmed": "true", "silent": "false", "extensions": "jinja2.ext.do"}}

@@ -104,6 +104,16 @@ HTTP_CHECK_INTERVAL_S: Final = 5.0
 """How often a connection is looked at for standing still; one timer each, nothing per request."""
 JSON_BODY_BYTES_MAX: Final = 64 * MIB
 """Metadata of 10,000 instances in one upload; it is held in memory."""
+WORKITEM_BODY_BYTES_MAX: Final = 4 * MIB
+"""A workitem sent over UPS-RS: its input and output name the series of a few large studies; it is held in memory."""
+NOTIFICATION_CHANNELS_MAX: Final = 200
+"""WebSockets for events of workitems that one web worker holds open."""
+NOTIFICATION_CHANNELS_PER_CALLER_MAX: Final = 20
+"""Of one account or token; each AE title needs one."""
+NOTIFICATION_MESSAGE_BYTES_MAX: Final = 4 * KIB
+"""What a subscriber may send over its WebSocket; nothing is expected of it."""
+NOTIFICATION_PING_S: Final = 30.0
+"""How often it is asked whether the subscriber is still there, and how long it may take to answer."""
 STOW_OBJECTS_MAX: Final = 10_000
 """Objects of one upload; the largest CT studies have half as many. The answer names each of them."""
 STOW_INLINE_BULK_BYTES_MAX: Final = 64 * MIB
@@ -284,6 +294,8 @@ API_BODY_BYTES_MAX: Final = 4 * MIB
 """JSON sent to the administration API; the largest is an import of some thousand nodes."""
 UPLOAD_FORM_BYTES_MAX: Final = 1 * MIB
 """A form with a certificate and its key, each of CERTIFICATE_FILE_BYTES_MAX at most."""
+REPORT_FORM_BYTES_MAX: Final = 5 * MIB
+"""A form with a report: 400,000 characters, each of up to twelve bytes where a browser has to escape it."""
 FORM_FIELDS_MAX: Final = 200
 """The largest form, that of a role, has some thirty."""
 ROW_SCOPE_ENTRIES_MAX: Final = 1000

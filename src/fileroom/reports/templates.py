@@ -135,8 +135,8 @@ async def add_starters(archive: Archive, language: str) -> list[Entry]:
     return [await put_template(archive, name, fields, new=True) for name, fields in starters.items()]
 
 
-async def propose_templates(archive: Archive, study_uid: str, language: str = "en") -> list[Entry]:
-    """The enabled templates for a study: those that fit it, the best first, then all others by name.
+async def propose_templates(archive: Archive, study_uid: str, language: str = "en") -> tuple[list[Entry], list[Entry]]:
+    """The enabled templates for a study: those that fit it, the best first, and all others by name.
 
     Raises NotFoundError, NotAllowedError, DatabaseError.
     """
@@ -147,7 +147,7 @@ async def propose_templates(archive: Archive, study_uid: str, language: str = "e
         raise NotFoundError(told("There is no such study in the archive, or it is not yours to see."))
     entries = [one for one in await read_entries(archive.pool, TEMPLATES) if one.enabled]
     fitting = ranked(entries, study, language)
-    return [*fitting, *(one for one in entries if one not in fitting)]
+    return fitting, [one for one in entries if one not in fitting]
 
 
 # --- which one, and what becomes of it ---

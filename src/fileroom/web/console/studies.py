@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any, Final
 from urllib.parse import urlencode
@@ -21,10 +21,13 @@ from fileroom.archive.study_list import (
     studies_by_uid,
     studies_with_exceptions,
 )
+from fileroom.core.access import Permission, current_access
 from fileroom.core.errors import InvalidRequestError, told
 from fileroom.core.identifiers import UID
 from fileroom.core.limits import LIVE_STUDIES_MAX
 from fileroom.dicom.query import Level, Query, StudyPlace
+from fileroom.reports.facts import ReportState
+from fileroom.reports.summaries import marks_of_studies
 from fileroom.routing.sources import has_sources
 from fileroom.web.answers import NO_STORE, Answer
 from fileroom.web.audited import note_query
@@ -60,6 +63,7 @@ def study_list_handler(archive: Archive) -> Handler:
             **_common(request, question),
             "studies": found.studies,
             "arriving": arriving,
+            "marks": await _marks(archive, [*found.studies, *arriving]),
             "older": _address(question, found.next_place) if found.next_place else None,
             "is_first": place is None,
             "is_new": is_new,
@@ -92,7 +96,10 @@ def study_rows_handler(archive: Archive) -> Handler:
         )
         if question.status:
             studies = [study for study in studies if study.status.value == question.status]
-        return await page(archive, request, "study_rows.html", studies=studies, **_common(request, question))
+        marks = await _marks(archive, studies)
+        return await page(
+            archive, request, "study_rows.html", studies=studies, marks=marks, **_common(request, question)
+        )
 
     return handle
 
@@ -128,6 +135,13 @@ async def _found(archive: Archive, question: StudyQuestion, place: StudyPlace | 
     return await list_studies(
         archive, question.keys, limit=PAGE_STUDIES, behind=place, fuzzy_names=question.fuzzy_names
     )
+
+
+async def _marks(archive: Archive, studies: Sequence[ListedStudy]) -> dict[str, ReportState]:
+    """How far the reports of the studies have come, for who may read them; one statement for the page."""
+    if not studies or not current_access().allows(Permission.STUDY_VIEW):
+        return {}
+    return await marks_of_studies(archive, [study.study_uid for study in studies])
 
 
 async def _is_hidden(archive: Archive, question: StudyQuestion) -> bool:

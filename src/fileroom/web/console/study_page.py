@@ -19,6 +19,8 @@ from fileroom.core.errors import FileroomError, InvalidRequestError, NotFoundErr
 from fileroom.core.identifiers import UID
 from fileroom.core.limits import SERIES_SHOWN_MAX
 from fileroom.dicom import uids
+from fileroom.reports.summaries import summaries_of_studies
+from fileroom.reports.writing import STATE_WORDS
 from fileroom.routing.deliveries import ParcelRow
 from fileroom.routing.delivery_filter import DeliveryFilter
 from fileroom.routing.delivery_search import search_parcels
@@ -79,6 +81,8 @@ def study_page_handler(archive: Archive) -> Handler:
             "patient": await _patient(archive, values["header"]),
             "may_export": access.allows(Permission.STUDY_EXPORT),
             "may_view": may_view,
+            "reports": await summaries_of_studies(archive, [study.study_uid]) if may_view else [],
+            "state_words": STATE_WORDS,
             "deliveries": await _deliveries(archive, study.study_uid),
             **words_of_deliveries(request),
             "fetching": (await fetches_of(archive, [study.study_uid])).get(study.study_uid),
