@@ -34,6 +34,8 @@ from fileroom.archive.verify import recover
 from fileroom.core.access import SYSTEM
 from fileroom.core.errors import FileroomError
 from fileroom.core.settings import Settings
+from fileroom.fhir.notices import NOTICES_INTERVAL_S as FHIR_NOTICES_INTERVAL_S
+from fileroom.fhir.notices import tell_subscribers
 from fileroom.index.tally import count_on
 from fileroom.reports.outputs import OUTPUTS_INTERVAL_S, outputs_due
 from fileroom.routing.alert_notices import NOTICES_INTERVAL_S, send_due_notices
@@ -152,6 +154,7 @@ async def run_tasks(settings: Settings, stop: asyncio.Event) -> None:
             ("alerts", ALERTS_INTERVAL_S, partial(alerts_due, archive)),
             ("alert_notices", NOTICES_INTERVAL_S, partial(send_due_notices, archive)),
             ("critical_notices", CRITICAL_INTERVAL_S, partial(tell_critical, archive)),
+            ("fhir_notices", FHIR_NOTICES_INTERVAL_S, partial(tell_subscribers, archive)),
             ("storage_tally", FIGURES_INTERVAL_S, partial(count_on, archive.pool)),
             ("orphan_documents", ORPHAN_DOCUMENTS_INTERVAL_S, partial(remove_orphan_documents, archive)),
         ]

@@ -239,6 +239,12 @@ class Settings(BaseSettings):
         description="Seconds without a new instance after which a series counts as complete.",
         json_schema_extra=managed(Group.DICOM, "seconds"),
     )
+    fhir_plain_http: bool = Field(
+        False,
+        description="Whether notices of FHIR subscriptions that name patients or show a secret may go to http addresses of "
+        "other machines. For tests, or where the network itself is encrypted.",
+        json_schema_extra=managed(Group.ROUTING, affects="The next notice, too.", security=True),
+    )
     routing_folders: str = Field(
         "",
         description="Folders, by commas, below which destinations may write files. Empty: below outbox in the data folder "

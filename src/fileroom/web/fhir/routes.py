@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Final
 from urllib.parse import parse_qsl, urlencode
-from zoneinfo import ZoneInfo
 
 from starlette.requests import Request
 from starlette.routing import BaseRoute, Route
@@ -17,20 +16,20 @@ from fileroom.admin.audit_events import queried
 from fileroom.archive.services import Archive
 from fileroom.core.errors import InvalidRequestError, told
 from fileroom.fhir.documents import read_document
-from fileroom.fhir.elements import Resource, Words
+from fileroom.fhir.elements import Resource
 from fileroom.fhir.everything import read_everything, read_everything_question
 from fileroom.fhir.kinds import Kind
 from fileroom.fhir.question import read_question
 from fileroom.fhir.registry import KINDS
 from fileroom.fhir.report_versions import report_version, report_versions
 from fileroom.fhir.search import Found, read_resource, search_resources
-from fileroom.web.address import dicomweb_root, own_origin
 from fileroom.web.answers import NO_STORE, Answer
 from fileroom.web.audited import note_view, requestor
-from fileroom.web.authentication import FHIR_PATH
 from fileroom.web.endpoint import Handler
 from fileroom.web.fhir.capabilities import capability_statement, smart_configuration
 from fileroom.web.fhir.outcomes import FHIR_JSON, FORM, bundle_answer, fhir_endpoint, read_body, resource_answer
+from fileroom.web.fhir.subscription_routes import subscription_routes
+from fileroom.web.fhir.words import FHIR_PATH, base_of, words_for
 
 PARAMETERS_BYTES_MAX: Final = 500
 REPORT: Final = "DiagnosticReport"
@@ -51,18 +50,7 @@ def fhir_routes(archive: Archive) -> list[BaseRoute]:
         routes.append(_route(f"/{kind.name}", GET=service.searching(kind)))
         routes.append(_route(f"/{kind.name}/_search", POST=service.searching(kind)))
         routes.append(_route(f"/{kind.name}/{{id}}", GET=service.reading(kind)))
-    return list(routes)
-
-
-def words_for(archive: Archive, request: Request) -> Words:
-    """How resources are written for this client."""
-    zone = archive.settings.routing_zone
-    return Words(base_of(request), dicomweb_root(request), ZoneInfo(zone) if zone else None)
-
-
-def base_of(request: Request) -> str:
-    """The root of FHIR as the client knows it."""
-    return f"{own_origin(request)}{FHIR_PATH}"
+    return [*routes, *subscription_routes(archive)]
 
 
 class _Service:
