@@ -31,6 +31,7 @@ from fileroom.cli import (
     patients,
     people,
     prefetch,
+    reports,
     routing,
     schedules,
     server,
@@ -64,6 +65,7 @@ app.add_typer(exceptions.app, name="exceptions")
 app.add_typer(orders.app, name="order")
 app.add_typer(orders.procedure_app, name="procedure")
 app.add_typer(patients.app, name="patients")
+app.add_typer(reports.app, name="reports")
 app.add_typer(hl7.app, name="hl7")
 app.add_typer(schedules.app, name="schedule")
 app.add_typer(alerts.app, name="alerts")

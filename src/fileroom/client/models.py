@@ -182,17 +182,6 @@ class AskedAttribute(Model):
 
 
 @dataclass(frozen=True, slots=True)
-class AskedPatient(Model):
-    """Whose order it is: known by the number, made from these facts where it is not."""
-
-    patient_id: str
-    authority: str = ""
-    name: str | None = None
-    birth_date: str | None = None
-    sex: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class AskedStep(Model):
     """A scheduled procedure step; one without an ID is the next one that the others do not name, or a new one."""
 
@@ -1099,6 +1088,25 @@ class Me(Model):
 
 
 @dataclass(frozen=True, slots=True)
+class MergePreview(Model):
+    """What a merge would move. Nothing is done yet."""
+
+    survivor: int
+    retired: int
+    survivor_version: int
+    retired_version: int
+    identifiers: tuple[MovedIdentifier, ...]
+    visits: int
+    orders: int
+    studies: int
+    instances: int
+    left: int
+    """Studies with the same Patient ID but another birth date or name: they stay."""
+    differences: tuple[str, ...]
+    """Of name, birth_date, sex."""
+
+
+@dataclass(frozen=True, slots=True)
 class MessageEffect(Model):
     """What became of a message, and which row it is about."""
 
@@ -1106,6 +1114,17 @@ class MessageEffect(Model):
     subject: str
     """patient, visit, order or study; empty where it is none."""
     number: int
+
+
+@dataclass(frozen=True, slots=True)
+class MovedIdentifier(Model):
+    """An identifier that goes along."""
+
+    value: str
+    authority: str
+    kind: str
+    retires: bool
+    """Images that show it show the survivor's first one from then on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -1388,6 +1407,23 @@ class Patient(Model):
 
 
 @dataclass(frozen=True, slots=True)
+class PatientEffect(Model):
+    """What was done."""
+
+    words: str
+    subject: str
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class PatientEffects(Model):
+    """What was done; `merge` is the number by which a merge is taken back."""
+
+    effects: tuple[PatientEffect, ...]
+    merge: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class PatientIdentifier(Model):
     """An identifier of a patient."""
 
@@ -1424,6 +1460,28 @@ class PatientMerge(Model):
     merged_by: str
     revoked_at: dt.datetime | None
     revoked_by: str | None
+    reason: str
+    revoke_reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class PatientMove(Model):
+    """A visit, or all under one identifier, that went from one patient to another."""
+
+    id: int
+    source: int
+    target: int
+    numbers: tuple[str, ...]
+    whole: bool
+    """All that was known under one identifier."""
+    visits: int
+    orders: int
+    studies: int
+    message: int | None
+    moved_at: dt.datetime
+    moved_by: str
+    undone_at: dt.datetime | None
+    undone_by: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -1443,6 +1501,7 @@ class PatientOrder(Model):
 class PatientVisit(Model):
     """A visit."""
 
+    id: int
     number: str
     authority: str
     state: str
@@ -1650,6 +1709,59 @@ class Report(Model):
 
 
 @dataclass(frozen=True, slots=True)
+class ReportAddendum(Model):
+    """What was added after signing."""
+
+    text: str
+    by: str
+    at: dt.datetime
+
+
+@dataclass(frozen=True, slots=True)
+class ReportContentShown(Model):
+    """A report with its versions, the newest first."""
+
+    report: StudyReport
+    versions: tuple[ReportVersionText, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ReportFileShown(Model):
+    """A file."""
+
+    name: str
+    media_type: str
+    content: str
+    """Base64."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReportSectionText(Model):
+    """A heading and its text."""
+
+    heading: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReportVersionText(Model):
+    """A version with its words."""
+
+    version: int
+    state: Literal["draft", "preliminary", "final", "corrected", "cancelled"]
+    sections: tuple[ReportSectionText, ...]
+    addenda: tuple[ReportAddendum, ...]
+    document_type: str
+    """Of a document that it came as; empty: the sections are all."""
+    author: str
+    signer: str
+    reason: str
+    made_at: dt.datetime | None
+    made_by: str
+    signed_at: dt.datetime | None
+
+
+@dataclass(frozen=True, slots=True)
 class Role(Model):
     """What somebody with it may do, and whose studies they see."""
 
@@ -1782,6 +1894,13 @@ class Sending(Model):
     requested_at: dt.datetime
     started_at: dt.datetime | None
     finished_at: dt.datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class SentReport(Model):
+    """Its number in the outbox."""
+
+    id: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -1929,6 +2048,34 @@ class Study(Model):
     """Objects that contradict what is here, or are lost."""
     dicomweb: str
     """Its address in DICOMweb, where its images are."""
+
+
+@dataclass(frozen=True, slots=True)
+class StudyReport(Model):
+    """A report without its words."""
+
+    id: int
+    study_instance_uid: str
+    """Empty: no study is known yet."""
+    order: int | None
+    patient: int | None
+    accession_number: str
+    source: Literal["console", "hl7", "dicom"]
+    source_name: str
+    """The feed or node."""
+    source_number: str
+    """How that one calls the report."""
+    title: str
+    state: Literal["draft", "preliminary", "final", "corrected", "cancelled"]
+    version: int
+    is_critical: bool
+    created_at: dt.datetime
+    created_by: str
+    changed_at: dt.datetime
+    changed_by: str
+    finished_at: dt.datetime | None
+    patient_id: str
+    patient_name: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -2122,6 +2269,22 @@ class Trusted(Model):
 
 
 @dataclass(frozen=True, slots=True)
+class UnmergePreview(Model):
+    """What goes back when a merge is taken back. Nothing is done yet."""
+
+    merge: int
+    owner: int
+    retired: int
+    identifiers: tuple[MovedIdentifier, ...]
+    visits: int
+    orders: int
+    studies: int
+    instances: int
+    merged_at: dt.datetime
+    merged_by: str
+
+
+@dataclass(frozen=True, slots=True)
 class VerifyResult(Model):
     """What came of a check of the whole trail."""
 
@@ -2254,3 +2417,14 @@ class WorklistView(Model):
     charset: str
     """Specific Character Set of the answers."""
     enabled: bool
+
+
+@dataclass(frozen=True, slots=True)
+class fileroom__web__api__orders__AskedPatient(Model):
+    """Whose order it is: known by the number, made from these facts where it is not."""
+
+    patient_id: str
+    authority: str = ""
+    name: str | None = None
+    birth_date: str | None = None
+    sex: str | None = None

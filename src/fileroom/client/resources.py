@@ -12,7 +12,6 @@ from fileroom.client.models import (
     Alert,
     Applied,
     AskedAttribute,
-    AskedPatient,
     AskedStep,
     AskedThrottle,
     Association,
@@ -62,6 +61,7 @@ from fileroom.client.models import (
     Match,
     Matching,
     Me,
+    MergePreview,
     Names,
     NewSecret,
     Node,
@@ -79,6 +79,8 @@ from fileroom.client.models import (
     Outcome,
     OutgoingHl7Message,
     Patient,
+    PatientEffects,
+    PatientMove,
     PemText,
     Permission,
     Point,
@@ -92,6 +94,8 @@ from fileroom.client.models import (
     QueuedHl7,
     Queues,
     Report,
+    ReportContentShown,
+    ReportFileShown,
     Role,
     Rows,
     Rule,
@@ -100,12 +104,14 @@ from fileroom.client.models import (
     RuleVersion,
     Schedule,
     Sending,
+    SentReport,
     Series,
     Session,
     Settings,
     Standing,
     Storage,
     Study,
+    StudyReport,
     System,
     TlsUse,
     Token,
@@ -114,6 +120,7 @@ from fileroom.client.models import (
     Trial,
     Troubles,
     Trusted,
+    UnmergePreview,
     VerifyResult,
     Version,
     WholeAssociation,
@@ -121,6 +128,7 @@ from fileroom.client.models import (
     WholeSending,
     WorklistLine,
     WorklistView,
+    fileroom__web__api__orders__AskedPatient,
 )
 
 
@@ -483,6 +491,123 @@ class PatientsResource:
         """One patient by their row's number. Needs `order.read`."""
         return cast("Patient", self._connection.call("GET", f"/patients/{segment(number)}", Patient))
 
+    def change(
+        self,
+        number: int,
+        *,
+        name: str | None = None,
+        birth_date: str | None = None,
+        sex: str | None = None,
+        other_names: Sequence[str] | None = None,
+        details: Mapping[str, Any] | None = None,
+        version: int | None = None,
+        correct_images: bool | None = None,
+    ) -> Patient:
+        """Change what is known of a patient. Identifiers are changed by merging; a later message changes it again.
+        Needs `order.manage`.
+
+        - `version`: As it was seen; one that has changed since is refused (409).
+        - `correct_images`: The patient's studies show it from now on.
+        """
+        return cast(
+            "Patient",
+            self._connection.call(
+                "PATCH",
+                f"/patients/{segment(number)}",
+                Patient,
+                body={
+                    "name": name,
+                    "birth_date": birth_date,
+                    "sex": sex,
+                    "other_names": other_names,
+                    "details": details,
+                    "version": version,
+                    "correct_images": correct_images,
+                },
+            ),
+        )
+
+    def preview_merge(self, number: int, retired: int) -> MergePreview:
+        """What a merge would move from the second patient to the first. Needs `order.manage`."""
+        return cast(
+            "MergePreview",
+            self._connection.call("GET", f"/patients/{segment(number)}/merge/{segment(retired)}", MergePreview),
+        )
+
+    def merge(
+        self,
+        number: int,
+        *,
+        retired: int,
+        survivor_version: int | None = None,
+        retired_version: int | None = None,
+        reason: str | None = None,
+    ) -> PatientEffects:
+        """Make one patient of two: all that the other one has becomes this one's, in one transaction. Needs
+        `order.manage`.
+
+        - `survivor_version`: As it was seen; one that has changed since is refused (409).
+        - `retired_version`: As it was seen; one that has changed since is refused (409).
+        """
+        return cast(
+            "PatientEffects",
+            self._connection.call(
+                "POST",
+                f"/patients/{segment(number)}/merge",
+                PatientEffects,
+                body={
+                    "retired": retired,
+                    "survivor_version": survivor_version,
+                    "retired_version": retired_version,
+                    "reason": reason,
+                },
+            ),
+        )
+
+    def preview_unmerge(self, merge: int) -> UnmergePreview:
+        """What would go back if a merge was taken back. Needs `order.manage`."""
+        return cast(
+            "UnmergePreview", self._connection.call("GET", f"/patients/merges/{segment(merge)}", UnmergePreview)
+        )
+
+    def unmerge(self, merge: int, *, reason: str | None = None) -> PatientEffects:
+        """Take a merge back: exactly what it moved goes back. Needs `order.manage`."""
+        return cast(
+            "PatientEffects",
+            self._connection.call(
+                "POST", f"/patients/merges/{segment(merge)}/undo", PatientEffects, body={"reason": reason}
+            ),
+        )
+
+    def link(self, number: int, other: int) -> None:
+        """Say that two records are of one person, and keep both. Needs `order.manage`."""
+        self._connection.call("PUT", f"/patients/{segment(number)}/links/{segment(other)}")
+
+    def unlink(self, number: int, other: int) -> None:
+        """Take a link back. Needs `order.manage`."""
+        self._connection.call("DELETE", f"/patients/{segment(number)}/links/{segment(other)}")
+
+    def moves(self, number: int) -> tuple[PatientMove, ...]:
+        """Visits that went from or to a patient. Needs `order.read`."""
+        return cast(
+            "tuple[PatientMove, ...]", self._connection.items("GET", f"/patients/{segment(number)}/moves", PatientMove)
+        )
+
+    def move_visit(self, visit: int, *, target: int) -> PatientEffects:
+        """Let a visit with its orders and their images be another patient's. Needs `order.manage`."""
+        return cast(
+            "PatientEffects",
+            self._connection.call(
+                "POST", f"/patients/visits/{segment(visit)}/move", PatientEffects, body={"target": target}
+            ),
+        )
+
+    def undo_move(self, move: int) -> PatientEffects:
+        """Bring back what a move has taken. Needs `order.manage`."""
+        return cast(
+            "PatientEffects", self._connection.call("POST", f"/patients/moves/{segment(move)}/undo", PatientEffects)
+        )
+
 
 class OrdersResource:
     """Orders of the RIS or entered here, and what is scheduled."""
@@ -532,7 +657,7 @@ class OrdersResource:
         transport: str | None = None,
         danger: str | None = None,
         steps: Sequence[AskedStep] | None = None,
-        patient: AskedPatient | None = None,
+        patient: fileroom__web__api__orders__AskedPatient | None = None,
     ) -> OrderDone:
         """Enter an order by hand. Without any number it gets an accession number. Needs `order.manage`."""
         return cast(
@@ -591,7 +716,7 @@ class OrdersResource:
         transport: str | None = None,
         danger: str | None = None,
         steps: Sequence[AskedStep] | None = None,
-        patient: AskedPatient | None = None,
+        patient: fileroom__web__api__orders__AskedPatient | None = None,
         version: int | None = None,
     ) -> OrderDone:
         """Change what is named of an order. Needs `order.manage`."""
@@ -847,6 +972,84 @@ class WorklistResource:
     def remove_view(self, name: str) -> None:
         """Remove a view; its callers see what the next that fits them shows. Needs `order.manage`."""
         self._connection.call("DELETE", f"/worklist/views/{segment(name)}")
+
+
+class ReportsResource:
+    """Reports of studies, in versions."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def list(
+        self,
+        *,
+        q: str | None = None,
+        state: Literal["draft", "preliminary", "final", "corrected", "cancelled"] | None = None,
+        source: Literal["console", "hl7", "dicom"] | None = None,
+        study: str | None = None,
+        accession: str | None = None,
+        since: dt.datetime | None = None,
+        until: dt.datetime | None = None,
+        limit: int | None = None,
+    ) -> Iterator[StudyReport]:
+        """Reports that may be seen, the newest first. Needs `study.view`.
+
+        - `q`: Words of it, its title, a number or a name.
+        - `study`: Study Instance UID.
+        """
+        return self._connection.pages(
+            "/reports",
+            StudyReport,
+            limit=limit,
+            query={
+                "q": q,
+                "state": state,
+                "source": source,
+                "study": study,
+                "accession": accession,
+                "since": since,
+                "until": until,
+            },
+        )
+
+    def get(self, number: int) -> ReportContentShown:
+        """A report with all versions. Needs `study.view`."""
+        return cast(
+            "ReportContentShown", self._connection.call("GET", f"/reports/{segment(number)}", ReportContentShown)
+        )
+
+    def pdf(self, number: int, *, version: int | None = None) -> ReportFileShown:
+        """A version as PDF: as it was received, or printed. A CDA document without text is given as it is. Needs
+        `study.view`.
+
+        - `version`: Which version; none: the newest.
+        """
+        return cast(
+            "ReportFileShown",
+            self._connection.call(
+                "GET", f"/reports/{segment(number)}/pdf", ReportFileShown, query={"version": version}
+            ),
+        )
+
+    def sr(self, number: int, *, version: int | None = None) -> ReportFileShown:
+        """A version as structured report (DICOM). Needs `study.export`.
+
+        - `version`: Which version; none: the newest.
+        """
+        return cast(
+            "ReportFileShown",
+            self._connection.call("GET", f"/reports/{segment(number)}/sr", ReportFileShown, query={"version": version}),
+        )
+
+    def send(self, number: int, *, feed: str) -> SentReport:
+        """Tell a feed the newest version once more, behind what waits. Needs `message.manage`.
+
+        - `feed`: A feed out.
+        """
+        return cast(
+            "SentReport",
+            self._connection.call("POST", f"/reports/{segment(number)}/send", SentReport, body={"feed": feed}),
+        )
 
 
 class NodesResource:
@@ -2179,6 +2382,10 @@ class Hl7Resource:
         billing: Literal["none", "performed", "reported"] | None = None,
         billing_accounts: Literal["no", "yes"] | None = None,
         identifier_domains: Sequence[str] | None = None,
+        reports: Literal["none", "oru", "mdm"] | None = None,
+        report_document: Literal["text", "pdf", "both"] | None = None,
+        report_preliminary: Literal["no", "yes"] | None = None,
+        report_sources: Sequence[str] | None = None,
         enabled: bool | None = None,
     ) -> Hl7Feed:
         """Add a feed, or replace it. Needs `message.manage`.
@@ -2199,6 +2406,10 @@ class Hl7Resource:
         - `billing`: Out: which orders are charged (DFT^P03).
         - `billing_accounts`: Out: accounts are told before charges (BAR).
         - `identifier_domains`: Out: whose changed numbers are told (ADT^A31); * for all.
+        - `reports`: Out: how reports are told (ORU^R01, MDM^T02 ...).
+        - `report_document`: Out: what goes with a report.
+        - `report_preliminary`: Out: preliminary reports are told, too.
+        - `report_sources`: Out: whose reports are told: console, dicom, feeds in; none: console.
         """
         return cast(
             "Hl7Feed",
@@ -2227,6 +2438,10 @@ class Hl7Resource:
                     "billing": billing,
                     "billing_accounts": billing_accounts,
                     "identifier_domains": identifier_domains,
+                    "reports": reports,
+                    "report_document": report_document,
+                    "report_preliminary": report_preliminary,
+                    "report_sources": report_sources,
                     "enabled": enabled,
                 },
             ),
@@ -2827,6 +3042,7 @@ class Resources:
         self.orders = OrdersResource(connection)
         self.procedures = ProceduresResource(connection)
         self.worklist = WorklistResource(connection)
+        self.reports = ReportsResource(connection)
         self.nodes = NodesResource(connection)
         self.notices = NoticesResource(connection)
         self.rules = RulesResource(connection)

@@ -178,6 +178,19 @@ class AskedFeed(Asked):
         list[ShortText] | None,
         Field(max_length=50, description="Out: whose changed numbers are told (ADT^A31); * for all."),
     ] = None
+    reports: Annotated[
+        Literal["none", "oru", "mdm"] | None, Field(description="Out: how reports are told (ORU^R01, MDM^T02 ...).")
+    ] = None
+    report_document: Annotated[
+        Literal["text", "pdf", "both"] | None, Field(description="Out: what goes with a report.")
+    ] = None
+    report_preliminary: Annotated[
+        Literal["yes", "no"] | None, Field(description="Out: preliminary reports are told, too.")
+    ] = None
+    report_sources: Annotated[
+        list[ShortText] | None,
+        Field(max_length=50, description="Out: whose reports are told: console, dicom, feeds in; none: console."),
+    ] = None
     enabled: Flag = True
 
     def fields(self) -> dict[str, Any]:
