@@ -350,12 +350,19 @@ def _work(study: StudySaid, order: OrderSaid) -> list[Finding | None]:
         common = ", ".join(sorted(stations & set(study.stations)))
         found.append(_found(Evidence.STATION, True, common, common))
     found.append(_time(study, order))
-    if order.state in ("cancelled", "discontinued"):
+    if _is_over(order, study.uid):
         found.append(_found(Evidence.ORDER_STATE, False, "", order.state))
     others = [uid for uid in order.matched_studies if uid != study.uid]
     if others and study.uid != order.study_uid:
         found.append(_found(Evidence.TAKEN, False, study.uid, others[0]))
     return found
+
+
+def _is_over(order: OrderSaid, study_uid: str) -> bool:
+    """No images are expected of it. What was broken off has the images that were made before."""
+    if order.state == "discontinued":
+        return study_uid not in order.performed_studies
+    return order.state == "cancelled"
 
 
 def _time(study: StudySaid, order: OrderSaid) -> Finding | None:
@@ -392,7 +399,8 @@ def _against(best: Scored, enough: int, undone: frozenset[int]) -> list[Reason]:
         reasons.append(Reason("patient_differs", {"order": name, "what": what}))
     if best.order.patient is None and best.is_named:
         reasons.append(Reason("no_patient", {"order": name}))
-    if best.order.state in ("cancelled", "discontinued"):
+    is_performed = any(one.evidence is Evidence.PERFORMED_STEP and one.agrees for one in best.findings)
+    if best.order.state == "cancelled" or (best.order.state == "discontinued" and not is_performed):
         reasons.append(Reason("ended", {"order": name, "state": best.order.state}))
     if not reasons and (best.score < enough or best.patient_differences):
         reasons.append(Reason("weak", {"score": str(best.score), "enough": str(enough)}))

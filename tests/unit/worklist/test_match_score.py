@@ -100,6 +100,9 @@ def test_a_performed_step_links_study_and_order() -> None:
 
 def test_an_order_that_is_over_needs_a_person() -> None:
     assert decided(replace(STUDY, accession="A1"), replace(ORDER, state="cancelled")) == "ended"
+    assert decided(replace(STUDY, accession="A1"), replace(ORDER, state="discontinued")) == "ended"
+    broken_off = replace(ORDER, state="discontinued", performed_studies=(STUDY.uid,))
+    assert decided(replace(STUDY, accession="A1"), broken_off) == "performed_step"
     assert decided(replace(STUDY, accession="A1"), replace(ORDER, state="completed")) == "accession"
 
 
