@@ -119,6 +119,14 @@ def wants_application(message: Message, *, is_good: bool) -> bool:
     return _wants(message.get("MSH-16"), is_good=is_good) if is_enhanced(message) else True
 
 
+def wants_later_answer(message: Message) -> bool:
+    """Whether an application acknowledgement follows the accept acknowledgement of a message that is accepted.
+
+    With SU or ER nobody knows before whether one comes: then the accept acknowledgement is all there is to wait for.
+    """
+    return is_enhanced(message) and message.get("MSH-16").strip().upper() == "AL"
+
+
 def number_of(version: str) -> tuple[int, ...]:
     """2.5.1 as (2, 5, 1), to compare; what is no version is the oldest."""
     parts = version.strip().split(".")[:4]

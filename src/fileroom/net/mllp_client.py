@@ -10,12 +10,12 @@ import asyncio
 import contextlib
 import socket
 import ssl
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from fileroom.core.errors import Hl7Error, PeerError, PeerRefusedError, PeerTimeoutError, ProtocolError
 from fileroom.core.limits import CONNECT_TIMEOUT_S, HL7_ANSWER_TIMEOUT_S, KIB, MIB, SEND_TIMEOUT_S
-from fileroom.hl7.acknowledge import Answer, read_answer
+from fileroom.hl7.acknowledge import Answer, read_answer, wants_later_answer
 from fileroom.hl7.message import parse_message
 from fileroom.hl7.mllp import Deframer, Frame, frame
 from fileroom.net.tls import ClientTls, check_peer, why_refused
@@ -50,6 +50,8 @@ class MllpClient:
         self._reader: asyncio.StreamReader | None = None
         self._writer: asyncio.StreamWriter | None = None
         self._deframer = Deframer(_ANSWER_BYTES_MAX)
+        self._accepted: Answer | None = None
+        """The accept acknowledgement of the message at hand, where another answer to it is waited for."""
 
     async def __aenter__(self) -> MllpClient:
         return self
@@ -65,15 +67,27 @@ class MllpClient:
     async def send(self, raw: bytes) -> Answer:
         """Send a message and give the answer to it, whether good or bad.
 
+        In enhanced mode, where MSH-16 is AL, that is the application's; if it does not come, the accept acknowledgement.
+
         Raises PeerRefusedError if the receiver cannot be reached, PeerTimeoutError if no answer came in time, PeerError if the
         connection broke, ProtocolError if what came is no answer, Hl7Error if `raw` is no message. After PeerTimeoutError and
         PeerError the receiver may have the message.
         """
-        control_id = parse_message(raw).control_id
+        message = parse_message(raw)
+        control_id = message.control_id
         async with self._lock:
             reader, writer = await self._open()
+            self._accepted = None
             try:
-                answer = await self._exchange(reader, writer, frame(raw), control_id)
+                answer = await self._exchange(
+                    reader, writer, frame(raw), control_id, wants_more=wants_later_answer(message)
+                )
+            except PeerError as error:
+                await self._drop()
+                if self._accepted is None:
+                    raise
+                # The receiver has said that it keeps the message (HL7 v2.5.1 2.9.3): it is not to be sent again.
+                return replace(self._accepted, reason=f"accepted; its application answer did not come: {error}")
             except BaseException:
                 # A late answer must not be taken for the answer to the next message.
                 await self._drop()
@@ -86,7 +100,13 @@ class MllpClient:
             await self._drop()
 
     async def _exchange(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, data: bytes, control_id: str
+        self,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        data: bytes,
+        control_id: str,
+        *,
+        wants_more: bool,
     ) -> Answer:
         try:
             async with asyncio.timeout(self._timeouts.send_s):
@@ -100,7 +120,7 @@ class MllpClient:
             raise self._broken(error) from error
         try:
             async with asyncio.timeout(self._timeouts.answer_s):
-                return await self._answer(reader, control_id)
+                return await self._answer(reader, control_id, wants_more=wants_more)
         except TimeoutError:
             raise PeerTimeoutError(
                 f"{self._where} took the message and did not answer within {self._timeouts.answer_s:g} s; it may have it"
@@ -108,7 +128,7 @@ class MllpClient:
         except OSError as error:
             raise self._broken(error) from error
 
-    async def _answer(self, reader: asyncio.StreamReader, control_id: str) -> Answer:
+    async def _answer(self, reader: asyncio.StreamReader, control_id: str, *, wants_more: bool) -> Answer:
         strays = 0
         while True:
             data = await reader.read(_READ_BYTES)
@@ -122,6 +142,9 @@ class MllpClient:
                     raise ProtocolError(f"{self._where} did not answer in HL7: {error.sentence}") from error
                 # Receivers that could not read the message answer without its control ID.
                 if answer.control_id in (control_id, ""):
+                    if answer.code == "CA" and wants_more:
+                        self._accepted = answer
+                        continue
                     return answer
                 strays += 1
                 if strays > _STRAY_ANSWERS_MAX:

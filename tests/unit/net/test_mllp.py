@@ -304,6 +304,39 @@ async def test_what_is_no_answer_is_told(receiver) -> None:
             await client.send(message(1))
 
 
+ENHANCED = b"MSH|^~\\&|RIS|H|PACS|H|20260101||ADT^A08|%s|P|2.5.1|||AL|%s\rPID|1\r"
+
+
+@pytest.mark.parametrize(("codes", "got"), [(("CA", "AA"), "AA"), (("CA", "AE"), "AE"), (("CE",), "CE")])
+async def test_in_enhanced_mode_the_answer_of_the_application_counts(receiver, codes, got) -> None:
+    async def accepts_then_applies(raw, _peer):
+        found = parse_message(raw)
+        last = (
+            f"MSH|^~\\&|||||||ACK|{found.control_id}{code}|P|2.5.1\rMSA|{code}|{found.control_id}|{code} it is\r"
+            for code in codes
+        )
+        return [one.encode() for one in last]
+
+    port = await receiver.start(handler=accepts_then_applies)
+    async with MllpClient("127.0.0.1", port) as client:
+        for number in (b"1", b"2"):
+            answer = await client.send(ENHANCED % (number, b"AL"))
+            assert (answer.code, answer.control_id, answer.reason) == (got, number.decode(), f"{got} it is")
+
+
+async def test_what_was_accepted_is_not_sent_again_where_the_application_stays_silent(receiver) -> None:
+    async def only_accepts(raw, _peer):
+        found = parse_message(raw)
+        return f"MSH|^~\\&|||||||ACK|A|P|2.5.1\rMSA|CA|{found.control_id}\r".encode()
+
+    port = await receiver.start(handler=only_accepts)
+    async with MllpClient("127.0.0.1", port, timeouts=MllpTimeouts(answer_s=0.2)) as client:
+        answer = await client.send(ENHANCED % (b"1", b"AL"))
+        assert (answer.code, answer.is_good) == ("CA", True)
+        assert "application answer did not come" in answer.reason
+        assert (await client.send(ENHANCED % (b"2", b"NE"))).reason == ""  # none is wanted: CA is the answer
+
+
 async def test_nobody_there_is_told_with_place_and_reason() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listening:
         port = listening.getsockname()[1]
