@@ -16,7 +16,7 @@ REPORTS: Final[dict[str, Permission]] = {
     "editing.save_report": Permission.REPORT_WRITE,
     "editing.sign_report": Permission.REPORT_WRITE,
     "from_objects.read_objects_due": Permission.SYSTEM_MANAGE,
-    "linking.link_due": Permission.SYSTEM_MANAGE,
+    "linking.link_reports_due": Permission.SYSTEM_MANAGE,
     "files.report_document": Permission.STUDY_VIEW,
     "files.report_sr": Permission.STUDY_EXPORT,
     "outputs.outputs_due": Permission.SYSTEM_MANAGE,

@@ -37,6 +37,8 @@ from fileroom.core.settings import Settings
 from fileroom.fhir.notices import NOTICES_INTERVAL_S as FHIR_NOTICES_INTERVAL_S
 from fileroom.fhir.notices import tell_subscribers
 from fileroom.index.tally import count_on
+from fileroom.reports.from_objects import OBJECTS_INTERVAL_S, read_objects_due
+from fileroom.reports.linking import LINKS_INTERVAL_S, link_reports_due
 from fileroom.reports.outputs import OUTPUTS_INTERVAL_S, outputs_due
 from fileroom.routing.alert_notices import NOTICES_INTERVAL_S, send_due_notices
 from fileroom.routing.alerts import ALERTS_INTERVAL_S, alerts_due
@@ -107,6 +109,8 @@ async def run_tasks(settings: Settings, stop: asyncio.Event) -> None:
     async with open_archive(settings) as archive, _audited_life(archive) as forwarder:
         people = People(archive.pool, archive.settings, archive.now)
         works: list[tuple[str, float, Work]] = [
+            ("report_links", LINKS_INTERVAL_S, partial(link_reports_due, archive)),
+            ("report_arrivals", OBJECTS_INTERVAL_S, partial(read_objects_due, archive)),
             ("report_objects", OUTPUTS_INTERVAL_S, partial(outputs_due, archive)),
             ("series_documents", DOCUMENTS_INTERVAL_S, partial(document_stable_series, archive)),
             ("commitment_results", COMMITMENTS_INTERVAL_S, partial(deliver_due, archive)),

@@ -16,10 +16,11 @@ from fileroom.archive.services import Archive
 from fileroom.core.access import Permission, require
 from fileroom.worklist.identifiers import RECORD_KINDS
 
+LINKS_INTERVAL_S: Final = 1.0
 NOTES_PER_ROUND: Final = 500
 
 
-async def link_due(archive: Archive) -> int:
+async def link_reports_due(archive: Archive) -> int:
     """Work off a part of the notes of what has come or changed; how many those were. Raises NotAllowedError, psycopg.Error."""
     require(Permission.SYSTEM_MANAGE)
     async with archive.pool.connection() as connection, connection.transaction():

@@ -11,7 +11,7 @@ from fileroom.archive.services import Archive
 from fileroom.core.access import SYSTEM, Access, ActorKind, Permission, RowScope, acting_as
 from fileroom.core.errors import ConflictError, InvalidRequestError, NotAllowedError, NotFoundError
 from fileroom.reports.facts import PutReport, ReportContent, ReportSection, ReportState
-from fileroom.reports.linking import link_due
+from fileroom.reports.linking import link_reports_due
 from fileroom.reports.receive import put_report
 from fileroom.reports.report_rows import ReportRow
 from fileroom.reports.reports import ReportFilter, get_report, get_versions, reports_of_study, search_reports
@@ -88,7 +88,7 @@ async def only(archive: Archive) -> ReportRow:
 async def settle(archive: Archive) -> None:
     while await match_due(archive):
         pass
-    while await link_due(archive):
+    while await link_reports_due(archive):
         pass
 
 

@@ -255,13 +255,39 @@ CREATE TRIGGER patient_identifier_for_reports AFTER INSERT ON patient_identifier
 CREATE TRIGGER patient_identifier_moved_for_reports AFTER UPDATE OF patient ON patient_identifier
     FOR EACH ROW WHEN (OLD.patient IS DISTINCT FROM NEW.patient) EXECUTE FUNCTION note_identifier_for_reports();
 
--- How far the series that came have been looked at for reports. `ahead` becomes `reached` when everything below it is visible.
-CREATE TABLE report_mark (
-    one_row boolean PRIMARY KEY DEFAULT true CHECK (one_row),
-    reached bigint NOT NULL,
-    ahead bigint NOT NULL,
-    ahead_at timestamptz NOT NULL DEFAULT now()
+CREATE FUNCTION note_study_for_reports() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF EXISTS (SELECT FROM report WHERE said_study_uid = NEW.study_instance_uid AND said_study_uid <> '')
+        OR EXISTS (SELECT FROM report WHERE accession_number = NEW.accession_number AND accession_number <> '')
+        OR EXISTS (SELECT FROM imaging_order o JOIN report r ON r.imaging_order = o.id
+            WHERE o.study_instance_uid = NEW.study_instance_uid) THEN
+        INSERT INTO report_note (study_instance_uid) VALUES (NEW.study_instance_uid);
+    END IF;
+    RETURN NULL;
+END $$;
+CREATE TRIGGER study_for_reports AFTER INSERT ON study FOR EACH ROW EXECUTE FUNCTION note_study_for_reports();
+
+-- Structured reports and encapsulated documents that have come and are still to be read; images are passed over by WHEN.
+CREATE TABLE report_object (
+    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    sop_instance_uid text COLLATE "C" NOT NULL UNIQUE,
+    -- Null: given up, for the reason.
+    due_at timestamptz DEFAULT now(),
+    attempts integer NOT NULL DEFAULT 0,
+    reason text NOT NULL DEFAULT ''
 );
+CREATE INDEX report_object_due ON report_object (due_at) WHERE due_at IS NOT NULL;
+CREATE FUNCTION note_object_for_reports() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    INSERT INTO report_object (sop_instance_uid) VALUES (NEW.sop_instance_uid) ON CONFLICT DO NOTHING;
+    RETURN NULL;
+END $$;
+CREATE TRIGGER instance_for_reports AFTER INSERT ON instance FOR EACH ROW
+    WHEN (NEW.received_by <> 'report' AND NEW.sop_instance_uid IS NOT NULL
+        AND (NEW.completion_flag IS NOT NULL OR NEW.mime_type_of_encapsulated_document IS NOT NULL))
+    EXECUTE FUNCTION note_object_for_reports();
+INSERT INTO report_object (sop_instance_uid) SELECT sop_instance_uid FROM instance WHERE sop_instance_uid IS NOT NULL
+    AND (completion_flag IS NOT NULL OR mime_type_of_encapsulated_document IS NOT NULL) ORDER BY id;
 
 -- What somebody has typed in the console's editor and not signed yet; beside the versions, which are never changed.
 CREATE TABLE report_edit (
