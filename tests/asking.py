@@ -39,6 +39,9 @@ _VALUES: Final = {
     "role": "ct-desk",
     "number": "1",
     "code": "CTABD",
+    "workitem": "1.2.3",
+    "aetitle": "WATCHER",
+    "requester": "RIS",
     "id": "1",
     **dict.fromkeys(("session_id", "token_id", "glass_id", "filter_id", "correction_id"), "1"),
 }

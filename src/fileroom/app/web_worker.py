@@ -14,6 +14,7 @@ from fileroom.admin.certificate_uses import Use
 from fileroom.app.process import run_worker
 from fileroom.app.services import open_archive
 from fileroom.app.tls_watch import watched_tls
+from fileroom.core.limits import NOTIFICATION_MESSAGE_BYTES_MAX, NOTIFICATION_PING_S
 from fileroom.core.settings import Settings
 from fileroom.web.app import create_app
 from fileroom.web.server import GatheringHttpProtocol, TlsServer
@@ -34,7 +35,11 @@ async def serve_web(settings: Settings, stop: asyncio.Event) -> None:
         config = uvicorn.Config(
             create_app(archive, stop),
             http=GatheringHttpProtocol,
-            ws="none",
+            ws="wsproto",
+            ws_max_size=NOTIFICATION_MESSAGE_BYTES_MAX,
+            ws_ping_interval=NOTIFICATION_PING_S,
+            ws_ping_timeout=NOTIFICATION_PING_S,
+            ws_per_message_deflate=False,
             proxy_headers=False,
             log_config=None,
             access_log=False,

@@ -96,6 +96,28 @@ def parse_search(
     return request.search(resource)
 
 
+def parse_attribute_search(parameters: Iterable[tuple[str, str]], defaults: Iterable[str]) -> Search:
+    """The same for workitems (PS3.18 11.9), which have no levels: `defaults` are the keywords that are always returned.
+
+    Raises InvalidRequestError, TooLargeError.
+    """
+    request = _Request()
+    for name, value in bounded(parameters):
+        request.take(name, value)
+    if request.flags.pop("fuzzymatching", False):
+        request.warnings.append(
+            "The fuzzymatching parameter is not supported. Only literal matching has been performed."
+        )
+    paths = dict.fromkeys([*map(_path, defaults), *request.values, *request.include])
+    query = Query(
+        level=Level.INSTANCE,
+        keys=request.keys(),
+        return_tags=None if request.include_all else tuple(paths),
+        page=request.page(Resource.ALL_INSTANCES),
+    )
+    return Search(query, tuple(request.warnings), "limit" in request.numbers)
+
+
 _STUDY: Final = (
     "StudyDate",
     "StudyTime",
@@ -219,9 +241,9 @@ class _Request:
         timezone = self._timezone()
         query = Query(
             level=resource.level,
-            keys=self._keys(),
+            keys=self.keys(),
             return_tags=None if self.include_all else tuple(paths),
-            page=self._page(resource),
+            page=self.page(resource),
             combined_datetime=True,
             fuzzy_names=self.flags.get("fuzzymatching", False),
             timezone=timezone,
@@ -260,7 +282,8 @@ class _Request:
         elif self.values[path][1] != value:
             raise InvalidRequestError(f"{shown(name)} is given twice with different values; give it once")
 
-    def _keys(self) -> tuple[Key, ...]:
+    def keys(self) -> tuple[Key, ...]:
+        """What is to be matched."""
         tree: _Tree = {}
         for path, (name, text) in self.values.items():
             if path == _path("TimezoneOffsetFromUTC") or (matching := self._matching(name, path[-1], text)) is None:
@@ -323,7 +346,8 @@ class _Request:
             raise InvalidRequestError(f"{name}={shown(text)} is not an offset from UTC; write +HHMM or -HHMM")
         return text
 
-    def _page(self, resource: Resource) -> Page:
+    def page(self, resource: Resource) -> Page:
+        """How many of the answers, and from which on."""
         # A study bounds its own list, so that one is cut only at the maximum.
         default = QIDO_LIMIT_MAX if resource in _WITHIN_STUDY else QIDO_LIMIT_DEFAULT
         limit = self.numbers.get("limit", default)

@@ -33,6 +33,7 @@ from fileroom.web.guard import Guard
 from fileroom.web.health import alive, ready_handler
 from fileroom.web.measured import Measured
 from fileroom.web.metrics import metrics_handler
+from fileroom.web.notifications import CHANNEL_PATHS, NotificationChannel, NotificationDoor
 from fileroom.web.plain_style import style_handler
 from fileroom.web.transport import Transport
 from fileroom.web.viewer import viewer_handlers
@@ -54,7 +55,7 @@ def create_app(archive: Archive, stopping: asyncio.Event | None = None) -> ASGIA
     names = [name for name in re.split(r"[,\s]+", settings.trusted_hosts) if name]
     transport = Transport(authentication, settings)
     guard = Guard(transport, names=(settings.web_host, *names) if trusts_this_machine or names else None)
-    return Forwarding(Measured(guard, archive.meters), networks_of(settings.trusted_proxies))
+    return NotificationDoor(Forwarding(Measured(guard, archive.meters), networks_of(settings.trusted_proxies)))
 
 
 def create_router(
@@ -69,6 +70,7 @@ def create_router(
     cache = cache or IdentityCache(people)
     routes = [
         *dicomweb_routes(archive, renderer),
+        *_channel_routes(archive, stopping),
         *edge_routes(archive),
         *fhir_routes(archive),
         *people_routes(archive, people, cache),
@@ -77,6 +79,11 @@ def create_router(
         *_other_routes(archive, renderer),
     ]
     return Router(routes, default=_nothing_here)
+
+
+def _channel_routes(archive: Archive, stopping: asyncio.Event | None) -> list[BaseRoute]:
+    channel = NotificationChannel(archive, stopping)
+    return [Route(f"{path}{{aetitle}}", channel) for path in CHANNEL_PATHS]
 
 
 def _other_routes(archive: Archive, renderer: Renderer) -> list[BaseRoute]:

@@ -20,6 +20,7 @@ from fileroom.core.limits import (
     HTTP_HEAD_TIMEOUT_S,
     SEND_TIMEOUT_S,
 )
+from fileroom.web.notifications import is_channel
 
 
 class BoundedHttpProtocol(HttpToolsProtocol):
@@ -74,6 +75,10 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         """The request head is whole."""
         self._head_since = None
         super().on_headers_complete()
+
+    def _should_upgrade_to_ws(self) -> bool:
+        """A WebSocket is opened where there is one; elsewhere the request is answered as if it had not asked for that."""
+        return super()._should_upgrade_to_ws() and is_channel(self.url)
 
     # --- standing still ---
 

@@ -37,6 +37,18 @@ from fileroom.web.negotiation import negotiate
 from fileroom.web.qido import search_handler
 from fileroom.web.rendered import rendered_handler, thumbnail_handler
 from fileroom.web.stow import store_handler
+from fileroom.web.workitem_bodies import BODY_TYPES
+from fileroom.web.workitems import (
+    cancel_handler,
+    create_handler,
+    retrieve_handler,
+    state_handler,
+    subscribe_handler,
+    suspend_handler,
+    unsubscribe_handler,
+    update_handler,
+)
+from fileroom.web.workitems import search_handler as workitem_search_handler
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +72,12 @@ def dicomweb_routes(archive: Archive, renderer: Renderer) -> list[BaseRoute]:
     for one in served:
         path = f"{FEDERATED_PATH}/{one.description.path}".replace("{path}", "{path:path}")
         routes.append(Route(path, Endpoint(path, {"GET": _federated(archive, one)})))
-    capabilities = Endpoint(DICOMWEB_PATH, {"GET": _capabilities([one.description for one in served])})
+    workitems = _workitem_table(archive)
+    for one in workitems:
+        path = f"{DICOMWEB_PATH}/{one.description.path}"
+        routes.append(Route(path, Endpoint(path, one.handlers)))
+    described = [one.description for one in (*served, *workitems)]
+    capabilities = Endpoint(DICOMWEB_PATH, {"GET": _capabilities([*described, _CHANNEL])})
     return [*routes, *(Route(path, capabilities) for path in (DICOMWEB_PATH, f"{DICOMWEB_PATH}/"))]
 
 
@@ -133,6 +150,64 @@ def _table(archive: Archive, renderer: Renderer) -> list[_Served]:
         _get(_SERIES, "RetrieveSeries", instances, _INSTANCES),
         _with_store(_get(_STUDY, "RetrieveStudy", instances, _INSTANCES), store),
         _with_store(_search(archive, Resource.ALL_STUDIES), store),
+    ]
+
+
+_WORKITEM: Final = "workitems/{workitem}"
+_SUBSCRIBER: Final = _WORKITEM + "/subscribers/{aetitle}"
+_TRANSACTION: Final = Parameter("transaction-uid", description="The key of whoever performs it, once it is IN PROGRESS")
+_CHANNEL: Final = ResourceDescription(
+    "subscribers/{aetitle}",
+    (Method("GET", "OpenNotificationConnection", description="A WebSocket (RFC 6455)", statuses=(101,)),),
+)
+
+
+def _workitem_table(archive: Archive) -> list[_Served]:
+    """UPS-RS (PS3.18 chapter 11)."""
+
+    def served(path: str, **methods: tuple[Method, Handler]) -> _Served:
+        described = tuple(method for method, _ in methods.values())
+        return _Served(ResourceDescription(path, described), {name: handler for name, (_, handler) in methods.items()})
+
+    cancel = cancel_handler(archive)
+    asked = Method("POST", "RequestCancellation", accepts=BODY_TYPES, statuses=(202,))
+    uid = Parameter("workitem", description="The UID of the new workitem")
+    filtered = (
+        Parameter("deletionlock", options=("true", "false")),
+        Parameter("filter", repeating=True, description="attribute=value,... of a filtered worklist subscription"),
+    )
+    return [
+        served(
+            "workitems",
+            GET=(
+                Method("GET", "SearchWorkitems", parameters=_SEARCH_PARAMETERS, returns=_METADATA, statuses=(200, 204)),
+                workitem_search_handler(archive),
+            ),
+            POST=(
+                Method("POST", "CreateWorkitem", parameters=(uid,), accepts=BODY_TYPES, statuses=(201,)),
+                create_handler(archive),
+            ),
+        ),
+        served(
+            _WORKITEM,
+            GET=(
+                Method("GET", "RetrieveWorkitem", parameters=(_ACCEPT,), returns=BODY_TYPES),
+                retrieve_handler(archive),
+            ),
+            POST=(
+                Method("POST", "UpdateWorkitem", parameters=(_TRANSACTION,), accepts=BODY_TYPES),
+                update_handler(archive),
+            ),
+        ),
+        served(f"{_WORKITEM}/state", PUT=(Method("PUT", "ChangeState", accepts=BODY_TYPES), state_handler(archive))),
+        served(f"{_WORKITEM}/cancelrequest", POST=(asked, cancel)),
+        served(f"{_WORKITEM}/cancelrequest/{{requester}}", POST=(asked, cancel)),
+        served(
+            _SUBSCRIBER,
+            POST=(Method("POST", "Subscribe", parameters=filtered, statuses=(201,)), subscribe_handler(archive)),
+            DELETE=(Method("DELETE", "Unsubscribe"), unsubscribe_handler(archive)),
+        ),
+        served(f"{_SUBSCRIBER}/suspend", POST=(Method("POST", "Suspend"), suspend_handler(archive))),
     ]
 
 
