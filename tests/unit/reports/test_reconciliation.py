@@ -11,7 +11,7 @@ from fileroom.archive.services import Archive
 from fileroom.core.access import Access, ActorKind, Permission, RowScope, acting_as
 from fileroom.core.errors import ConflictError, InvalidRequestError, NotAllowedError, NotFoundError
 from fileroom.reports.assignments import assign_report, list_assignments, undo_assignment
-from fileroom.reports.linking import link_due
+from fileroom.reports.linking import link_reports_due
 from fileroom.reports.reconciliation import (
     KINDS,
     count_findings,
@@ -121,7 +121,7 @@ async def test_a_report_is_put_to_its_study_holds_there_and_is_put_back(archive:
     assert (await get_report(archive, report)).study_instance_uid == "1.2"
     async with archive.pool.connection() as connection:
         await connection.execute(b"INSERT INTO report_note (report) VALUES (%s)", (report,))
-    await link_due(archive)
+    await link_reports_due(archive)
     assert (await get_report(archive, report)).study_instance_uid == "1.2", "what a person says holds"
     [told] = await list_assignments(archive)
     assert (told.study_before, told.study_after, told.reason) == ("", "1.2", "wrong number dictated")
@@ -129,7 +129,7 @@ async def test_a_report_is_put_to_its_study_holds_there_and_is_put_back(archive:
         await assign_report(archive, report, study_uid="1.2")
     await undo_assignment(archive, report)
     assert (await get_report(archive, report)).study_instance_uid == ""
-    await link_due(archive)
+    await link_reports_due(archive)
     assert (await get_report(archive, report)).study_instance_uid == "1.1", "it is linked by its number again"
     with pytest.raises(ConflictError, match="undo"):
         await undo_assignment(archive, report)
