@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from fileroom.core.errors import InvalidRequestError, told
 from fileroom.core.networks import Networks, networks_of
+from fileroom.hl7.charsets import find_charset
 
 DEFAULT_FEED: Final = "default"
 """The feed that takes what comes from this machine where no other one does; an entry of this name takes its place."""
@@ -76,6 +77,8 @@ class Incoming:
     """Whether the sender may ask for patients: `refuse` (AR) or `answer`."""
     order_answer: str = "ack"
     """What an order is answered with: `ack`, or `order` (ORR, ORG, ORI with the order as it stands)."""
+    assumed_charset: str = ""
+    """The character set (HL7 table 0211) of messages whose MSH-18 is empty; empty: ASCII, or what the bytes look like."""
 
     def names(self, application: str, facility: str, address: str) -> bool:
         """Whether the feed takes this sender; one with a port of its own and no sender takes everybody who calls that."""
@@ -139,7 +142,7 @@ BUILT_IN: Final = Incoming(DEFAULT_FEED)
 IN_FIELDS: Final = frozenset(
     (
         *("direction", "port", "tls", "senders", "on_failure", "silent_minutes", "keep_days", "mapping", "note"),
-        *("queries", "order_answer"),
+        *("queries", "order_answer", "assumed_charset"),
     )
 )
 OUT_FIELDS: Final = frozenset(
@@ -183,6 +186,7 @@ def incoming(name: str, fields: Mapping[str, Any], *, enabled: bool = True) -> I
         enabled,
         fields.get("queries", "refuse"),
         fields.get("order_answer", "ack"),
+        fields.get("assumed_charset", ""),
     )
 
 
@@ -250,6 +254,7 @@ def _checked_in(fields: Mapping[str, Any], checked: Mapping[str, Any]) -> dict[s
         "silent_minutes": _number(fields, "silent_minutes", 0, 0, SILENT_MINUTES_MAX),
         "queries": _choice(fields, "queries", ("refuse", "answer")),
         "order_answer": _choice(fields, "order_answer", ("ack", "order")),
+        "assumed_charset": _charset(fields),
     }
 
 
@@ -298,6 +303,15 @@ def _texts(fields: Mapping[str, Any], name: str, most: int, chars_max: int) -> l
         raise InvalidRequestError(told("{name} is a list of at most {most} texts.", name=name, most=most))
     found = [_text({name: one}, name, chars_max) for one in value]
     return [one for one in dict.fromkeys(found) if one]
+
+
+def _charset(fields: Mapping[str, Any]) -> str:
+    name = _text(fields, "assumed_charset", 40)
+    if name and find_charset(name) is None:
+        raise InvalidRequestError(
+            told("{name} is no character set of HL7 table 0211; 8859/1 and UNICODE UTF-8 are usual.", name=name)
+        )
+    return name
 
 
 def _number(fields: Mapping[str, Any], name: str, default: int, least: int, most: int) -> int:

@@ -173,6 +173,12 @@ async def read_feeds(pool: Pool) -> FeedSet:
     return FeedSet(taken, out, built_in, ports)
 
 
+async def charset_of_feed(pool: Pool, name: str) -> str:
+    """What the messages of a feed that name no character set are taken to be in. Raises DatabaseError."""
+    entries = await read_entries(pool, FEEDS)
+    return next((str(one.fields.get("assumed_charset", "")) for one in entries if one.name == name), "")
+
+
 def built_in_feed() -> Feed:
     """The feed that is there without anybody having made it."""
     return Feed(DEFAULT_FEED, _check(DEFAULT_FEED, {"direction": "in"}), is_built_in=True)

@@ -130,7 +130,7 @@ async def receive_message(archive: Archive, feed: InFeed, raw: bytes, *, address
     Raises DatabaseError: nothing was kept, and nothing may be answered.
     """
     try:
-        message = parse_message(raw)
+        message = parse_message(raw, assumed_charset=feed.feed.assumed_charset)
     except Hl7Error as error:
         return await _reject(archive, _Received(raw, address, feed.feed.name, reason=error.sentence, error_code="100"))
     return await _receive(archive, feed, message, _Received(raw, address, feed.feed.name, message))
@@ -150,7 +150,7 @@ async def receive_again(archive: Archive, feed: InFeed, raw: bytes, *, first: in
 
     For `feeds.replay`, which has asked for permission. Raises Hl7Error, DatabaseError.
     """
-    message = parse_message(raw)
+    message = parse_message(raw, assumed_charset=feed.feed.assumed_charset)
     received = _Received(raw, "", feed.feed.name, message, first=first)
     received.forwards = feed.forwards if is_forwarded else ()
     return (await _write_with_changes(archive, feed, message, received, who=who, is_replay=True))[0]
@@ -174,6 +174,8 @@ async def _receive_one(
             f"No feed takes messages of {who}. Name this sender in a feed, then let it send again or replay it here."
         )
         return await _reject(archive, _Received(raw, address, message=message, reason=reason))
+    if feed.feed.assumed_charset and not message.charset:
+        message = parse_message(raw, assumed_charset=feed.feed.assumed_charset)
     answer = await _receive(archive, feed, message, _Received(raw, address, feed.feed.name, message))
     heard(feed.feed.name)
     return answer

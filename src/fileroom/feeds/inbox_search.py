@@ -16,6 +16,7 @@ from psycopg.rows import class_row
 from fileroom.archive.services import Archive
 from fileroom.core.access import Permission, require
 from fileroom.core.errors import Hl7Error, NotFoundError, told
+from fileroom.feeds.feeds import charset_of_feed
 from fileroom.feeds.found_by import words_of
 from fileroom.feeds.masking import masked, sees_patients
 from fileroom.hl7.message import Message, parse_message
@@ -150,13 +151,14 @@ async def get_message(archive: Archive, number: int) -> ShownMessage:
         )
         outgoing = [(int(one[0]), str(one[1]), str(one[2])) for one in await cursor.fetchall()]
     answer_shown = _segments(_parsed(answer), is_open=is_open)
-    message = _parsed(raw)
+    assumed = await charset_of_feed(archive.pool, row.feed)
+    message = _parsed(raw, assumed)
     if message is None:
         text = raw[:FIELD_CHARS_SHOWN_MAX].decode("latin-1")
         shown = text if is_open else "•" * min(len(text), 200)
         return ShownMessage(row, (), answer_shown, shown, not is_open, is_readable=False, outgoing=outgoing)
     previous = await _previous(archive, row)
-    before = _parsed((await _bytes(archive, previous))[0]) if previous is not None else None
+    before = _parsed((await _bytes(archive, previous))[0], assumed) if previous is not None else None
     segments, gone = compared(message, before, is_open=is_open)
     return ShownMessage(
         row,
@@ -290,9 +292,9 @@ async def _previous(archive: Archive, row: MessageRow) -> int | None:
     return None
 
 
-def _parsed(raw: bytes) -> Message | None:
+def _parsed(raw: bytes, assumed: str = "") -> Message | None:
     try:
-        return parse_message(raw)
+        return parse_message(raw, assumed_charset=assumed)
     except Hl7Error:
         return None
 

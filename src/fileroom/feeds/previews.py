@@ -8,7 +8,7 @@ from typing import Any
 from fileroom.archive.services import Archive
 from fileroom.core.access import Permission, require
 from fileroom.core.errors import InvalidRequestError, told
-from fileroom.feeds.feeds import get_feed
+from fileroom.feeds.feeds import charset_of_feed, get_feed
 from fileroom.feeds.inbox_search import message_bytes
 from fileroom.feeds.mapping_fields import check_mapping, mapping_from_fields
 from fileroom.feeds.mapping_trial import Trial, try_mapping
@@ -38,4 +38,5 @@ async def preview_mapping(
             raise InvalidRequestError(told("The feed {name} sends messages; it reads none.", name=feed))
         mapping = found.fields["mapping"]
     used = mapping_from_fields(check_mapping(mapping or {}))
-    return try_mapping(parse_message(raw or await message_bytes(archive, number)), used)
+    assumed = await charset_of_feed(archive.pool, feed) if feed else ""
+    return try_mapping(parse_message(raw or await message_bytes(archive, number), assumed_charset=assumed), used)

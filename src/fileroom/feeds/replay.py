@@ -9,7 +9,7 @@ from fileroom.admin.audit_events import node_changed
 from fileroom.archive.services import Archive
 from fileroom.core.access import Permission, require
 from fileroom.core.errors import ConflictError, Hl7Error, InvalidRequestError, NotFoundError, TooLargeError, told
-from fileroom.feeds.feeds import FeedSet, InFeed, read_feeds
+from fileroom.feeds.feeds import FeedSet, InFeed, charset_of_feed, read_feeds
 from fileroom.feeds.inbox import receive_again
 from fileroom.feeds.masking import sees_patients
 from fileroom.hl7.message import Message, parse_message
@@ -37,7 +37,7 @@ async def replay_message(
     if text is not None:
         if not sees_patients(access):
             access.require(Permission.ORDER_READ)  # what one cannot see, one cannot mend
-        raw = mended(raw, text)
+        raw = mended(raw, text, assumed_charset=await charset_of_feed(archive.pool, taken_by))
     message = parse_message(raw)
     chosen = _feed(await read_feeds(archive.pool), feed or taken_by, message, row[3])
     is_mended = text is not None
@@ -49,7 +49,7 @@ async def replay_message(
     )
 
 
-def mended(raw: bytes, text: str) -> bytes:
+def mended(raw: bytes, text: str, *, assumed_charset: str = "") -> bytes:
     """The bytes of a message with another text, in its own character set; unchanged text leaves every byte as it was.
 
     Raises InvalidRequestError, Hl7Error, TooLargeError.
@@ -60,7 +60,7 @@ def mended(raw: bytes, text: str) -> bytes:
         )
     lines = text.replace("\r\n", "\n").replace("\r", "\n").strip("\n")
     try:
-        message = parse_message(raw)
+        message = parse_message(raw, assumed_charset=assumed_charset)
     except Hl7Error:
         return lines.replace("\n", "\r").encode("utf-8") + b"\r"
     if lines == message.text.replace("\r", "\n").strip("\n"):

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from fileroom.archive.services import Archive
-from fileroom.core.errors import ConflictError, DatabaseError
+from fileroom.core.errors import ConflictError, DatabaseError, InvalidRequestError
 from fileroom.feeds import inbox
 from fileroom.feeds.changes import apply_asked
 from fileroom.feeds.feeds import FeedSet, InFeed, put_feed, read_feeds
@@ -287,6 +287,26 @@ async def test_enhanced_mode_answers_what_is_asked_for(
         answers = await receive_at(archive, feeds, 0, raw, address=HERE)
         assert [answer_of(one) for one in answers] == [(code, "7") for code in codes]
     assert (await rows(archive))[0].answered == (codes[0] if codes else "")
+
+
+async def test_without_msh_18_the_feed_says_which_character_set_it_is(archive: Archive) -> None:
+    """The bytes are valid UTF-8, too: only the feed knows better."""
+    both = adt(name="Ä^Anna")
+    for assumed, name in (("8859/2", "Ă"), ("", "Ä")):  # 0xC3 is an A with a breve in Latin-2
+        fields = {"direction": "in", "assumed_charset": assumed}
+        await put_feed(archive, "default", fields)
+        feed = (await read_feeds(archive.pool)).built_in
+        assert feed is not None
+        answer = await receive_message(
+            archive, feed, both.replace(b"|1|P|", f"|{assumed or 1}|P|".encode()), address=HERE
+        )
+        assert answer_of(answer)[0] == "AA"
+        async with archive.pool.connection() as connection:
+            row = await (await connection.execute(b"SELECT patient_name FROM registered_patient")).fetchone()
+        assert row is not None
+        assert row[0].split("^")[0] == name
+    with pytest.raises(InvalidRequestError, match="character set"):
+        await put_feed(archive, "default", {"direction": "in", "assumed_charset": "latin-99"})
 
 
 async def test_a_batch_is_taken_message_by_message_and_answered_by_a_batch(archive: Archive, feeds: FeedSet) -> None:

@@ -161,6 +161,9 @@ class AskedFeed(Asked):
     order_answer: Annotated[
         Literal["ack", "order"] | None, Field(description="In: orders are answered by ACK, or by ORR, ORG, ORI.")
     ] = None
+    assumed_charset: Annotated[
+        ShortText | None, Field(description="In: of messages whose MSH-18 is empty (HL7 table 0211).")
+    ] = None
     mapping: Annotated[dict[str, Any] | None, Field(description="In: how its messages are read (docs/hl7.md).")] = None
     host: Annotated[ShortText | None, Field(description="Out: where it sends to.")] = None
     kinds: Annotated[list[ShortText] | None, Field(max_length=50, description="Out: what is forwarded.")] = None

@@ -29,7 +29,7 @@ FORM_BYTES_MAX: Final = 1024 * 1024
 _TEXTS: Final = {
     "in": (
         *("port", "tls", "on_failure", "silent_minutes", "keep_days", "senders", "note"),
-        *("queries", "order_answer"),
+        *("queries", "order_answer", "assumed_charset"),
     ),
     "out": (
         "host",

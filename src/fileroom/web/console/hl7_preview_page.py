@@ -66,6 +66,7 @@ async def _page(archive: Archive, request: Request, typed: dict[str, str], form:
             archive,
             number=_number(typed["number"]),
             raw=_raw(typed["text"]),
+            feed=chosen.name if _number(typed["number"]) else "",
             mapping=_mapping(typed),
         )
     except RequestError as problem:
