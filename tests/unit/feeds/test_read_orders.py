@@ -3,8 +3,9 @@ from __future__ import annotations
 import pytest
 
 from fileroom.core.errors import InvalidRequestError
-from fileroom.feeds.mapping import read_changes, read_message
+from fileroom.feeds.mapping import read_changes, read_into
 from fileroom.feeds.mapping_fields import Mapping, mapping_from_fields
+from fileroom.feeds.reading import Reading
 from fileroom.worklist.changes import Nothing, PutOrder
 from fileroom.worklist.facts import Code, Identifier, OrderFacts, OrderState, StepFacts
 from hl7_texts import PID, PV1, message
@@ -131,7 +132,8 @@ def test_the_result_status_says_the_state_where_the_order_status_does_not() -> N
     obr = "OBR|1|P1||CT" + "|" * 21 + "F"
     assert one_order("ORM^O01", PID, "ORC|SC|P1", obr).state is OrderState.COMPLETED
     assert one_order("ORM^O01", PID, "ORC|SC|P1|||IP", obr).state is OrderState.IN_PROGRESS
-    reading = read_message(message("ORM^O01", PID, "ORC|SC|P1|||??", obr), IHE)
+    reading = Reading()
+    read_into(reading, message("ORM^O01", PID, "ORC|SC|P1|||??", obr), IHE)
     assert [(one.fact, one.path, one.raw) for one in reading.unusable] == [("state", "ORC-5", "??")]
 
 
@@ -187,7 +189,7 @@ def test_an_order_without_patient_segments_stays_with_its_patient() -> None:
 @pytest.mark.parametrize(
     ("segments", "words"),
     [
-        ((PID, "ORC|NW", "OBR|1|||CT"), "does not say which order: ORC-2, OBR-2, SCH-26, ORC-3"),
+        ((PID, "ORC|NW", "OBR|1|||CT"), "does not say which order: ORC-2, OBR-2, SCH-26, SCH-1, ORC-3"),
         ((PID,), "no ORC and no OBR"),
         ((PID, PID.replace("4711", "12"), ORC, OBR), "names 2 patients"),
         (("PID|1||||X^Y", ORC, OBR), "no patient identifier"),
@@ -202,7 +204,8 @@ def test_orders_that_cannot_be_meant_are_refused_with_the_place(segments: tuple[
 
 def test_values_that_are_none_are_left_out_of_the_order_and_told() -> None:
     obr = OBR.replace("|CT||", "|XYZ||")
-    reading = read_message(message("ORM^O01", PID, ORC.replace("202611231000", "20261399"), obr, "ZDS|no.uid"), IHE)
+    reading = Reading()
+    read_into(reading, message("ORM^O01", PID, ORC.replace("202611231000", "20261399"), obr, "ZDS|no.uid"), IHE)
     (change,) = reading.changes
     assert isinstance(change, PutOrder)
     assert change.order.study_instance_uid is None
@@ -384,8 +387,14 @@ def test_an_appointment_for_several_orders_is_for_each_its_service_or_all_of_the
     ]
 
 
-def test_an_appointment_of_no_order_is_refused_with_the_places() -> None:
+def test_an_appointment_of_no_order_is_an_order_under_its_own_number() -> None:
+    [change] = read_changes(message("SIU^S12", "SCH|AP1^RIS|AP2^RIS", PID), IHE)
+    assert isinstance(change, PutOrder)
+    assert (change.order.placer, change.order.filler) == (Identifier("AP1", "RIS", ""), Identifier("AP2", "RIS", ""))
+
+
+def test_an_appointment_without_any_number_is_refused_with_the_places() -> None:
     with pytest.raises(InvalidRequestError, match="SCH-26"):
-        read_changes(message("SIU^S12", "SCH|AP1|AP2", PID), IHE)
+        read_changes(message("SIU^S12", "SCH|", PID), IHE)
     with pytest.raises(InvalidRequestError, match="no SCH"):
         read_changes(message("SIU^S12", PID), IHE)
