@@ -106,6 +106,8 @@ ROUTES: Final[dict[str, Permission | str]] = {
     "POST /reports/{number}/discard": Permission.REPORT_WRITE,
     "GET /reports/{number}": Permission.STUDY_VIEW,
     "GET /reports/{number}/document": Permission.STUDY_VIEW,
+    "GET /reports/{number}/pdf": Permission.STUDY_VIEW,
+    "GET /reports/{number}/sr": Permission.STUDY_EXPORT,
     "POST /reports/{number}/addendum": Permission.REPORT_SIGN,
     "POST /reports/{number}/cancel": Permission.REPORT_WRITE,
     "GET /hl7": Permission.MESSAGE_READ,

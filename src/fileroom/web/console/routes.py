@@ -35,6 +35,7 @@ from fileroom.web.console.patients_page import patients_handlers
 from fileroom.web.console.procedures_page import procedures_handlers
 from fileroom.web.console.projects_page import projects_handlers
 from fileroom.web.console.report_editor import editor_handlers
+from fileroom.web.console.report_files import report_files_handlers
 from fileroom.web.console.report_page import report_handlers
 from fileroom.web.console.report_templates_page import report_templates_handlers
 from fileroom.web.console.routing_map_page import ROUTING_PATH, routing_map_handler
@@ -106,6 +107,7 @@ def console_routes(archive: Archive, stopping: asyncio.Event | None = None) -> l
         **report_templates_handlers(archive),
         **editor_handlers(archive),
         **report_handlers(archive),
+        **report_files_handlers(archive),
         "/help": {"GET": help_handler(archive)},
         "/help/images/{name}": {"GET": picture_handler},
         "/help/{name:path}": {"GET": chapter_handler(archive)},

@@ -81,3 +81,17 @@ async def test_row_scope_and_permission_hold(archive: Archive) -> None:
         await report_sr(archive, number)
     with acting_as(SYSTEM):
         assert (await report_document(archive, number)).data.startswith(b"%PDF")
+
+
+async def test_console_gives_pdf_and_structured_report(archive: Archive) -> None:
+    number = await report(archive)
+    transport = httpx.ASGITransport(create_app(archive), client=("127.0.0.1", 50000))
+    async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:8080") as browser:
+        pdf = await browser.get(f"/reports/{number}/pdf")
+        assert (pdf.headers["content-type"], pdf.content[:5]) == ("application/pdf", b"%PDF-")
+        sr = await browser.get(f"/reports/{number}/sr?version=2")
+        assert sr.headers["content-disposition"] == f'attachment; filename="report-{number}-2.dcm"'
+        assert dcmread(io.BytesIO(sr.content)).Modality == "SR"
+        assert (await browser.get(f"/reports/{number}/pdf?version=x")).status_code == 404
+        page = await browser.get(f"/reports/{number}")
+        assert f"/reports/{number}/pdf?version=2" in page.text
