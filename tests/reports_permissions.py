@@ -49,6 +49,7 @@ REPORTS: Final[dict[str, Permission]] = {
     "critical_due.claim_notices": Permission.SYSTEM_MANAGE,
     "critical_due.settle_notice": Permission.SYSTEM_MANAGE,
     "critical_levels.list_levels": Permission.STUDY_VIEW,
+    "critical_levels.notice_names": Permission.ROUTING_MANAGE,
     "critical_levels.put_level": Permission.ROUTING_MANAGE,
     "critical_levels.remove_level": Permission.ROUTING_MANAGE,
     "reconciliation.count_findings": Permission.STUDY_VIEW,

@@ -87,6 +87,12 @@ async def remove_level(archive: Archive, name: str) -> None:
     await remove_entry(archive.pool, LEVELS, name)
 
 
+async def notice_names(archive: Archive) -> list[str]:
+    """Destinations that notices can go to, by name. Raises NotAllowedError, DatabaseError."""
+    require(Permission.ROUTING_MANAGE)
+    return sorted(await _notice_names(archive))
+
+
 async def read_levels(pool: Pool) -> dict[str, Level]:
     """By name, for services that have asked. Raises DatabaseError."""
     return {one.name: one for one in _together(await read_entries(pool, LEVELS))}
@@ -118,13 +124,17 @@ def _names(fields: Mapping[str, Any], name: str) -> list[str]:
     return list(dict.fromkeys(one.strip() for one in values if one.strip()))
 
 
-async def _require_destinations(archive: Archive, names: list[str]) -> None:
+async def _notice_names(archive: Archive) -> set[str]:
     async with archive.pool.connection() as connection:
         cursor = await connection.execute(
             b"""SELECT name FROM named_entry WHERE removed_at IS NULL AND section = 'destinations'
                 AND fields ->> 'kind' IN ('mail', 'webhook')"""
         )
-        there = {row[0] for row in await cursor.fetchall()}
+        return {row[0] for row in await cursor.fetchall()}
+
+
+async def _require_destinations(archive: Archive, names: list[str]) -> None:
+    there = await _notice_names(archive)
     for name in names:
         if name not in there:
             raise InvalidRequestError(

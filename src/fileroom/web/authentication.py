@@ -61,7 +61,9 @@ _HEALTH: Final = frozenset({"/healthz", "/readyz"})
 _METRICS: Final = "/metrics"
 _OPEN: Final = frozenset({LOGIN_PATH, "/login/code", "/logout", "/favicon.ico", _SMART})
 _ASSETS: Final = "/static/"
-_OPEN_BELOW: Final = (_ASSETS, "/login/")
+_CONTEXTS: Final = "/dictation/context/"
+"""Files for dictation programs: the address itself, sealed and short-lived, is the permission."""
+_OPEN_BELOW: Final = (_ASSETS, "/login/", _CONTEXTS)
 _SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 _IDENTITY: Final = "fileroom.identity"
 _FORM_TOKEN: Final = "fileroom.form_token"  # noqa: S105 - a key

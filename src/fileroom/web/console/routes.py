@@ -12,11 +12,14 @@ from fileroom.web.console.alerts_page import alerts_handlers
 from fileroom.web.console.assets import ASSETS_PATH, asset_handler
 from fileroom.web.console.associations_page import association_handlers
 from fileroom.web.console.audit_page import audit_handlers
+from fileroom.web.console.board_page import board_handlers
 from fileroom.web.console.certificates_page import certificates_handlers
+from fileroom.web.console.critical_page import critical_handlers
 from fileroom.web.console.dashboard import figures_handler, now_handler, system_handler
 from fileroom.web.console.deliveries_page import deliveries_handlers
 from fileroom.web.console.delivery_actions import delivery_action_handlers
 from fileroom.web.console.destinations_page import destinations_handlers
+from fileroom.web.console.dictation_pages import CONTEXT_ROUTE, context_handler, dictation_handlers
 from fileroom.web.console.downloads import download_handler
 from fileroom.web.console.edges_page import edges_handlers
 from fileroom.web.console.elsewhere_page import elsewhere_handlers
@@ -34,6 +37,7 @@ from fileroom.web.console.patient_merge_page import patient_merge_handlers
 from fileroom.web.console.patients_page import patients_handlers
 from fileroom.web.console.procedures_page import procedures_handlers
 from fileroom.web.console.projects_page import projects_handlers
+from fileroom.web.console.reconciliation_page import reconciliation_handlers
 from fileroom.web.console.report_editor import editor_handlers
 from fileroom.web.console.report_files import report_files_handlers
 from fileroom.web.console.report_page import report_handlers
@@ -103,6 +107,10 @@ def console_routes(archive: Archive, stopping: asyncio.Event | None = None) -> l
         **projects_handlers(archive),
         **edges_handlers(archive),
         **certificates_handlers(archive),
+        **board_handlers(archive),
+        **critical_handlers(archive),
+        **reconciliation_handlers(archive),
+        **dictation_handlers(archive),
         # Addresses with a number of a report stand behind the other pages of /reports.
         **report_templates_handlers(archive),
         **editor_handlers(archive),
@@ -114,6 +122,7 @@ def console_routes(archive: Archive, stopping: asyncio.Event | None = None) -> l
     }
     plain: dict[str, Handler] = {
         ASSETS_PATH: asset_handler,
+        CONTEXT_ROUTE: context_handler(archive),
         "/system/figures": figures_handler(archive),
         "/system/now": now_handler(archive),
         "/events/studies": live_handler(archive, LiveStudies(archive, stopping)),
