@@ -182,6 +182,14 @@ class AskedAttribute(Model):
 
 
 @dataclass(frozen=True, slots=True)
+class AskedReportSection(Model):
+    """A heading and its text."""
+
+    heading: str = ""
+    text: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class AskedStep(Model):
     """A scheduled procedure step; one without an ID is the next one that the others do not name, or a new one."""
 
@@ -267,6 +275,13 @@ class BacktestResult(Model):
     listed: tuple[FoundStudy, ...]
     unreadable: int
     stopped: str
+
+
+@dataclass(frozen=True, slots=True)
+class BegunReport(Model):
+    """The number of the report."""
+
+    id: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -1066,7 +1081,7 @@ class Matching(Model):
     changed_by: str
     attributes: tuple[str, ...]
     """What is taken over from the order, of: PatientName, PatientID, IssuerOfPatientID, PatientBirthDate, PatientSex,
-    AccessionNumber, StudyDescription, ReferringPhysicianName, RequestedProcedureID."""
+    AccessionNumber, IssuerOfAccessionNumberSequence, StudyDescription, ReferringPhysicianName, RequestedProcedureID."""
     score_min: int
     """Points; 101: never by itself."""
 
@@ -1726,6 +1741,23 @@ class ReportContentShown(Model):
 
 
 @dataclass(frozen=True, slots=True)
+class ReportDraft(Model):
+    """A report as its editor has it: what is typed, else what the newest version says."""
+
+    id: int
+    state: Literal["draft", "preliminary", "final", "corrected", "cancelled"]
+    version: int
+    edits: int
+    """Counts the saves; whoever saves says which one they have read."""
+    is_open: bool
+    """Something is typed that the newest version does not say."""
+    title: str
+    sections: tuple[ReportSectionText, ...]
+    saved_at: dt.datetime | None
+    saved_by: str
+
+
+@dataclass(frozen=True, slots=True)
 class ReportFileShown(Model):
     """A file."""
 
@@ -1741,6 +1773,22 @@ class ReportSectionText(Model):
 
     heading: str
     text: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReportTemplate(Model):
+    """A template as it is kept."""
+
+    name: str
+    sections: tuple[ReportSectionText, ...]
+    enabled: bool
+    version: int
+    changed_by: str
+    title: str
+    language: str
+    modalities: tuple[str, ...]
+    body_parts: tuple[str, ...]
+    procedure_codes: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -1960,6 +2008,14 @@ class Settings(Model):
 
     version: int
     items: tuple[Setting, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SignedReport(Model):
+    """The version that was made."""
+
+    version: int
+    state: Literal["draft", "preliminary", "final", "corrected", "cancelled"]
 
 
 @dataclass(frozen=True, slots=True)

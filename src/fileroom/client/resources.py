@@ -12,11 +12,13 @@ from fileroom.client.models import (
     Alert,
     Applied,
     AskedAttribute,
+    AskedReportSection,
     AskedStep,
     AskedThrottle,
     Association,
     AttributeName,
     BacktestResult,
+    BegunReport,
     Centre,
     Certificate,
     Checkpoint,
@@ -95,7 +97,9 @@ from fileroom.client.models import (
     Queues,
     Report,
     ReportContentShown,
+    ReportDraft,
     ReportFileShown,
+    ReportTemplate,
     Role,
     Rows,
     Rule,
@@ -108,6 +112,7 @@ from fileroom.client.models import (
     Series,
     Session,
     Settings,
+    SignedReport,
     Standing,
     Storage,
     Study,
@@ -1012,6 +1017,21 @@ class ReportsResource:
             },
         )
 
+    def begin(
+        self, *, study: str, template: str | None = None, language: Literal["en", "de"] | None = None
+    ) -> BegunReport:
+        """Begin a report about a study, as a draft. Needs `report.write`.
+
+        - `template`: Its name; empty: headings alone; null: the one that fits best.
+        - `language`: Of headings without a template.
+        """
+        return cast(
+            "BegunReport",
+            self._connection.call(
+                "POST", "/reports", BegunReport, body={"study": study, "template": template, "language": language}
+            ),
+        )
+
     def get(self, number: int) -> ReportContentShown:
         """A report with all versions. Needs `study.view`."""
         return cast(
@@ -1050,6 +1070,125 @@ class ReportsResource:
             "SentReport",
             self._connection.call("POST", f"/reports/{segment(number)}/send", SentReport, body={"feed": feed}),
         )
+
+    def draft(self, number: int) -> ReportDraft:
+        """What is written so far, to go on with. Needs `report.write`."""
+        return cast("ReportDraft", self._connection.call("GET", f"/reports/{segment(number)}/draft", ReportDraft))
+
+    def save(
+        self, number: int, *, edits: int, sections: Sequence[AskedReportSection], title: str | None = None
+    ) -> ReportDraft:
+        """Keep what is written; no version is made of it. Needs `report.write`.
+
+        - `edits`: The `edits` of the draft as it was read; it has changed meanwhile: 409.
+        """
+        return cast(
+            "ReportDraft",
+            self._connection.call(
+                "PUT",
+                f"/reports/{segment(number)}/draft",
+                ReportDraft,
+                body={"edits": edits, "title": title, "sections": sections},
+            ),
+        )
+
+    def discard(self, number: int, *, edits: int) -> None:
+        """Take back what was written since the newest version. Needs `report.write`."""
+        self._connection.call("DELETE", f"/reports/{segment(number)}/draft", query={"edits": edits})
+
+    def sign(self, number: int, *, edits: int, state: Literal["preliminary", "final"] | None = None) -> SignedReport:
+        """Sign what is written as preliminary, or as final, which needs report.sign. Needs `report.write`.
+
+        - `edits`: The `edits` of the draft as it was read; it has changed meanwhile: 409.
+        """
+        return cast(
+            "SignedReport",
+            self._connection.call(
+                "POST", f"/reports/{segment(number)}/signature", SignedReport, body={"edits": edits, "state": state}
+            ),
+        )
+
+    def correct(self, number: int, *, edits: int, reason: str) -> SignedReport:
+        """Let what is written take the place of what was signed. Needs `report.sign`.
+
+        - `edits`: The `edits` of the draft as it was read; it has changed meanwhile: 409.
+        """
+        return cast(
+            "SignedReport",
+            self._connection.call(
+                "POST", f"/reports/{segment(number)}/correction", SignedReport, body={"edits": edits, "reason": reason}
+            ),
+        )
+
+    def add_addendum(self, number: int, *, version: int, text: str) -> SignedReport:
+        """Add to what was signed. Needs `report.sign`."""
+        return cast(
+            "SignedReport",
+            self._connection.call(
+                "POST", f"/reports/{segment(number)}/addenda", SignedReport, body={"version": version, "text": text}
+            ),
+        )
+
+    def cancel(self, number: int, *, reason: str | None = None) -> SignedReport:
+        """Say that a report no longer stands; of a signed one this needs report.sign. Needs `report.write`."""
+        return cast(
+            "SignedReport",
+            self._connection.call(
+                "POST", f"/reports/{segment(number)}/cancellation", SignedReport, body={"reason": reason}
+            ),
+        )
+
+
+class ReportTemplatesResource:
+    """What reports begin with: headings, text and what they fit."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def all(self) -> tuple[ReportTemplate, ...]:
+        """All templates, by name. Needs `report.write`."""
+        return cast("tuple[ReportTemplate, ...]", self._connection.items("GET", "/report-templates", ReportTemplate))
+
+    def get(self, name: str) -> ReportTemplate:
+        """One template. Needs `report.write`."""
+        return cast(
+            "ReportTemplate", self._connection.call("GET", f"/report-templates/{segment(name)}", ReportTemplate)
+        )
+
+    def save(
+        self,
+        name: str,
+        *,
+        sections: Sequence[AskedReportSection],
+        title: str | None = None,
+        language: Literal["en", "de"] | None = None,
+        modalities: Sequence[str] | None = None,
+        body_parts: Sequence[str] | None = None,
+        procedure_codes: Sequence[str] | None = None,
+        enabled: bool | None = None,
+    ) -> ReportTemplate:
+        """Add a template, or replace it. Needs `report.sign`."""
+        return cast(
+            "ReportTemplate",
+            self._connection.call(
+                "PUT",
+                f"/report-templates/{segment(name)}",
+                ReportTemplate,
+                body={
+                    "title": title,
+                    "language": language,
+                    "modalities": modalities,
+                    "body_parts": body_parts,
+                    "procedure_codes": procedure_codes,
+                    "sections": sections,
+                    "enabled": enabled,
+                },
+            ),
+        )
+
+    def remove(self, name: str) -> None:
+        """Remove a template; reports that were begun with it stay. Needs `report.sign`."""
+        self._connection.call("DELETE", f"/report-templates/{segment(name)}")
 
 
 class NodesResource:
@@ -2136,8 +2275,8 @@ class ExceptionsResource:
         """Say how studies of a node (`default`: of all others) meet orders. Needs `order.manage`.
 
         - `attributes`: What is taken over from the order, of: PatientName, PatientID, IssuerOfPatientID,
-          PatientBirthDate, PatientSex, AccessionNumber, StudyDescription, ReferringPhysicianName,
-          RequestedProcedureID.
+          PatientBirthDate, PatientSex, AccessionNumber, IssuerOfAccessionNumberSequence, StudyDescription,
+          ReferringPhysicianName, RequestedProcedureID.
         - `score_min`: Points; 101: never by itself.
         """
         return cast(
@@ -2372,6 +2511,7 @@ class Hl7Resource:
         silent_minutes: int | None = None,
         queries: Literal["refuse", "answer"] | None = None,
         order_answer: Literal["ack", "order"] | None = None,
+        assumed_charset: str | None = None,
         mapping: Mapping[str, Any] | None = None,
         host: str | None = None,
         kinds: Sequence[str] | None = None,
@@ -2396,6 +2536,7 @@ class Hl7Resource:
         - `silent_minutes`: In: the alarm on silence.
         - `queries`: In: may it ask for patients?
         - `order_answer`: In: orders are answered by ACK, or by ORR, ORG, ORI.
+        - `assumed_charset`: In: of messages whose MSH-18 is empty (HL7 table 0211).
         - `mapping`: In: how its messages are read (docs/hl7.md).
         - `host`: Out: where it sends to.
         - `kinds`: Out: what is forwarded.
@@ -2428,6 +2569,7 @@ class Hl7Resource:
                     "silent_minutes": silent_minutes,
                     "queries": queries,
                     "order_answer": order_answer,
+                    "assumed_charset": assumed_charset,
                     "mapping": mapping,
                     "host": host,
                     "kinds": kinds,
@@ -3043,6 +3185,7 @@ class Resources:
         self.procedures = ProceduresResource(connection)
         self.worklist = WorklistResource(connection)
         self.reports = ReportsResource(connection)
+        self.report_templates = ReportTemplatesResource(connection)
         self.nodes = NodesResource(connection)
         self.notices = NoticesResource(connection)
         self.rules = RulesResource(connection)

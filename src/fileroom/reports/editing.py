@@ -205,7 +205,8 @@ async def sign_report(archive: Archive, number: int, known: int, state: ReportSt
             )
         _require_says_something(edit)
         name = await signing_name(connection, access)
-        content = replace(edit.latest.content, sections=edit.sections, author=edit.latest.content.author or name)
+        author = edit.latest.content.author or name
+        content = replace(edit.latest.content, sections=_said(edit), author=author)
         if state is ReportState.FINAL:
             content = replace(content, signer=name)
         version = await write_version(connection, number, state, content, who=access.name)
@@ -232,7 +233,7 @@ async def correct_report(archive: Archive, number: int, known: int, reason: str)
                 told("Nothing was changed in report {number}, so there is nothing to sign.", number=number)
             )
         _require_says_something(edit)
-        content = replace(edit.latest.content, sections=edit.sections, signer=await signing_name(connection, access))
+        content = replace(edit.latest.content, sections=_said(edit), signer=await signing_name(connection, access))
         version = await write_version(
             connection, number, ReportState.CORRECTED, content, who=access.name, reason=reason
         )
@@ -444,8 +445,13 @@ def _checked_reason(reason: str) -> str:
     return reason
 
 
+def _said(edit: Edit) -> tuple[ReportSection, ...]:
+    """The sections that say something: a heading without text is a template's, not the signer's."""
+    return tuple(one for one in edit.sections if one.text.strip())
+
+
 def _require_says_something(edit: Edit) -> None:
-    if not any(one.text.strip() for one in edit.sections):
+    if not _said(edit):
         raise InvalidRequestError(told("This report says nothing yet; there is nothing to sign."))
 
 

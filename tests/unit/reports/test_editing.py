@@ -252,6 +252,12 @@ async def test_two_hundred_thousand_characters_are_signed_as_they_are(archive: A
     assert version.content.sections[0].text == text.rstrip()
 
 
+async def test_headings_without_words_are_not_signed(archive: Archive) -> None:
+    number = await written(archive, ReportState.DRAFT)
+    edit = await save_report(archive, number, 0, [ReportSection("Technique", " "), *FOUND])
+    assert (await sign_report(archive, number, edit.edits, ReportState.FINAL)).content.sections == FOUND
+
+
 async def test_a_report_from_elsewhere_is_not_changed_here(archive: Archive) -> None:
     number = await written(archive)
     async with archive.pool.connection() as connection:
