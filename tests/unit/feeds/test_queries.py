@@ -165,6 +165,30 @@ async def test_a_wrong_question_is_answered_with_its_place(
     assert answer.first("ERR").field(2).text == place  # type: ignore[union-attr]  # there is one
 
 
+async def test_hostile_questions_are_answered(archive: Archive, feed: InFeed) -> None:
+    hostile = (
+        "@PID.5.1.1^\\X00\\A",
+        "@PID.3.1^\\X00\\~@PID.3.4.1^\\X00\\",
+        "@PID.3.1^" + "9" * 5000,
+        "@PID.3.1^4711~@PID.3.4^A&B&C&D&E",
+        "@PID.5.1.1^'; DROP TABLE study; --*",
+        "@PID.5.1.1^\\\\_%*",
+        "@PID.7^\u0661\u0669\u0667\u0660",
+        "@PID.8^\ud7ff",
+        "^^^^",
+    )
+    for place, parameters in enumerate(hostile):
+        for raw in (
+            pdq(parameters, control=f"H{place}"),
+            pdq("@PID.5.1.1^M*", control=f"I{place}", pointer=parameters, limit=parameters, domains=parameters),
+            pix(parameters, control=f"J{place}", domains=parameters),
+            qry(parameters, parameters).replace(b"|O1|", f"|K{place}|".encode()),
+        ):
+            answer = await tell(archive, feed, raw)
+            assert (code_of(answer) in ("AA", "AE"), answer.get("QAK-2") in ("NF", "AE")) == (True, True), raw
+    assert {row.state for row in await list_messages(archive, MessageFilter(), limit=100)} == {"applied"}
+
+
 async def test_a_query_without_parameters_is_answered(archive: Archive, feed: InFeed) -> None:
     for kind in ("QBP^Q22^QBP_Q21", "QBP^Q23^QBP_Q21", "QRY^A19"):
         answer = await tell(archive, feed, f"{header(kind, kind)}\r".encode())
