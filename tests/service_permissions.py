@@ -316,6 +316,7 @@ ASKED_ELSEWHERE: Final[dict[str, str]] = {
 }
 
 PARTS: Final[dict[str, str]] = {
+    "admin.fhir_scopes": "words of a token, for `admin.tokens`, which asks",
     "archive.arrivals": "what routing is asked when an object arrives, for `archive.store`",
     "archive.behind_pixels": "bytes of an instance that a service found",
     "archive.dicomdir": "files that an export wrote",

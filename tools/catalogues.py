@@ -18,7 +18,7 @@ SOURCE = Path(__file__).parent.parent / "src" / "fileroom"
 CONSOLE = SOURCE / "web" / "console"
 SENTENCES = [
     SOURCE / room
-    for room in ("core", "hl7", "admin", "archive", "worklist", "reports", "feeds", "routing", "transform")
+    for room in ("core", "hl7", "admin", "archive", "worklist", "reports", "feeds", "routing", "fhir", "transform")
 ]
 """Services mark the sentences that they make for people with `told` or N_; the console says them in the reader's language."""
 METHODS = [("**.py", "python"), ("templates/**.html", "jinja2")]

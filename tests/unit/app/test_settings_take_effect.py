@@ -41,6 +41,8 @@ from fileroom.core.access import SYSTEM, acting_as
 from fileroom.core.errors import ConfigurationError, FileroomError
 from fileroom.core.live_settings import managed_settings
 from fileroom.core.settings import Settings
+from fileroom.fhir.elements import Words
+from fileroom.fhir.subscriptions import put_subscription
 from fileroom.index.patient_columns import COLUMNS_OF, PatientStudy
 from fileroom.net.syslog import SyslogServer
 from fileroom.reports.facts import ReportSource, ReportState
@@ -400,6 +402,16 @@ class Effect:
     after: object
 
 
+async def may_be_told_without_tls(running: Running) -> bool:
+    channel = {"type": "rest-hook", "endpoint": "http://192.0.2.1/", "payload": "application/fhir+json"}
+    asked = {"status": "requested", "criteria": "Patient?", "channel": channel}
+    try:
+        await put_subscription(running.archive, asked, Words("http://localhost/fhir"))
+    except FileroomError:
+        return False
+    return True
+
+
 EFFECTS = {
     "password_chars_min": Effect(20, can_have_password_of_16, None, False),
     "session_idle_minutes": Effect(5, idle_time, 60, 5),
@@ -407,6 +419,7 @@ EFFECTS = {
     "accept_unknown_sop_classes": Effect(False, takes_unknown_classes, (True, True), (False, False)),
     "called_aet_check": Effect(False, called_titles, frozenset({"FILEROOM"}), None),
     "storage_reserve_mib": Effect(2**40, has_room, True, False),
+    "fhir_plain_http": Effect(True, may_be_told_without_tls, False, True),
     "routing_folders": Effect("/usr", may_write_below_usr, False, True),
     "routing_holidays": Effect("DE", planner_value("_holidays"), "", "DE"),
     "routing_zone": Effect("Europe/Berlin", planner_zone, "None", "Europe/Berlin"),

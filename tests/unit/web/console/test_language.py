@@ -18,7 +18,7 @@ from fileroom.web.console.language import LANGUAGES, catalogue_of, choose_reader
 CONSOLE = resources.files("fileroom.web.console")
 SENTENCES = [
     resources.files(f"fileroom.{room}")
-    for room in ("core", "hl7", "admin", "archive", "worklist", "feeds", "routing", "transform")
+    for room in ("core", "hl7", "admin", "archive", "worklist", "feeds", "routing", "fhir", "transform")
 ]
 TEMPLATES = sorted((CONSOLE / "templates").iterdir(), key=lambda file: file.name)
 
@@ -119,7 +119,18 @@ def test_no_template_says_anything_outside_of_the_catalogues(file: object) -> No
 
 
 NAMES = frozenset(
-    {"Fileroom", "· Fileroom", "ZIP", "DICOMDIR", "VR", "STOW-RS", "Study Instance UID", "ms", "s min h"}
+    {
+        "Fileroom",
+        "· Fileroom",
+        "ZIP",
+        "DICOMDIR",
+        "VR",
+        "STOW-RS",
+        "Study Instance UID",
+        "SOP Instance UID",
+        "ms",
+        "s min h",
+    }
 ) | {
     "0019xx10 ACME 1.0",
     "CT, PT",
