@@ -22,7 +22,7 @@ ANSWER_TIMEOUT_S: Final = 30.0
 """For the head of an answer; one that never ends has begun by then."""
 _VALUES: Final = {
     "study": "1.2.3",
-    **dict.fromkeys(("patient", "other", "retired", "merge", "visit", "move"), "1"),
+    **dict.fromkeys(("patient", "other", "retired", "merge", "visit", "move", "step"), "1"),
     "series": "1.2.3.1",
     "instance": "1.2.3.1.1",
     "frames": "1",
@@ -46,6 +46,7 @@ _VALUES: Final = {
     **dict.fromkeys(("session_id", "token_id", "glass_id", "filter_id", "correction_id"), "1"),
 }
 _QUERIES: Final = {
+    "/worklist/workitem": b"uid=1.2.3",
     "/wado": b"requestType=WADO&studyUID=1.2.3&seriesUID=1.2.3.1&objectUID=1.2.3.1.1",
     "/viewer": b"StudyInstanceUIDs=1.2.3",
     "/viewer/first-image": b"study=1.2.3",

@@ -31,6 +31,7 @@ QUESTIONS: Final = {
     "/admin/nodes/node": "?name=CT1",
     "/routing/projects/report": "?number={number}",
     "/worklist/order": "?number={number}",
+    "/worklist/workitem": "?uid={workitem}",
     "/hl7/message": "?number={number}",
     "/worklist/patients/{patient}/merge": "?other={other_patient}",
     "/worklist/patients/{patient}/unmerge": "?merge={number}",
@@ -62,6 +63,7 @@ PARAMETERS: Final[dict[str, Callable[[Fileroom], str]]] = {
     "patient": lambda room: _patient(room, "P1"),
     "other_patient": lambda room: _patient(room, "P2"),
     "resource": lambda _room: "nodes",
+    "workitem": lambda _room: "1.2.3.4.5",
 }
 NOT_PAGES: Final = (
     "/dicom-web",
@@ -77,6 +79,7 @@ NOT_PAGES: Final = (
     "/api/v1",
     "/api/openapi",
     "/logo",
+    "/ws/subscribers",
     "/login/openid",  # leads to the provider and back
 )
 """Addresses that answer programs, or pieces of pages. The viewer is not ours to change."""
@@ -134,6 +137,11 @@ def room(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fileroom]:
         running.execute(
             """INSERT INTO deid_report (project_id, project_version, destination, study_instance_uid)
                SELECT id, 1, 'people', '2.25.1' FROM named_entry WHERE section = 'projects'"""
+        )
+        running.execute(
+            """INSERT INTO workitem (sop_instance_uid, state, label, start_moment, start_day, created_by, attributes)
+               VALUES ('1.2.3.4.5', 'SCHEDULED', 'Segment the liver', '20261123090000', '20261123', 'ct',
+                   '{"00741204": {"vr": "LO", "Value": ["Segment the liver"]}}')"""
         )
         yield running
 

@@ -51,6 +51,7 @@ from fileroom.web.console.sources_page import sources_handlers
 from fileroom.web.console.studies import filters_handler, study_list_handler, study_rows_handler
 from fileroom.web.console.study_page import attributes_handler, document_handler, look_handler, study_page_handler
 from fileroom.web.console.treatments_page import treatments_handlers
+from fileroom.web.console.workitems_page import workitems_handlers
 from fileroom.web.console.worklist_page import worklist_handlers
 from fileroom.web.console.worklist_views_page import views_handlers
 from fileroom.web.console.worklist_why_page import why_handlers
@@ -89,6 +90,7 @@ def console_routes(archive: Archive, stopping: asyncio.Event | None = None) -> l
         **exceptions_handlers(archive),
         **why_handlers(archive),
         **views_handlers(archive),
+        **workitems_handlers(archive),
         **hl7_handlers(archive),
         **hl7_feeds_handlers(archive),
         **association_handlers(archive),
