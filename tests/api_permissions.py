@@ -51,6 +51,7 @@ API: Final[dict[str, Permission | str]] = {
     "GET /api/v1/filters": Permission.STUDY_SEARCH,
     "PUT /api/v1/filters": Permission.STUDY_SEARCH,
     "DELETE /api/v1/filters/{filter_id}": Permission.STUDY_SEARCH,
+    "POST /api/v1/orders/{number}/steps/{step}/state": Permission.ORDER_MANAGE,
     "GET /api/v1/patients": Permission.ORDER_READ,
     "GET /api/v1/patients/{number}": Permission.ORDER_READ,
     "PATCH /api/v1/patients/{number}": Permission.ORDER_MANAGE,

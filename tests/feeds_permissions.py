@@ -8,6 +8,7 @@ from fileroom.core.access import Permission
 
 FEEDS: Final[dict[str, Permission]] = {
     "billing.tell_charges": Permission.SYSTEM_MANAGE,
+    "gauges.read_ris_gauges": Permission.SYSTEM_READ,
     "feeds.feed_versions": Permission.MESSAGE_READ,
     "feeds.get_feed": Permission.MESSAGE_READ,
     "feeds.list_feeds": Permission.MESSAGE_READ,

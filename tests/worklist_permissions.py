@@ -39,6 +39,7 @@ WORKLIST: Final[dict[str, Permission]] = {
     "orders.put_order": _MANAGE,
     "orders.save_order": _MANAGE,
     "orders.set_order_state": _MANAGE,
+    "orders.set_step_state": _MANAGE,
     "availability.tell_availability": Permission.SYSTEM_MANAGE,
     "node_notices.cancel_notice": Permission.ROUTING_MANAGE,
     "node_notices.forget_old_notices": Permission.SYSTEM_MANAGE,

@@ -36,13 +36,6 @@ def read_changes(message: Message, mapping: Mapping) -> list[Change]:
     return reading.changes
 
 
-def read_message(message: Message, mapping: Mapping) -> Reading:
-    """What the message asks for, with where each fact came from. Raises InvalidRequestError where it cannot be meant."""
-    reading = Reading()
-    read_into(reading, message, mapping)
-    return reading
-
-
 def read_into(reading: Reading, message: Message, mapping: Mapping) -> None:
     """Read, keeping what has been found when something cannot be meant. Raises InvalidRequestError."""
     structure, event = kind_of(message, mapping)

@@ -26,6 +26,7 @@ from fileroom.archive.processes import ProcessState, list_processes
 from fileroom.archive.services import Archive
 from fileroom.core.errors import FileroomError
 from fileroom.core.meters import Meter
+from fileroom.feeds.gauges import read_ris_gauges
 from fileroom.routing.alert_rules import SEVERITIES
 from fileroom.routing.alert_sums import read_queues
 from fileroom.routing.alerts import count_alerts
@@ -67,7 +68,7 @@ async def collect(archive: Archive) -> list[Metric]:
         *_processes(processes, archive.now().timestamp()),
         *(_family(meter) for meter in sum_of_workers(workers, archive.meters).all),
     ]
-    for read in (_totals, _state, _storage, _certificates, _nodes, _routing):
+    for read in (_totals, _state, _storage, _certificates, _nodes, _routing, _ris):
         try:
             families += await read(archive)
         except FileroomError as error:
@@ -214,6 +215,40 @@ async def _nodes(archive: Archive) -> list[Metric]:
     return [
         _gauge("fileroom_node_up", "Whether a node answered the last echo (1) or not (0).", label, up),
         _gauge("fileroom_node_echo_seconds", "How long its answer took.", label, seconds),
+    ]
+
+
+async def _ris(archive: Archive) -> list[Metric]:
+    now = await read_ris_gauges(archive)
+    label = ("feed",)
+    messages = [((feed, "failed"), count) for feed, count in now.failed.items()]
+    messages += [((feed, "dead"), count) for feed, count in now.dead.items()]
+    return [
+        _gauge(
+            "fileroom_open_exceptions",
+            "Studies that met no order or one that says otherwise, by reason; a study may have several reasons.",
+            ("reason",),
+            [((code,), count) for code, count in now.exceptions.items()],
+        ),
+        _one("fileroom_unmatched_studies", "Studies that wait for a person to say their order.", now.unmatched),
+        _gauge(
+            "fileroom_hl7_failed_messages",
+            "HL7 messages that wait for a mend (failed), or were given up on their way out (dead).",
+            ("feed", "state"),
+            messages,
+        ),
+        _gauge(
+            "fileroom_hl7_outbox_waiting",
+            "HL7 messages that are not sent yet.",
+            label,
+            [((feed,), count) for feed, count in now.waiting.items()],
+        ),
+        _gauge(
+            "fileroom_hl7_outbox_oldest_seconds",
+            "Age of the oldest of them.",
+            label,
+            [((feed,), age) for feed, age in now.oldest_s.items()],
+        ),
     ]
 
 

@@ -32,6 +32,9 @@ SCORE_MIN_DEFAULT: Final = 80
 NEVER: Final = SCORE_MAX + 1
 
 _REQUEST_ATTRIBUTES: Final = 0x00400275
+_ACCESSION_ISSUER: Final = "IssuerOfAccessionNumberSequence"
+_NAMESPACE: Final = "00400031"
+"""Local Namespace Entity ID (PS3.3 10.14)."""
 COERCED: Final[dict[str, tuple[int, ...]]] = {
     "PatientName": (0x00100010,),
     "PatientID": (0x00100020,),
@@ -39,6 +42,7 @@ COERCED: Final[dict[str, tuple[int, ...]]] = {
     "PatientBirthDate": (0x00100030,),
     "PatientSex": (0x00100040,),
     "AccessionNumber": (0x00080050,),
+    "IssuerOfAccessionNumberSequence": (0x00080051,),
     "StudyDescription": (0x00081030,),
     "ReferringPhysicianName": (0x00080090,),
     "RequestedProcedureID": (_REQUEST_ATTRIBUTES, 0, 0x00401001),
@@ -127,6 +131,14 @@ def coerce(study: StudySaid, order: OrderSaid, attributes: Sequence[str]) -> tup
         for keyword in COERCED
         if keyword in attributes and wanted.get(keyword) and wanted[keyword] not in said[keyword]
     }
+    if (issuer := _ACCESSION_ISSUER) in changes:
+        # Only of the number that it has assigned, which the study shows or is to show.
+        if order.accession and ("AccessionNumber" in changes or study.accession == order.accession):
+            changes[issuer] = ({_NAMESPACE: {"vr": "UT", "Value": [order.accession_authority]}},)
+        else:
+            del changes[issuer]
+    elif "AccessionNumber" in changes and study.accession_issuer and not order.accession_authority:
+        changes[issuer] = ()  # Whoever has issued the old number did not issue this one.
     if "PatientID" in changes and study.issuer and not wanted["IssuerOfPatientID"]:
         changes["IssuerOfPatientID"] = ()  # Whoever has issued the old number did not issue this one.
     return tuple(
@@ -142,6 +154,7 @@ def _values_of_study(study: StudySaid) -> dict[str, tuple[str, ...]]:
         "PatientBirthDate": (study.birth_date,),
         "PatientSex": (study.sex,),
         "AccessionNumber": (study.accession,),
+        _ACCESSION_ISSUER: (study.accession_issuer,),
         "StudyDescription": (study.description,),
         "ReferringPhysicianName": (study.referring,),
         "RequestedProcedureID": tuple(one.procedure_id for one in study.requests),
@@ -151,6 +164,7 @@ def _values_of_study(study: StudySaid) -> dict[str, tuple[str, ...]]:
 def _values_of_order(order: OrderSaid) -> dict[str, str]:
     values = {
         "AccessionNumber": order.accession,
+        _ACCESSION_ISSUER: order.accession_authority,
         "StudyDescription": order.description,
         "ReferringPhysicianName": order.referring,
         "RequestedProcedureID": order.procedure_id,

@@ -7,9 +7,10 @@ reopens the order or when it is placed anew.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
-from fileroom.core.errors import ConflictError, told
+from fileroom.core.errors import ConflictError, Told, told
 from fileroom.worklist.facts import OrderState
 
 _SCHEDULED, _ARRIVED, _IN_PROGRESS = OrderState.SCHEDULED, OrderState.ARRIVED, OrderState.IN_PROGRESS
@@ -83,6 +84,16 @@ def state_of_steps(steps: tuple[OrderState, ...]) -> OrderState | None:
     return None
 
 
+def state_of_people(now: OrderState, steps: tuple[OrderState, ...]) -> OrderState:
+    """The state of an order of which a person has changed a step: as its steps say, also back from a final one."""
+    found = state_of_steps(steps)
+    if found is not None:
+        return found
+    if now is _SCHEDULED or now is _ARRIVED:
+        return now
+    return _ARRIVED if _ARRIVED in steps else _SCHEDULED
+
+
 def N_(message: str) -> str:
     """Mark a text for translation, gettext's way."""
     return message
@@ -97,3 +108,12 @@ STATE_WORDS: Final = {
     _DISCONTINUED: N_("discontinued"),
 }
 """In words; message ids."""
+
+
+def listed(words: Sequence[Told]) -> Told:
+    """The words with commas, each still in the reader's language."""
+    values: dict[str, object] = {f"word{place}": word for place, word in enumerate(words)}
+    template = ", ".join(f"{{{name}}}" for name in values)
+    listed = Told(template.format_map(values))
+    listed.template, listed.values = template, values
+    return listed

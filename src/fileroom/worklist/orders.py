@@ -32,7 +32,15 @@ from fileroom.worklist.order_rows import (
     read_order,
     update_order,
 )
-from fileroom.worklist.order_states import STATE_WORDS, next_state, require_possible, state_of_steps, steps_after
+from fileroom.worklist.order_states import (
+    STATE_WORDS,
+    listed,
+    next_state,
+    require_possible,
+    state_of_people,
+    state_of_steps,
+    steps_after,
+)
 from fileroom.worklist.order_values import (
     changed_parts,
     changed_steps,
@@ -218,6 +226,45 @@ async def set_order_state(
         return [_effect(order, words)]
 
 
+async def set_step_state(
+    archive: Archive,
+    number: int,
+    step: int,
+    state: OrderState,
+    *,
+    version: int | None = None,
+    reason: str = "",
+) -> list[Effect]:
+    """What a person says of one step (by its row); the order follows its steps. A final state is left by SCHEDULED.
+
+    Raises ConflictError, NotFoundError, NotAllowedError, DatabaseError.
+    """
+    access = require(Permission.ORDER_MANAGE)
+    cause = Cause(access.name)
+    async with archive.pool.connection() as connection, connection.transaction():
+        await _visible(connection, access, number)
+        order = await _locked(connection, number, version)
+        found = next((one for one in order.steps if one.id == step), None)
+        if found is None:
+            raise NotFoundError(told("The order {name} has no such step.", name=order.name))
+        require_possible(found.state, state)
+        if state is found.state:
+            return []
+        steps = tuple(replace(one, state=state) if one.id == step else one for one in order.steps)
+        sentences: list[str] = [
+            told("step {step} of order {name}: {state}", step=found.step_id, name=order.name, state=_word(state))
+        ]
+        order_state = state_of_people(order.state, tuple(one.state for one in steps))
+        if order_state is not order.state:
+            sentences.append(told("order {name} is {state} now", name=order.name, state=_word(order_state)))
+        if reason:
+            sentences.append(told("because: {reason}", reason=reason[:REASON_CHARS_MAX]))
+        changed = replace(order, steps=steps, state=order_state, placed=True)
+        await update_order(connection, changed, changed_steps(order, changed), cause, sentences)
+        await record(connection, _event(changed, Action.UPDATE, sentences, cause))
+        return [_effect(order, one) for one in sentences]
+
+
 # --- which order ---
 
 
@@ -341,7 +388,7 @@ async def _change(
     parts = changed_parts(order, after)
     after, sentences = _with_state(order, after, change)
     if parts and after.placed is order.placed:
-        words = _listed([told(part) for part in parts])
+        words = listed([told(part) for part in parts])
         sentences.insert(
             0,
             told("order {name} was there already: brought up to date ({parts})", name=order.name, parts=words)
@@ -455,15 +502,6 @@ def _steps_in_words(steps: Sequence[OrderStep]) -> Told:
     if day:
         return told("{count} steps, the first for {station} at {when}", count=len(steps), station=station, when=when)
     return told("{count} steps, the first for {station}, no time yet", count=len(steps), station=station)
-
-
-def _listed(words: Sequence[Told]) -> Told:
-    """The words with commas, each still in the reader's language."""
-    values: dict[str, object] = {f"word{place}": word for place, word in enumerate(words)}
-    template = ", ".join(f"{{{name}}}" for name in values)
-    listed = Told(template.format_map(values))
-    listed.template, listed.values = template, values
-    return listed
 
 
 def _word(state: OrderState) -> Told:

@@ -20,11 +20,8 @@ from fileroom.admin.audit_events import studies_corrected
 from fileroom.archive.patient_corrections import LaidOver, Wanted, lay_over, take_off
 from fileroom.archive.services import Archive
 from fileroom.core.errors import ConflictError, told
-from fileroom.dicom.correction import AttributeCorrection
-from fileroom.index.attributes import BY_TAG
 from fileroom.index.patient_columns import (
     BIRTH_DATE,
-    COLUMNS_OF,
     ISSUER,
     NAME,
     PATIENT_ID,
@@ -197,36 +194,6 @@ async def take_back(
 
 
 # --- images that arrive later ---
-
-
-async def corrections_for(
-    connection: AsyncConnection[Any], patient_id: str, issuer: str, *, birth_date: str = "", name: str = ""
-) -> tuple[AttributeCorrection, ...]:
-    """What is to be laid over an image that arrives with a Patient ID that was retired by a merge, or became an alias.
-
-    None for an ID that is in use, is unknown, or is not one patient's alone. `birth_date` and `name` of the image let another
-    person's image alone. `show_arrived` does all of it for a study that is stored.
-    """
-    found = await _retired_identifier(connection, patient_id, issuer)
-    if found is None:
-        return ()
-    row = (await read_patients(connection, [found.patient]))[found.patient]
-    mine = await identifiers_of(connection, found.patient)
-    first = next((each for each in mine if each.is_first), None)
-    if first is None or first.id == found.id:
-        return ()
-    columns: dict[str, str | None] = {name: None for names in COLUMNS_OF.values() for name in names}
-    columns |= {"patient_id": patient_id, "issuer_of_patient_id": issuer, "patient_birth_date": birth_date}
-    study = PatientStudy(0, "", columns | {"patient_name": name}, [], True)
-    home = (await read_patients(connection, [found.home]))[found.home]
-    if _is_somebody_else(study, _comparable(row, home)):
-        return ()
-    wanted = Target(row, first, frozenset(), exactly=True).wanted(study, found)
-    return tuple(
-        AttributeCorrection((tag,), BY_TAG[tag].vr, (value,) if value else None)
-        for tag, value in wanted.items()
-        if study.text(tag) != value
-    )
 
 
 async def show_arrived(

@@ -31,6 +31,7 @@ from fileroom.db.pool import Pool
 from fileroom.dicom.charset import character_set
 from fileroom.index.conditions import Condition, like_pattern
 from fileroom.worklist.facts import OrderState
+from fileroom.worklist.order_states import STATE_WORDS, listed
 
 LIST_MAX: Final = 200
 """Entries of one list: rooms of a large department."""
@@ -254,7 +255,8 @@ def _states(view: View) -> ViewFilter:
     conditions = [Condition("st.state IN ({})".format(", ".join(f"'{state}'" for state in shown)))]
     if over:
         conditions.append(Condition("o.state NOT IN ({})".format(", ".join(f"'{state}'" for state in over))))
-    return ViewFilter(told("the state is {values}", values=", ".join(shown)), Condition.all_of(conditions))
+    words = listed([told(STATE_WORDS[OrderState(state)]) for state in shown])
+    return ViewFilter(told("the state is {values}", values=words), Condition.all_of(conditions))
 
 
 def _any_like(column: str, wanted: Sequence[str]) -> Condition:

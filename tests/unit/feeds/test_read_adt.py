@@ -3,8 +3,9 @@ from __future__ import annotations
 import pytest
 
 from fileroom.core.errors import InvalidRequestError
-from fileroom.feeds.mapping import read_changes, read_message
+from fileroom.feeds.mapping import read_changes, read_into
 from fileroom.feeds.mapping_fields import mapping_from_fields
+from fileroom.feeds.reading import Reading
 from fileroom.worklist.changes import (
     Change,
     ChangeIdentifier,
@@ -200,7 +201,8 @@ def test_what_does_not_say_of_whom_is_refused_with_the_place(event: str, segment
 
 
 def test_a_date_that_is_none_is_left_out_and_the_rest_stays() -> None:
-    reading = read_message(message("ADT^A08", "PID|1||4711^^^HOSP||Muster^Anna||20261399|M"), IHE)
+    reading = Reading()
+    read_into(reading, message("ADT^A08", "PID|1||4711^^^HOSP||Muster^Anna||20261399|M"), IHE)
     change = only(reading.changes)
     assert isinstance(change, PutPatient)
     assert (change.patient.birth_date, change.patient.sex, change.patient.name) == (None, "M", "Muster^Anna")

@@ -170,6 +170,7 @@ def test_only_what_differs_is_taken_over() -> None:
     order = replace(ORDER, referring="Ray^Rita", description="CT thorax")
     assert coerced(replace(STUDY, accession="A1", requests=(RequestSaid(procedure_id="RP1"),)), order) == {
         "00100010": ("Doe^Jane",),
+        "00080051": ({"00400031": {"vr": "UT", "Value": ["RIS"]}},),
         "00080090": ("Ray^Rita",),
     }
     assert coerced(STUDY, order, ("AccessionNumber", "StudyDescription")) == {
@@ -182,6 +183,17 @@ def test_what_the_order_does_not_say_stays() -> None:
     study = replace(STUDY, referring="Ray^Rita", accession="A7")
     assert coerced(study, OrderSaid(1, PatientSaid((("P1", "HOSP"),)))) == {}
     assert coerced(study, OrderSaid(1)) == {}
+
+
+def test_who_assigned_the_accession_number_is_taken_over_with_it() -> None:
+    ris = ({"00400031": {"vr": "UT", "Value": ["RIS"]}},)
+    order = OrderSaid(1, accession="A1", accession_authority="RIS")
+    assert coerced(replace(STUDY, accession="A1"), order) == {"00080051": ris}
+    assert coerced(replace(STUDY, accession="A1", accession_issuer="RIS"), order) == {}
+    assert coerced(STUDY, order) == {"00080050": ("A1",), "00080051": ris}
+    assert coerced(replace(STUDY, accession="A7"), order, ("IssuerOfAccessionNumberSequence",)) == {}
+    foreign = replace(STUDY, accession="A7", accession_issuer="CLINIC")
+    assert coerced(foreign, OrderSaid(1, accession="A1")) == {"00080050": ("A1",), "00080051": ()}
 
 
 def test_an_issuer_does_not_stay_with_a_number_that_it_did_not_issue() -> None:

@@ -32,7 +32,7 @@ from fileroom.worklist.changes import (
 from fileroom.worklist.facts import Identifier, PatientFacts, VisitFacts
 from fileroom.worklist.matching import match_due
 from fileroom.worklist.merges import merge_patients, unmerge
-from fileroom.worklist.patient_images import corrections_for, show_arrived
+from fileroom.worklist.patient_images import show_arrived
 from stored_objects import make_file, store_file
 
 CAUSE = Cause("feed:ris", 7)
@@ -235,17 +235,6 @@ async def test_a_merge_of_unknown_patients_makes_the_survivor_and_an_alias(archi
     ]
     assert await rows(archive, "SELECT patient FROM visit") == [(1,)]
     late = await store(archive, 4, "P2", PatientName="MEYER^A")
-    async with archive.pool.connection() as connection:
-        laid = await corrections_for(connection, "P2", "HOSP")
-        assert {(each.path[0], each.value) for each in laid} == {
-            (0x00100010, ("Meier^Anna",)),
-            (0x00100020, ("P1",)),
-            (0x00100030, ("19600401",)),
-            (0x00100040, ("F",)),
-        }
-        assert await corrections_for(connection, "P1", "HOSP") == ()
-        assert await corrections_for(connection, "P2", "CLINIC") == ()
-        assert await corrections_for(connection, "NOBODY", "") == ()
     async with archive.pool.connection() as connection, connection.transaction():
         await show_arrived(archive, connection, late, CAUSE)
     assert await shown(archive, late) == [("Meier^Anna", "P1", "HOSP")]

@@ -286,6 +286,14 @@ def add_orders(api: Api) -> None:
         number, effects = await orders.save_order(archive, change, number=number, version=asked.version)
         return _done(number, effects)
 
+    @resource.post("/orders/{number}/steps/{step}/state", "set_step_state", Permission.ORDER_MANAGE)
+    async def set_step_state(number: NumberInPath, step: NumberInPath, asked: OrderStateChange) -> OrderDone:
+        """Say what one step of an order is now; the order follows its steps."""
+        effects = await orders.set_step_state(
+            archive, number, step, OrderState(asked.state), version=asked.version, reason=asked.reason
+        )
+        return _done(number, effects)
+
     @resource.post("/orders/{number}/state", "set_state", Permission.ORDER_MANAGE)
     async def set_state(number: NumberInPath, asked: OrderStateChange) -> OrderDone:
         """Say that an order has arrived, is in progress, completed, cancelled; or reopen it."""

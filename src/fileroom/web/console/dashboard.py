@@ -23,6 +23,7 @@ from fileroom.archive.processes import list_processes
 from fileroom.archive.services import Archive
 from fileroom.core.access import Permission, require
 from fileroom.core.meters import total
+from fileroom.feeds.gauges import read_ris_gauges
 from fileroom.routing.alerts import count_alerts
 from fileroom.tasks.meter_files import meters_folder, read_workers, sum_of_workers
 from fileroom.web.answers import Answer, json_answer
@@ -109,6 +110,9 @@ def system_handler(archive: Archive) -> Handler:
             "processes": await _processes(archive),
             "nodes": await _nodes(archive, view.reader),
             "pressing": await pressing_expiries(archive.pool, archive.settings, archive.now()),
+            "ris": await read_ris_gauges(archive),
+            "may_see_orders": view.access.allows(Permission.ORDER_READ),
+            "may_see_messages": view.access.allows(Permission.MESSAGE_READ),
             "alerts_firing": await _alerts_firing(archive),
         }
         return await page(archive, request, "system.html", place="system", **values)

@@ -26,12 +26,15 @@ from fileroom.web.console.forms import Form, read_form
 from fileroom.web.console.node_form import field_texts, form_choices, node_of_form
 from fileroom.web.console.page import is_part, page, view_of
 from fileroom.web.endpoint import Handler
+from fileroom.worklist.query_log import AskedQuery, list_queries
 
 NODES_PATH: Final = "/admin/nodes"
 IMPORT_FORM_BYTES_MAX: Final = 3 * node_files.FILE_BYTES_MAX
 """A file in a form is URL-encoded: up to three bytes for one."""
 NODES_SHOWN_MAX: Final = 100
 """Nodes of one page, each with its strip: 30 KiB compressed. Of more, one searches."""
+QUERIES_SHOWN: Final = 5
+"""The last questions of a modality for the worklist."""
 _QUERY_CHARS_MAX: Final = 100
 _EXPORTS: Final = {
     "json": ("application/json", node_files.nodes_to_json),
@@ -248,12 +251,19 @@ class NodePages:
             "texts": field_texts(node, typed),
             "history": histories.get(node.name),
             "destinations": await self._destinations(node.name),
+            "queries": await self._queries(node.aet) if not is_new else [],
             "versions": [] if is_new else await nodes.list_versions(self._archive.pool, name),
             "error": view_of(request).reader.say(error) if error is not None else "",
             "conflict": conflict,
             "done": request.query_params.get("done", ""),
         }
         return await page(self._archive, request, "node.html", place="admin", status=number_of(error), **values)
+
+    async def _queries(self, aet: str) -> list[AskedQuery]:
+        """What the node asked the worklist for last, for who may see orders."""
+        if not current_access().allows(Permission.ORDER_READ):
+            return []
+        return await list_queries(self._archive, aet, most=QUERIES_SHOWN)
 
     async def _destinations(self, name: str) -> list[str]:
         """Destinations of routing that are this node, for who may see them."""

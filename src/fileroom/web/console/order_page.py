@@ -22,7 +22,7 @@ from fileroom.worklist.facts import OrderState
 from fileroom.worklist.order_search import get_order, show_order
 from fileroom.worklist.order_states import states_for_people
 from fileroom.worklist.order_values import PRIORITIES
-from fileroom.worklist.orders import REASON_CHARS_MAX, save_order, set_order_state
+from fileroom.worklist.orders import REASON_CHARS_MAX, save_order, set_order_state, set_step_state
 from fileroom.worklist.procedure_codes import list_procedure_codes
 
 ORDER_PATH: Final = "/worklist/order"
@@ -77,11 +77,33 @@ def order_handlers(archive: Archive) -> dict[str, dict[str, Handler]]:
             return await _show(archive, request, number, error)
         return _back(number)
 
+    async def step(request: Request) -> Answer:
+        require(Permission.ORDER_MANAGE)
+        form = await _form(request)
+        number = _number(form.get("number"))
+        try:
+            if form.get("state") not in set(OrderState):
+                raise InvalidRequestError(told("There is no such state of an order."))
+            await set_step_state(
+                archive,
+                number,
+                whole_number(form, "step"),
+                OrderState(form.get("state")),
+                version=whole_number(form, "version"),
+                reason=form.get("reason")[:REASON_CHARS_MAX],
+            )
+        except RequestError as error:
+            if isinstance(error, NotFoundError):
+                raise
+            return await _show(archive, request, number, error)
+        return _back(number)
+
     return {
         ORDER_PATH: {"GET": show},
         f"{ORDER_PATH}/edit": {"GET": edit},
         f"{ORDER_PATH}/save": {"POST": save},
         f"{ORDER_PATH}/state": {"POST": state},
+        f"{ORDER_PATH}/step": {"POST": step},
     }
 
 
@@ -98,6 +120,7 @@ async def _show(archive: Archive, request: Request, number: int, error: RequestE
         if _is_served(request, MESSAGE_PATH) and access.allows(Permission.MESSAGE_READ)
         else "",
         "next_states": [state.value for state in states_for_people(found.order.state)],
+        "next_of_step": {one.id: [state.value for state in states_for_people(one.state)] for one in found.order.steps},
         "may_change": access.allows(Permission.ORDER_MANAGE),
         "done": request.query_params.get("done", ""),
         "error": reader.say(error) if error else "",

@@ -91,6 +91,37 @@ async def test_an_order_is_entered_shown_changed_and_cancelled(client: httpx.Asy
     assert (refused.status_code, "Reopen it first" in refused.text) == (409, True)
 
 
+async def test_one_step_is_cancelled_on_the_page_and_the_order_follows_its_steps(
+    client: httpx.AsyncClient, archive: Archive
+) -> None:
+    second = {key.replace(".0", ".1"): value for key, value in FORM.items() if key.endswith(".0")}
+    assert (await client.post("/worklist/order/save", data=FORM | second)).status_code == 303
+    [order] = await search_orders(archive, OrderFilter())
+    first, other = order.steps
+    form = {
+        "number": str(order.id),
+        "version": "1",
+        "step": str(first.id),
+        "state": "cancelled",
+        "reason": "broken <i>",
+    }
+    assert f'name="step" value="{other.id}"' in (await client.get(f"/worklist/order?number={order.id}")).text
+    assert (await client.post("/worklist/order/step", data=form)).status_code == 303
+    now = await get_order(archive, order.id)
+    assert [one.state for one in now.steps] == [OrderState.CANCELLED, OrderState.SCHEDULED]
+    assert now.state is OrderState.SCHEDULED
+    stale = await client.post("/worklist/order/step", data=form | {"step": str(other.id)})
+    assert (stale.status_code, "was changed by" in stale.text) == (409, True)
+    done = await client.post("/worklist/order/step", data=form | {"step": str(other.id), "version": "2"})
+    assert done.status_code == 303
+    assert (await get_order(archive, order.id)).state is OrderState.CANCELLED
+    assert "because: broken &lt;i&gt;" in (await client.get(f"/worklist/order?number={order.id}")).text
+    again = form | {"version": "3", "state": "scheduled"}
+    assert (await client.post("/worklist/order/step", data=again)).status_code == 303
+    reopened = await get_order(archive, order.id)
+    assert (reopened.state, reopened.steps[0].state) == (OrderState.SCHEDULED, OrderState.SCHEDULED)
+
+
 async def test_what_is_wrong_in_the_form_is_told_and_what_was_typed_stays(
     client: httpx.AsyncClient, archive: Archive
 ) -> None:
