@@ -6,6 +6,7 @@ Texts are those that the study is shown with. A value that does not fit its VR i
 from __future__ import annotations
 
 import datetime as dt
+import re
 import warnings
 from dataclasses import dataclass
 from typing import Final
@@ -22,7 +23,13 @@ from fileroom.reports.subject import Subject
 MANUFACTURER: Final = "Fileroom"
 SERIES_NUMBERS: Final = {"sr": 9801, "pdf": 9802}
 """Above what modalities give, so that the images come first."""
-_LIMITS: Final = {"PN": 64, "LO": 64, "SH": 16, "CS": 16, "ST": 1024}
+_FORMS: Final = {
+    "DA": re.compile(r"[0-9]{4}(0[1-9]|1[0-2])(0[1-9]|[12][0-9]|3[01])"),
+    "TM": re.compile(r"([01][0-9]|2[0-3])([0-5][0-9]([0-5][0-9](\.[0-9]{1,6})?)?)?"),
+    "AS": re.compile(r"[0-9]{3}[DWMY]"),
+    "CS": re.compile(r"[A-Z0-9 _]{0,16}"),
+}
+_LIMITS: Final = {"PN": 64, "LO": 64, "SH": 16, "ST": 1024}
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +124,8 @@ def fitting(keyword: str, text: str) -> str:
     vr = "" if tag is None else vr_of(tag)
     chars_max = _LIMITS.get(vr)
     cleaned = clean(text)
+    if vr in _FORMS:
+        return cleaned if _FORMS[vr].fullmatch(cleaned) else ""
     if chars_max is None:
         return cleaned
     if vr == "PN":

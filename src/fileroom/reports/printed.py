@@ -26,8 +26,10 @@ from fileroom.reports.report_rows import ReportRow, ReportVersion
 from fileroom.reports.structured import sections_said
 from fileroom.reports.subject import Subject
 
-CHARS_MAX: Final = 400_000
-"""Of all texts of a report: some 150 pages, three seconds."""
+CHARS_MAX: Final = 200_000
+"""Of all texts of a report: some 60 pages."""
+LINE_CHARS_MAX: Final = 1000
+"""Of a paragraph: breaking longer ones into lines takes more time than they have letters."""
 FACT_CHARS_MAX: Final = 300
 _MARGIN: Final = 20 * mm
 _HEAD: Final = 32 * mm
@@ -153,7 +155,8 @@ def _story(
         said = clean_lines(text)[:left]
         is_cut = len(clean_lines(text)) > left
         left -= len(said)
-        story += [_line(line, _style("text", 10)) for line in said.splitlines()]
+        style = _style("text", 10)
+        story += [_line(piece, style) for line in said.splitlines() for piece in _pieces(line)]
         if is_cut:
             return story, False
     if is_valid:
@@ -194,6 +197,16 @@ def _signature(version: ReportVersion, words: Mapping[str, str]) -> str:
 
 def _moment(version: ReportVersion) -> dt.datetime:
     return version.made_at or version.signed_at or dt.datetime.fromtimestamp(0, dt.UTC)
+
+
+def _pieces(line: str) -> list[str]:
+    """A line in pieces that are quickly set, broken between words where there are words."""
+    pieces: list[str] = []
+    while len(line) > LINE_CHARS_MAX:
+        cut = line.rfind(" ", LINE_CHARS_MAX // 2, LINE_CHARS_MAX) + 1 or LINE_CHARS_MAX
+        pieces.append(line[:cut])
+        line = line[cut:]
+    return [*pieces, line]
 
 
 def _fact(text: str) -> str:
