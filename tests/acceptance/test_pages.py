@@ -33,6 +33,7 @@ QUESTIONS: Final = {
     "/worklist/order": "?number={number}",
     "/worklist/workitem": "?uid={workitem}",
     "/hl7/message": "?number={number}",
+    "/reports/new": "?study={study}",
     "/worklist/patients/{patient}/merge": "?other={other_patient}",
     "/worklist/patients/{patient}/unmerge": "?merge={number}",
 }
@@ -86,6 +87,7 @@ NOT_PAGES: Final = (
 NOT_A_WHOLE_PAGE: Final = (
     *("/studies/rows", "/studies/download", "/look", "/attributes", "/document", "/help/images", "/system/figures"),
     *("/system/now", "/pem", "/export", "/settings/file", "/admin/audit/check", "report.csv", "table.csv"),
+    *("/pdf", "/sr"),
 )
 _WATCH: Final = """
 window.shifted = 0;
@@ -96,6 +98,11 @@ new PerformanceObserver(list => { for (const one of list.getEntries()) window.sh
 
 def _patient(room: Fileroom, number: str) -> str:
     return str(room.rows(f"SELECT patient FROM patient_identifier WHERE value = '{number}'")[0][0])
+
+
+def _draft(room: Fileroom) -> str:
+    """A report that the administrator writes."""
+    return str(room.rows("SELECT id FROM report WHERE source = 'console'")[0][0])
 
 
 def addresses() -> list[str]:
@@ -133,6 +140,12 @@ def room(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fileroom]:
         with Sender(running.hl7_port) as ris:
             for message in (ORDER, *OTHERS):
                 assert b"MSA|AA" in ris.send(message)
+        running.execute(
+            """WITH begun AS (INSERT INTO report (study_instance_uid, source, title, version, created_by, changed_by)
+                   SELECT study_instance_uid, 'console', 'CT', 1, 'admin', 'admin' FROM study RETURNING id)
+               INSERT INTO report_version (report, version, state, sections, made_by)
+               SELECT id, 1, 'draft', '[{"heading": "Findings", "text": "No nodule."}]', 'admin' FROM begun"""
+        )
         assert running.command("deid", "project", "add", "trial").returncode == 0
         running.execute(
             """INSERT INTO deid_report (project_id, project_version, destination, study_instance_uid)
@@ -199,7 +212,8 @@ def test_a_page_keeps_the_rules(
 def named_in(path: str, room: Fileroom) -> dict[str, str]:
     """Values for the parameters of an address; a new parameter needs a line here."""
     names = re.findall(r"{(\w+)", path)
-    return {name: PARAMETERS[name](room) for name in names}
+    own = {"number": _draft} if path.startswith("/reports/") else {}
+    return {name: (own.get(name) or PARAMETERS[name])(room) for name in names}
 
 
 def _plain(path: str) -> str:

@@ -298,9 +298,12 @@ def order_changed(
 
 
 def report_changed(
-    study_uid: str, accession_number: str, patient: tuple[str, str], what: str, action: Action = Action.UPDATE
+    study_uid: str, accession_number: str, patient: tuple[str, str], what: str, action: Action = Action.CREATE
 ) -> AuditEvent:
-    """A report came, was written, signed, added to, corrected or cancelled (A.5.3.6). `patient`: ID and name, where known."""
+    """A report came, was written, signed, added to, corrected or cancelled (A.5.3.6): each makes something, nothing is changed.
+
+    `patient`: ID and name, where known.
+    """
     who = current_access()
     study = StudyReference(study_uid, patient=PatientReference(*patient), accession_number=accession_number)
     return AuditEvent(

@@ -152,6 +152,10 @@ _TEMPLATES: Final[Mapping[tuple[str, str], tuple[str, str]]] = {
         N_("%(who)s viewed %(what)s (%(why)s)"),
         N_("%(who)s could not view %(what)s: %(why)s"),
     ),
+    (EventCode.INSTANCES_ACCESSED.value, Action.CREATE): (
+        N_("%(who)s wrote about %(what)s: %(why)s"),
+        N_("%(who)s could not write about %(what)s: %(why)s"),
+    ),
     (EventCode.INSTANCES_ACCESSED.value, Action.UPDATE): (
         N_("%(who)s corrected %(what)s: %(why)s"),
         N_("%(who)s could not correct %(what)s: %(why)s"),

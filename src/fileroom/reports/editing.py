@@ -23,7 +23,6 @@ from psycopg.types.json import Jsonb
 
 from fileroom.admin.audit import record
 from fileroom.admin.audit_events import report_changed
-from fileroom.admin.audit_message import Action
 from fileroom.admin.entries import read_entries, read_entry
 from fileroom.archive.services import Archive
 from fileroom.core.access import Access, Permission, require
@@ -133,7 +132,7 @@ async def begin_report(archive: Archive, study_uid: str, template: str | None = 
         )
         await record(
             connection,
-            report_changed(study_uid, study.accession_number, ("", ""), f"report {number} begun", Action.CREATE),
+            report_changed(study_uid, study.accession_number, ("", ""), f"report {number} begun"),
         )
     return number
 

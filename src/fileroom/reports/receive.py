@@ -15,7 +15,6 @@ from psycopg.rows import dict_row
 
 from fileroom.admin.audit import record
 from fileroom.admin.audit_events import report_changed
-from fileroom.admin.audit_message import Action
 from fileroom.archive.services import Archive
 from fileroom.core.access import Permission, require
 from fileroom.core.errors import ConflictError, InvalidRequestError, Told, told
@@ -100,7 +99,6 @@ async def put_report_of(
             after.accession_number,
             (after.patient_id, after.patient_name),
             f"{'; '.join(effects)}, by {cause.who}",
-            Action.CREATE if is_new else Action.UPDATE,
         ),
     )
     return [Effect(one, "report", row.id) for one in effects]
