@@ -35,6 +35,7 @@ FEEDS: Final[dict[str, Permission]] = {
 _SENDER: Final = "called by the HL7 worker for whoever sends; what a sender may do, its feed says"
 
 INNER: Final[dict[str, str]] = {
+    "changes.apply_asked": "hands on to `worklist.apply` and `reports.receive`, which ask",
     "inbox.keep_fault": _SENDER,
     "inbox.receive_at": _SENDER,
     "inbox.receive_message": _SENDER,
