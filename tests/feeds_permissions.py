@@ -9,6 +9,8 @@ from fileroom.core.access import Permission
 FEEDS: Final[dict[str, Permission]] = {
     "billing.tell_charges": Permission.SYSTEM_MANAGE,
     "gauges.read_ris_gauges": Permission.SYSTEM_READ,
+    "feed_versions.go_back": Permission.MESSAGE_MANAGE,
+    "feed_versions.list_feed_versions": Permission.MESSAGE_READ,
     "feeds.feed_versions": Permission.MESSAGE_READ,
     "feeds.get_feed": Permission.MESSAGE_READ,
     "feeds.list_feeds": Permission.MESSAGE_READ,

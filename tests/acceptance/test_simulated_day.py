@@ -27,7 +27,7 @@ def test_after_a_simulated_day_everything_is_as_planned(fileroom_factory: Filero
     with ThreadPoolExecutor(1) as hospital:
         day = hospital.submit(
             room.command,
-            *("simulate", "--patients", str(PATIENTS), "--patients-per-hour", "20000", "--speed", "60", "--seed", "7"),
+            *("simulate", "--patients", str(PATIENTS), "--patients-per-hour", "20000", "--speed", "90", "--seed", "7"),
             *("--ris-down-at", "310", "--ris-down-for", "90", "--truth", tmp_path / "truth.json"),
             *("--dicom-port", str(room.dicom_port), "--hl7-port", str(room.hl7_port)),
         )
