@@ -30,6 +30,7 @@ from fileroom.fhir.imaging_studies import subject_of
 from fileroom.fhir.kinds import Include, Kind, Sort, by_name
 from fileroom.index.conditions import Condition
 from fileroom.reports.facts import Addendum, ReportContent, ReportSection, ReportSource, ReportState
+from fileroom.reports.headings import heading_of
 from fileroom.reports.report_visibility import report_is_visible
 
 LOINC_IMAGING: Final = "18748-4"
@@ -40,9 +41,8 @@ STATUS: Final = {
     ReportState.CORRECTED: "corrected",
     ReportState.CANCELLED: "cancelled",
 }
-_IMPRESSION: Final = frozenset(
-    ("impression", "impressions", "conclusion", "summary", "beurteilung", "zusammenfassung", "impression / conclusion")
-)
+_CONCLUDING: Final = frozenset({"19005-8", "55110-1", "55112-7"})
+"""LOINC's codes of sections that say what it comes to: impressions, conclusions, summary."""
 CONCLUSION_CHARS_MAX: Final = 20_000
 
 _SUBJECT: Final = f"""coalesce((SELECT o.patient FROM imaging_order o WHERE o.id = r.imaging_order),
@@ -160,7 +160,7 @@ def _code(row: Mapping[str, Any]) -> Resource:
 
 
 def _conclusion(content: ReportContent) -> str | None:
-    found = [one.text for one in content.sections if one.heading.strip().rstrip(":").lower() in _IMPRESSION]
+    found = [one.text for one in content.sections if heading_of(one.heading).section.value in _CONCLUDING]
     return "\n\n".join(found).strip()[:CONCLUSION_CHARS_MAX] or None
 
 
