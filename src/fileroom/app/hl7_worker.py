@@ -19,6 +19,7 @@ from fileroom.feeds import listening, sending
 from fileroom.feeds.billing import BILLING_INTERVAL_S, tell_charges
 from fileroom.feeds.identifier_updates import UPDATES_INTERVAL_S, tell_identifiers
 from fileroom.feeds.listening import Hl7Ports
+from fileroom.feeds.order_messages import ORDERS_INTERVAL_S, tell_orders
 from fileroom.feeds.report_outbox import REPORTS_INTERVAL_S, tell_reports
 from fileroom.feeds.retention import RETENTION_INTERVAL_S, forget_old_messages
 from fileroom.feeds.sending import Hl7Senders
@@ -41,6 +42,7 @@ async def serve_hl7(settings: Settings, stop: asyncio.Event) -> None:
         loops = [
             run_periodically("hl7 feeds", listening.LOOK_INTERVAL_S, ports.look, stop),
             run_periodically("hl7 outbox", sending.LOOK_INTERVAL_S, senders.look, stop),
+            run_periodically("orders out", ORDERS_INTERVAL_S, lambda: tell_orders(archive, ports.feeds), stop),
             run_periodically("billing", BILLING_INTERVAL_S, lambda: tell_charges(archive, ports.feeds), stop),
             run_periodically("reports", REPORTS_INTERVAL_S, lambda: tell_reports(archive, ports.feeds), stop),
             run_periodically("identifiers", UPDATES_INTERVAL_S, lambda: tell_identifiers(archive, ports.feeds), stop),

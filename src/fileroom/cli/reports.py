@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from fileroom.cli import report_upkeep
 from fileroom.cli.output import print_json, print_rows, with_archive
 from fileroom.core.errors import InvalidRequestError
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from fileroom.reports.report_rows import ReportRow, ReportVersion
 
 app = typer.Typer(help="Reports of studies.", no_args_is_help=True)
+app.add_typer(report_upkeep.app)
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Number = Annotated[int, typer.Argument(min=1, help="The report's number, as 'reports list' shows it.")]

@@ -501,6 +501,30 @@ class Count(Model):
 
 
 @dataclass(frozen=True, slots=True)
+class CriticalResult(Model):
+    """A critical finding."""
+
+    id: int
+    report: int
+    level: str
+    finding: str
+    told_to: str
+    due_at: dt.datetime
+    noted_at: dt.datetime
+    noted_by: str
+    acknowledged_at: dt.datetime | None
+    acknowledged_by: str
+    how: str
+    comment: str
+    told_at: dt.datetime | None
+    escalated_at: dt.datetime | None
+    study_instance_uid: str
+    accession_number: str
+    patient_id: str
+    patient_name: str
+
+
+@dataclass(frozen=True, slots=True)
 class Deleted(Model):
     """How many of each are gone."""
 
@@ -892,6 +916,16 @@ class Glass(Model):
 
 
 @dataclass(frozen=True, slots=True)
+class HandedOver(Model):
+    """What the program of an exam gets."""
+
+    url: str
+    content: str
+    media_type: str
+    file_name: str
+
+
+@dataclass(frozen=True, slots=True)
 class HeldCaller(Model):
     """A caller that was turned away because nobody has approved it."""
 
@@ -1103,6 +1137,18 @@ class Me(Model):
 
 
 @dataclass(frozen=True, slots=True)
+class MeasuredWay(Model):
+    """How long one way took, in minutes."""
+
+    way: str
+    """One of ordered_arrived, arrived_performed, performed_images, images_preliminary, preliminary_final, images_final,
+    final_acknowledged, ordered_final."""
+    studies: int
+    median: float
+    percentile_90: float
+
+
+@dataclass(frozen=True, slots=True)
 class MergePreview(Model):
     """What a merge would move. Nothing is done yet."""
 
@@ -1129,6 +1175,28 @@ class MessageEffect(Model):
     subject: str
     """patient, visit, order or study; empty where it is none."""
     number: int
+
+
+@dataclass(frozen=True, slots=True)
+class Misfit(Model):
+    """Something that does not fit."""
+
+    kind: Literal["images_without_report", "reports_without_images", "orders_without_images", "reports_on_cancelled"]
+    subject: str
+    reason: str
+    """One of no_report, only_draft, no_study, study_not_here, study_empty, not_matched, order_cancelled,
+    order_discontinued."""
+    at: dt.datetime
+    study_instance_uid: str
+    report: int | None
+    order: int | None
+    accession_number: str
+    patient_id: str
+    patient_name: str
+    what: str
+    modality: str
+    dismissed_by: str
+    dismissed_because: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -1810,6 +1878,22 @@ class ReportVersionText(Model):
 
 
 @dataclass(frozen=True, slots=True)
+class ReportingSystem(Model):
+    """A program that dictates."""
+
+    name: str
+    version: int
+    url: str
+    context: Literal["none", "json", "xml", "text"]
+    template: str
+    extension: str
+    media_type: str
+    folder: str
+    feed: str
+    enabled: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Role(Model):
     """What somebody with it may do, and whose studies they see."""
 
@@ -2325,6 +2409,30 @@ class Trusted(Model):
 
 
 @dataclass(frozen=True, slots=True)
+class Turnaround(Model):
+    """The board."""
+
+    waiting_number: int
+    late_number: int
+    targets: dict[str, int]
+    """Minutes by priority."""
+    figures: tuple[TurnaroundFigures, ...]
+    waiting: tuple[WaitingForReport, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class TurnaroundFigures(Model):
+    """Of one group of studies."""
+
+    group: Literal["all", "modality", "priority", "day", "hour"]
+    key: str
+    studies: int
+    reported: int
+    in_time: int
+    ways: tuple[MeasuredWay, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class UnmergePreview(Model):
     """What goes back when a merge is taken back. Nothing is done yet."""
 
@@ -2362,6 +2470,26 @@ class Version(Model):
     address: str
     comment: str
     changes: tuple[Change, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class WaitingForReport(Model):
+    """A study without a signed report."""
+
+    study_instance_uid: str
+    patient_id: str
+    patient_name: str
+    accession_number: str
+    study_date: str
+    description: str
+    modality: str
+    priority: str
+    images_at: dt.datetime
+    due_at: dt.datetime
+    state: str
+    """Of the report that is begun; empty: none."""
+    report: int | None
+    order: int | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,6 +29,7 @@ from fileroom.client.models import (
     Corrected,
     Correction,
     Count,
+    CriticalResult,
     Deleted,
     DeliveriesChanged,
     Delivery,
@@ -51,6 +52,7 @@ from fileroom.client.models import (
     Filter,
     FoundPatient,
     Glass,
+    HandedOver,
     HeldCaller,
     HistoryEntry,
     Hl7Feed,
@@ -64,6 +66,7 @@ from fileroom.client.models import (
     Matching,
     Me,
     MergePreview,
+    Misfit,
     Names,
     NewSecret,
     Node,
@@ -99,6 +102,7 @@ from fileroom.client.models import (
     ReportContentShown,
     ReportDraft,
     ReportFileShown,
+    ReportingSystem,
     ReportTemplate,
     Role,
     Rows,
@@ -125,6 +129,7 @@ from fileroom.client.models import (
     Trial,
     Troubles,
     Trusted,
+    Turnaround,
     UnmergePreview,
     VerifyResult,
     Version,
@@ -756,6 +761,26 @@ class OrdersResource:
             ),
         )
 
+    def set_step_state(
+        self,
+        number: int,
+        step: int,
+        *,
+        state: Literal["scheduled", "arrived", "in_progress", "completed", "cancelled", "discontinued"],
+        reason: str | None = None,
+        version: int | None = None,
+    ) -> OrderDone:
+        """Say what one step of an order is now; the order follows its steps. Needs `order.manage`."""
+        return cast(
+            "OrderDone",
+            self._connection.call(
+                "POST",
+                f"/orders/{segment(number)}/steps/{segment(step)}/state",
+                OrderDone,
+                body={"state": state, "reason": reason, "version": version},
+            ),
+        )
+
     def set_state(
         self,
         number: int,
@@ -1189,6 +1214,193 @@ class ReportTemplatesResource:
     def remove(self, name: str) -> None:
         """Remove a template; reports that were begun with it stay. Needs `report.sign`."""
         self._connection.call("DELETE", f"/report-templates/{segment(name)}")
+
+
+class ReportUpkeepResource:
+    """Critical findings, turnaround times, reconciliation, dictation."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def critical_results(
+        self, *, acknowledged: bool | None = None, limit: int | None = None
+    ) -> tuple[CriticalResult, ...]:
+        """Open findings, those that are due first; or those acknowledged. Needs `study.view`.
+
+        - `limit`: Entries of one page.
+        """
+        return cast(
+            "tuple[CriticalResult, ...]",
+            self._connection.items(
+                "GET", "/critical-results", CriticalResult, query={"acknowledged": acknowledged, "limit": limit}
+            ),
+        )
+
+    def note_critical(
+        self, *, report: int, finding: str, level: str | None = None, told_to: str | None = None
+    ) -> CriticalResult:
+        """Note a finding on a report; whom its level names is told. Needs `report.write`.
+
+        - `told_to`: Who must hear of it.
+        """
+        return cast(
+            "CriticalResult",
+            self._connection.call(
+                "POST",
+                "/critical-results",
+                CriticalResult,
+                body={"report": report, "finding": finding, "level": level, "told_to": told_to},
+            ),
+        )
+
+    def acknowledge_critical(
+        self,
+        number: int,
+        *,
+        how: Literal["fileroom", "phone", "person", "other"] | None = None,
+        by: str | None = None,
+        comment: str | None = None,
+    ) -> CriticalResult:
+        """Somebody has heard of it. Needs `study.view`.
+
+        - `how`: fileroom: whoever asks.
+        - `by`: Who was told, where it is not whoever asks.
+        """
+        return cast(
+            "CriticalResult",
+            self._connection.call(
+                "POST",
+                f"/critical-results/{segment(number)}/acknowledgement",
+                CriticalResult,
+                body={"how": how, "by": by, "comment": comment},
+            ),
+        )
+
+    def turnaround(
+        self,
+        *,
+        days: Literal[1, 7, 30, 90, 365] | None = None,
+        modality: str | None = None,
+        priority: Literal["", "STAT", "HIGH", "ROUTINE", "MEDIUM", "LOW"] | None = None,
+        limit: int | None = None,
+    ) -> Turnaround:
+        """How long reports took, and which studies wait for theirs. Needs `study.view`.
+
+        - `limit`: Entries of one page.
+        """
+        return cast(
+            "Turnaround",
+            self._connection.call(
+                "GET",
+                "/turnaround",
+                Turnaround,
+                query={"days": days, "modality": modality, "priority": priority, "limit": limit},
+            ),
+        )
+
+    def misfits(
+        self, kind: str, *, hours: int | None = None, dismissed: bool | None = None, limit: int | None = None
+    ) -> tuple[Misfit, ...]:
+        """What does not fit, or what was dismissed of it. Needs `study.view`.
+
+        - `limit`: Entries of one page.
+        """
+        return cast(
+            "tuple[Misfit, ...]",
+            self._connection.items(
+                "GET",
+                f"/reconciliation/{segment(kind)}",
+                Misfit,
+                query={"hours": hours, "dismissed": dismissed, "limit": limit},
+            ),
+        )
+
+    def dismiss_misfits(self, kind: str, *, subjects: Sequence[str], reason: str) -> Count:
+        """Take them off their list; how many left it. Needs `order.manage`."""
+        return cast(
+            "Count",
+            self._connection.call(
+                "POST",
+                f"/reconciliation/{segment(kind)}/dismissal",
+                Count,
+                body={"subjects": subjects, "reason": reason},
+            ),
+        )
+
+    def assign_report(
+        self,
+        number: int,
+        *,
+        study: str | None = None,
+        order: int | None = None,
+        reason: str | None = None,
+        other_patient: bool | None = None,
+    ) -> None:
+        """Say which study or order a report is of. Needs `order.manage`.
+
+        - `other_patient`: Also where the patient is another one.
+        """
+        self._connection.call(
+            "POST",
+            f"/report-assignments/{segment(number)}",
+            body={"study": study, "order": order, "reason": reason, "other_patient": other_patient},
+        )
+
+    def undo_assignment(self, number: int) -> None:
+        """Take back what was said last of a report. Needs `order.manage`."""
+        self._connection.call("DELETE", f"/report-assignments/{segment(number)}")
+
+    def reporting_systems(self) -> tuple[ReportingSystem, ...]:
+        """Programs that dictate. Needs `study.view`."""
+        return cast("tuple[ReportingSystem, ...]", self._connection.items("GET", "/reporting-systems", ReportingSystem))
+
+    def put_reporting_system(
+        self,
+        name: str,
+        *,
+        url: str | None = None,
+        context: Literal["none", "json", "xml", "text"] | None = None,
+        template: str | None = None,
+        extension: str | None = None,
+        media_type: str | None = None,
+        folder: str | None = None,
+        feed: str | None = None,
+        enabled: bool | None = None,
+    ) -> ReportingSystem:
+        """Add one or change it. Needs `routing.manage`."""
+        return cast(
+            "ReportingSystem",
+            self._connection.call(
+                "PUT",
+                f"/reporting-systems/{segment(name)}",
+                ReportingSystem,
+                body={
+                    "url": url,
+                    "context": context,
+                    "template": template,
+                    "extension": extension,
+                    "media_type": media_type,
+                    "folder": folder,
+                    "feed": feed,
+                    "enabled": enabled,
+                },
+            ),
+        )
+
+    def remove_reporting_system(self, name: str) -> None:
+        """Remove it. Needs `routing.manage`."""
+        self._connection.call("DELETE", f"/reporting-systems/{segment(name)}")
+
+    def hand_over(self, name: str, study: str) -> HandedOver:
+        """URL and file of an exam for a program; it is put down who took them. Needs `report.write`."""
+        return cast(
+            "HandedOver",
+            self._connection.call("POST", f"/reporting-systems/{segment(name)}/exams/{segment(study)}", HandedOver),
+        )
+
+    def send_exam(self, name: str, study: str) -> None:
+        """Send the order of a study to the feed of a program. Needs `report.write`."""
+        self._connection.call("POST", f"/reporting-systems/{segment(name)}/orders/{segment(study)}")
 
 
 class NodesResource:
@@ -3186,6 +3398,7 @@ class Resources:
         self.worklist = WorklistResource(connection)
         self.reports = ReportsResource(connection)
         self.report_templates = ReportTemplatesResource(connection)
+        self.report_upkeep = ReportUpkeepResource(connection)
         self.nodes = NodesResource(connection)
         self.notices = NoticesResource(connection)
         self.rules = RulesResource(connection)

@@ -26,6 +26,7 @@ from fileroom.web.api.operations import Api
 from fileroom.web.api.orders import add_orders
 from fileroom.web.api.patients import add_patients
 from fileroom.web.api.procedures import add_procedures
+from fileroom.web.api.report_upkeep import add_report_upkeep
 from fileroom.web.api.report_writing import add_report_writing
 from fileroom.web.api.reports import add_reports
 from fileroom.web.api.roles import add_roles
@@ -52,6 +53,7 @@ RESOURCES: Final[tuple[Callable[[Api], None], ...]] = (
     add_worklist,
     add_reports,
     add_report_writing,
+    add_report_upkeep,
     add_nodes,
     add_notices,
     add_rules,
