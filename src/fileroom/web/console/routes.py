@@ -27,6 +27,7 @@ from fileroom.web.console.exceptions_page import exceptions_handlers
 from fileroom.web.console.help_page import chapter_handler, help_handler, picture_handler
 from fileroom.web.console.history_page import history_handler
 from fileroom.web.console.hl7_feeds_page import hl7_feeds_handlers
+from fileroom.web.console.hl7_mapping_page import mapping_handlers
 from fileroom.web.console.hl7_pages import hl7_handlers
 from fileroom.web.console.live import LiveAssociations, LiveStudies, live_associations_handler, live_handler
 from fileroom.web.console.nodes_page import nodes_handlers
@@ -93,6 +94,7 @@ def console_routes(archive: Archive, stopping: asyncio.Event | None = None) -> l
         **workitems_handlers(archive),
         **hl7_handlers(archive),
         **hl7_feeds_handlers(archive),
+        **mapping_handlers(archive),
         **association_handlers(archive),
         **audit_handlers(archive),
         **nodes_handlers(archive),
