@@ -34,6 +34,8 @@ QUESTIONS: Final = {
     "/worklist/workitem": "?uid={workitem}",
     "/hl7/message": "?number={number}",
     "/reports/new": "?study={study}",
+    "/reports/dictate": "?study={study}",
+    "/open": "?study={study}",
     "/worklist/patients/{patient}/merge": "?other={other_patient}",
     "/worklist/patients/{patient}/unmerge": "?merge={number}",
 }
