@@ -89,8 +89,8 @@ async def read_reported_study(connection: AsyncConnection[Any], access: Access, 
         row = await cursor.fetchone()
     if row is None:
         return None
-    values = {name: value if value is not None else "" for name, value in row.items()}
-    lists = {name: tuple(row[name] or ()) for name in ("modalities", "body_parts")}
+    values: dict[str, Any] = {name: value if value is not None else "" for name, value in row.items()}
+    lists: dict[str, Any] = {name: tuple(row[name] or ()) for name in ("modalities", "body_parts")}
     return ReportedStudy(**values | lists | {"order": row["order"], "patient": row["patient"]})
 
 

@@ -30,7 +30,7 @@ from fileroom.archive.render import Renderer
 from fileroom.archive.retrieve import FileRange
 from fileroom.archive.services import Archive
 from fileroom.core.access import Permission, require
-from fileroom.core.errors import ConfigurationError, InvalidRequestError, NotFoundError
+from fileroom.core.errors import ConfigurationError, InvalidRequestError, NotFoundError, told
 from fileroom.core.identifiers import UID
 from fileroom.core.settings import Settings
 from fileroom.dicom.display import Viewport
@@ -39,6 +39,7 @@ from fileroom.web.answers import NO_STORE, PRIVATE, Answer, accepted_codings
 from fileroom.web.audited import audited
 from fileroom.web.authentication import identity_of
 from fileroom.web.conditional import entity_tag, is_known, not_modified
+from fileroom.web.console.language import choose_reader
 from fileroom.web.endpoint import Handler
 from fileroom.web.files import file_pieces
 from fileroom.web.viewer_config import VIEWER_PATH, config_script
@@ -174,11 +175,25 @@ def _page_handler(viewer: Viewer, settings: Settings) -> Handler:
             if study
             else ""
         )
-        return Answer(
-            200, headers, template.substitute(fixed, title=escape(settings.viewer_name), picture=picture).encode()
+        html = template.substitute(
+            fixed,
+            title=escape(settings.viewer_name),
+            picture=picture,
+            reports=_reports_link(request),
         )
+        return Answer(200, headers, html.encode())
 
     return handle
+
+
+def _reports_link(request: Request) -> str:
+    """To the reports on the page of the study that is looked at."""
+    study = _only_study(request)
+    if study is None:
+        return ""
+    reader = choose_reader(identity_of(request).profile.language, request.headers.get("accept-language"))
+    words = escape(reader.tell(told("Reports of this study")))
+    return f'<a id="reports" href="/studies/{study}#reports" target="fileroom-study">{words}</a>'
 
 
 def _only_study(request: Request) -> str | None:

@@ -186,6 +186,7 @@ async def test_a_picture_is_shown_where_it_is_known_what_comes_first(
     if study is None:
         assert "<img" not in page
     else:
+        assert f'href="/studies/{study}#reports"' in page
         assert f'src="/viewer/first-image?study={study}"' in page
 
 

@@ -103,7 +103,7 @@ async def _one(
         except NotFoundError:
             if typed is None:
                 raise
-    fields = _fields(typed) if typed else dict(entry.fields) if entry else {"sections": _BEGINNING}
+    fields: dict[str, Any] = _fields(typed) if typed else dict(entry.fields) if entry else {"sections": _BEGINNING}
     sections = list(fields.get("sections", ()))
     spare = templates.SECTIONS_MAX - len(sections)
     values: dict[str, Any] = {
