@@ -113,7 +113,7 @@ async def _tell_account(
     row = await cursor.fetchone()
     if row is None:
         return 0
-    message = account_message(patient, int(row[0]), archive.now().astimezone())
+    message = account_message(patient, visit, int(row[0]), archive.now().astimezone())
     cause = f"account {int(row[0])} of patient {patient.id} visit {visit}"
     return int(await queue_message(connection, feed.name, message, cause=cause, who="billing"))
 

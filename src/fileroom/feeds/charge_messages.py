@@ -74,11 +74,10 @@ def charge_message(charge: Charge, patient: PatientFound, now: dt.datetime) -> M
     return parse_message(builder.segment("FT1", financial).build())
 
 
-def account_message(patient: PatientFound, number: int, now: dt.datetime) -> Message:
-    """BAR: P01 for an account that is new to the receiver (`number` 1), P05 for one that has changed."""
+def account_message(patient: PatientFound, visit: int, number: int, now: dt.datetime) -> Message:
+    """BAR: P01 for an account that is new to the receiver (`number` 1), P05 for one that has changed. `visit`: its row."""
     kind = "BAR^P01^BAR_P01" if number == 1 else "BAR^P05^BAR_P05"
-    visit = patient.visit.number if patient.visit is not None else ""
-    control = f"FRB{patient.id}.{number}{f'.{visit}'[:8] if visit else ''}"
+    control = f"B{patient.id:x}V{visit:x}N{number:x}"  # 20 characters at most (v2.5.1 2.15.9.10)
     return parse_message(_begin(kind, control, patient, now).build())
 
 

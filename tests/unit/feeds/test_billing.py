@@ -159,6 +159,17 @@ async def test_the_account_is_told_before_its_charges_and_when_it_has_changed(bi
     assert len({one.control_id for one in told}) == 5
 
 
+async def test_two_visits_are_two_accounts(billing: Billing) -> None:
+    await billing.feed("performed", "yes")
+    for number, visit in (("1", b"V20260000001^"), ("2", b"V20260000002^")):
+        await billing.tell(order("NW", number=number).replace(b"V1^", visit))
+        await billing.complete(number)
+    told = await billing.told()
+    assert [one.kind for one in told] == ["BAR^P01", "DFT^P03", "BAR^P01", "DFT^P03"]
+    assert [one.get("PID-18") for one in told[::2]] == ["V20260000001", "V20260000002"]
+    assert len({one.control_id for one in told}) == 4
+
+
 async def test_each_feed_is_told_by_itself(billing: Billing) -> None:
     await billing.feed("performed")
     await billing.feed("reported", name="later")
