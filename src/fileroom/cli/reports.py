@@ -76,8 +76,8 @@ def show(number: Number, version: Version = None, as_json: Json = False) -> None
     report, versions = with_archive(work)
     if as_json:
         said = [dataclasses.asdict(one) for one in versions]
-        for one in said:
-            del one["content"]["document"]
+        for each in said:
+            del each["content"]["document"]
         print_json({**dataclasses.asdict(report), "versions": said})
         return
     typer.echo(f"Report {report.id}, {report.state.value}: {report.title or 'without a title'}")
