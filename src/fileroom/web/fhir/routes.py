@@ -14,6 +14,7 @@ from starlette.routing import BaseRoute, Route
 
 from fileroom.admin.audit_events import queried
 from fileroom.archive.services import Archive
+from fileroom.core.access import Permission, require
 from fileroom.core.errors import InvalidRequestError, told
 from fileroom.fhir.documents import read_document
 from fileroom.fhir.elements import Resource
@@ -61,6 +62,7 @@ class _Service:
         """The handler of a search."""
 
         async def handle(request: Request) -> Answer:
+            require(kind.permission)
             pairs = await _asked(request)
             words = words_for(self._archive, request)
             question = read_question(kind, pairs, base=words.base, zone=words.zone, strict=_is_strict(request))
@@ -85,6 +87,7 @@ class _Service:
 
     async def everything(self, request: Request) -> Answer:
         """$everything of a patient."""
+        require(Permission.ORDER_READ)
         words, pairs = words_for(self._archive, request), await _asked(request)
         number = str(request.path_params["id"])
         question = read_everything_question(pairs, zone=words.zone)

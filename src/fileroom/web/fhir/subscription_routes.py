@@ -12,6 +12,7 @@ from starlette.requests import Request
 from starlette.routing import BaseRoute, Route
 
 from fileroom.archive.services import Archive
+from fileroom.core.access import Permission, require
 from fileroom.core.errors import InvalidRequestError, told
 from fileroom.fhir import subscriptions
 from fileroom.fhir.elements import Resource
@@ -41,6 +42,7 @@ class _Service:
 
     async def search(self, request: Request) -> Answer:
         """Those that there are; `_id` and `status` narrow it down."""
+        require(Permission.ROUTING_READ)
         asked = {
             name: value for name, value in request.query_params.items() if value and name in ("_id", "status", "_after")
         }
@@ -87,6 +89,7 @@ class _Service:
         return Answer(HTTPStatus.NO_CONTENT, {"cache-control": "no-store"})
 
     async def _put(self, request: Request, number: str) -> Answer:
+        require(Permission.ROUTING_MANAGE)
         words = words_for(self._archive, request)
         resource = await read_resource_body(request, KIND)
         if number and resource.get("id") != number:
