@@ -89,7 +89,7 @@ NOT_PAGES: Final = (
 NOT_A_WHOLE_PAGE: Final = (
     *("/studies/rows", "/studies/download", "/look", "/attributes", "/document", "/help/images", "/system/figures"),
     *("/system/now", "/pem", "/export", "/settings/file", "/admin/audit/check", "report.csv", "table.csv"),
-    *("/pdf", "/sr"),
+    *("/pdf", "/sr", "/dictate/file", "/dictation/context"),
 )
 _WATCH: Final = """
 window.shifted = 0;

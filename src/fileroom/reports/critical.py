@@ -349,7 +349,7 @@ async def _locked(connection: AsyncConnection[Any], number: int) -> tuple[Any, .
             JOIN report r ON r.id = c.report WHERE c.id = %s AND {visible.text or "true"} FOR UPDATE OF c""".encode(),
         (number, *visible.parameters),
     )
-    row = await cursor.fetchone()
+    row: tuple[Any, ...] | None = await cursor.fetchone()
     if row is None:
         raise _unknown(number)
     return row

@@ -248,7 +248,7 @@ def add_report_upkeep(api: Api) -> None:
             targets=dict(board.targets),
             figures=[
                 TurnaroundFigures(
-                    group=one.group,  # type: ignore[arg-type]  # one of GROUPS
+                    group=one.group,
                     key=one.key,
                     studies=one.studies,
                     reported=one.reported,

@@ -18,7 +18,7 @@ from fileroom.web.console.language import LANGUAGES, catalogue_of, choose_reader
 CONSOLE = resources.files("fileroom.web.console")
 SENTENCES = [
     resources.files(f"fileroom.{room}")
-    for room in ("core", "hl7", "admin", "archive", "worklist", "feeds", "routing", "fhir", "transform")
+    for room in ("core", "hl7", "admin", "archive", "worklist", "reports", "feeds", "routing", "fhir", "transform")
 ]
 TEMPLATES = sorted((CONSOLE / "templates").iterdir(), key=lambda file: file.name)
 
