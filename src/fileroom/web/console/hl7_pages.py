@@ -55,7 +55,7 @@ OUTGOING_STATES: Final = {
     "dead": N_("dead letter"),
     "cancelled": N_("cancelled"),
 }
-SUBJECT_PAGES: Final = {"order": "/worklist/order?number={}"}
+SUBJECT_PAGES: Final = {"order": "/worklist/order?number={}", "report": "/reports/{}"}
 _VALUE_CHARS_MAX: Final = 200
 _SEPARATORS: Final = re.compile(r"([|^~\\&])")
 
