@@ -133,6 +133,8 @@ NAMES = frozenset(
     }
 ) | {
     "0019xx10 ACME 1.0",
+    "{Procedure}",
+    "CHEST, THORAX",
     "CT, PT",
     "CT1, CT*",
     "DE-BY",
