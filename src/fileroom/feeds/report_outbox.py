@@ -57,10 +57,10 @@ async def tell_reports(archive: Archive, feeds: FeedSet) -> int:
             try:
                 async with connection.transaction():
                     await _tell(archive, connection, feeds, task["report"], task["version"])
-            except DatabaseError:
+            except (DatabaseError, psycopg.OperationalError):
                 raise
-            except FileroomError as error:
-                await _later(connection, task, str(error))
+            except Exception as error:  # noqa: BLE001 - one that nobody has foreseen must not stand in the way of the others
+                await _later(connection, task, str(error) if isinstance(error, FileroomError) else type(error).__name__)
             else:
                 await connection.execute(b"DELETE FROM report_task WHERE id = %s", (task["id"],))
     except psycopg.Error as error:

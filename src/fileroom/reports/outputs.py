@@ -71,11 +71,12 @@ async def outputs_due(archive: Archive) -> int:
             if task is None:
                 return 0
             try:
-                waits_for = await _carry_out(archive, connection, task)
-            except DatabaseError:
+                async with connection.transaction():
+                    waits_for = await _carry_out(archive, connection, task)
+            except (DatabaseError, psycopg.OperationalError):
                 raise
-            except FileroomError as error:
-                waits_for = str(error)
+            except Exception as error:  # noqa: BLE001 - one that nobody has foreseen must not stand in the way of the others
+                waits_for = str(error) if isinstance(error, FileroomError) else type(error).__name__
                 _log.warning("report_not_made", report=task.report, version=task.version, reason=waits_for)
             await _settle(archive, connection, task, waits_for)
     except psycopg.Error as error:

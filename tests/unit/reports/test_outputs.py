@@ -17,7 +17,7 @@ from fileroom.archive.services import Archive
 from fileroom.core.settings import Settings
 from fileroom.dicom.correction import AttributeCorrection
 from fileroom.reports.facts import ReportContent, ReportSection, ReportState
-from fileroom.reports.outputs import outputs_due
+from fileroom.reports.outputs import object_of, outputs_due
 from fileroom.reports.writing import write_version
 from stored_objects import make_file, store_file
 
@@ -200,3 +200,22 @@ async def test_dicom_report_and_nothing_wanted_make_nothing(archive: Archive) ->
     await run(with_settings(archive, report_objects="none"))
     await run(archive)
     assert await objects(archive) == []
+
+
+async def test_one_that_cannot_be_made_holds_no_other_up(archive: Archive, monkeypatch: pytest.MonkeyPatch) -> None:
+    await store_file(archive, make_file())
+    broken, whole = await report(archive), await report(archive)
+    await write(archive, broken, ReportState.FINAL)
+    await write(archive, whole, ReportState.FINAL)
+
+    def made(report: Any, *arguments: Any, **more: Any) -> Dataset:
+        if report.id == broken:
+            raise ZeroDivisionError
+        return object_of(report, *arguments, **more)
+
+    monkeypatch.setattr("fileroom.reports.outputs.object_of", made)
+    await run(archive)
+    assert len(await objects(archive)) == 2
+    async with archive.pool.connection() as connection:
+        cursor = await connection.execute(b"SELECT attempts, reason FROM report_task WHERE what = 'objects'")
+        assert await cursor.fetchall() == [(1, "ZeroDivisionError")]
