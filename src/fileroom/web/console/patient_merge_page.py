@@ -65,7 +65,8 @@ def patient_merge_handlers(archive: Archive) -> dict[str, dict[str, Handler]]:
     async def ask_unmerge(request: Request) -> Answer:
         require(Permission.ORDER_MANAGE)
         number = patient_number(request)
-        values = {"number": number, "found": await preview_unmerge(archive, _asked_number(request, "merge"))}
+        found = await preview_unmerge(archive, _asked_number(request, "merge"))
+        values: dict[str, Any] = {"number": number, "found": found}
         return await page(archive, request, "patient_unmerge.html", place="worklist", **values)
 
     async def unmerge(request: Request, form: Form) -> Answer:

@@ -162,7 +162,7 @@ async def _list(archive: Archive, request: Request) -> Answer:
     more = len(rows) > PAGE_PATIENTS
     rows = rows[:PAGE_PATIENTS]
     words = {"text": text} if text else {}
-    values = {
+    values: dict[str, Any] = {
         "rows": rows,
         "text": text,
         "next": f"{PATIENTS_PATH}?{urlencode(words | {'after': str(rows[-1].id)})}" if more else "",
