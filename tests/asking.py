@@ -38,6 +38,8 @@ _VALUES: Final = {
     "login": "ada",
     "role": "ct-desk",
     "number": "1",
+    "sealed": "x",
+    "kind": "images_without_report",
     "code": "CTABD",
     "workitem": "1.2.3",
     "aetitle": "WATCHER",
