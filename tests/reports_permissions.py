@@ -72,6 +72,6 @@ REPORTS: Final[dict[str, Permission]] = {
 
 INNER: Final[dict[str, str]] = {
     "handover.open_context": "for whoever has a link that somebody who may was given",
-    "subject.read_subject": "for who may see the report and has asked: `outputs`, `documents`; it reads images, which asks again",
+    "subject.read_subject": "for who may see the report and has asked: `outputs`, `documents`; it reads images, which ask",
     "receive.put_report_of": "for `receive.put_report` and `from_objects`, which ask",
 }

@@ -12,7 +12,7 @@ def test_conditions_go_through_their_life(empty_archive: Path, run: Run) -> None
     assert run("alerts").out == "Nothing is alarming.\n"
     assert json.loads(run("alerts", "--json").out) == []
     assert "'fileroom alerts usual'" in run("alerts", "conditions").err
-    assert run("alerts", "usual").out.startswith("Added 11 conditions.")
+    assert run("alerts", "usual").out.startswith("Added 12 conditions.")
     added = run("alerts", "add", "PACS waits", "--kind", "queue_age", "--above", "30", "--repeat", "60")
     assert (added.code, added.out) == (0, "PACS waits: queue_age above 30.\n"), added.err
     listed = {one["name"]: one for one in json.loads(run("alerts", "conditions", "--json").out)}

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import datetime as dt
 
-import hl7
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import hl7
 from fileroom.core.errors import Hl7Error
 from fileroom.hl7.build import NULL, MessageBuilder, field_value, hl7_time
 from fileroom.hl7.message import parse_message

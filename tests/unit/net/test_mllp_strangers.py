@@ -8,10 +8,10 @@ import shutil
 import sys
 from pathlib import Path
 
-import hl7
 import pytest
 from hl7.mllp import start_hl7_server
 
+import hl7
 from fileroom.hl7.acknowledge import acknowledge
 from fileroom.hl7.mllp import frame
 from fileroom.net.mllp_client import MllpClient

@@ -16,10 +16,10 @@ from pydicom.encaps import encapsulate
 from pydicom.uid import JPEG2000Lossless
 from pynetdicom import AE
 from pynetdicom.sop_class import (
+    BasicGrayscalePrintManagementMeta,
     CTImageStorage,
     StudyRootQueryRetrieveInformationModelFind,
     StudyRootQueryRetrieveInformationModelMove,
-    UnifiedProcedureStepPush,
     Verification,
 )
 
@@ -174,8 +174,8 @@ async def test_a_proposal_of_jpeg_2000_only_is_a_failure(
 
 
 async def test_what_is_refused_and_not_needed_is_no_failure(recorded: Archive, port: int) -> None:
-    ups = (UnifiedProcedureStepPush, None)
-    await call(port, lambda association: association.send_c_echo(), (Verification, None), ups)
+    printing = (BasicGrayscalePrintManagementMeta, None)
+    await call(port, lambda association: association.send_c_echo(), (Verification, None), printing)
     entry = await only_entry(recorded)
     assert [context.result for context in entry.contexts] == [0, 3]
     assert (entry.mark, why(entry)) == (Mark.GOOD, [])

@@ -55,7 +55,18 @@ def filled(path: str, values: dict[str, str]) -> str:
     return path
 
 
-REAL = {"study": "1.2.3.1", "series": "1.2.3.1.1", "instance": "1.2.3.1.1.1", "frames": "1", "path": "7FE00010"}
+REAL = {
+    "study": "1.2.3.1",
+    "series": "1.2.3.1.1",
+    "instance": "1.2.3.1.1.1",
+    "frames": "1",
+    "path": "7FE00010",
+    "workitem": "1.2.3.9",
+    "aetitle": "WATCHER",
+    "requester": "WATCHER",
+}
+CHANGED_BY_OTHERS = frozenset({"PUT", "DELETE"})
+"""Methods that some addresses of workitems answer."""
 
 
 async def test_odd_paths(client: httpx.AsyncClient, archive: Archive) -> None:
@@ -93,8 +104,11 @@ async def test_odd_queries(client: httpx.AsyncClient, archive: Archive) -> None:
 async def test_odd_methods(client: httpx.AsyncClient, method: str) -> None:
     for path in await paths_of(client):
         answer = await client.request(method, filled(path, REAL))
+        if "/workitems" in path and method in CHANGED_BY_OTHERS and answer.status_code != 405:
+            assert 400 <= answer.status_code < 500
+            continue
         assert answer.status_code == 405
-        assert "GET" in answer.headers["allow"]
+        assert answer.headers["allow"]
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -112,9 +126,12 @@ async def test_a_database_that_is_gone_is_told_and_not_our_mistake(client: httpx
     await store_file(archive, make_file())
     await archive.pool.close()
     for path in await paths_of(client):
-        if path in ("/", "/dicom-web", "/wado"):
+        if path in ("/", "/dicom-web", "/wado", "/dicom-web/subscribers/{aetitle}"):
             continue
         answer = await client.get(filled(path, REAL), headers={"accept": "*/*"})
+        if answer.status_code == 405:
+            assert "GET" not in answer.headers["allow"]
+            continue
         assert answer.status_code == 503, (path, answer.text)
         assert int(answer.headers["retry-after"]) > 0
     page = await client.get("/")

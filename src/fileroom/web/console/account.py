@@ -11,8 +11,8 @@ from markupsafe import Markup
 from starlette.requests import Request
 
 from fileroom.admin import passkeys, sessions, tokens, totp
-from fileroom.admin.fhir_scopes import split_scopes
 from fileroom.admin.accounts import change_own_password, change_own_profile, find_own_account
+from fileroom.admin.fhir_scopes import split_scopes
 from fileroom.admin.logins import confirm_password, is_fresh_login
 from fileroom.admin.people import People
 from fileroom.admin.profiles import LANGUAGES as PROFILE_LANGUAGES

@@ -126,6 +126,8 @@ NAMES = frozenset(
         "DICOMDIR",
         "VR",
         "STOW-RS",
+        "FHIR:  ()",
+        "user/ImagingStudy.rs patient/*.read",
         "Study Instance UID",
         "SOP Instance UID",
         "ms",
