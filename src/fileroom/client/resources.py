@@ -2738,6 +2738,8 @@ class Hl7Resource:
         report_document: Literal["text", "pdf", "both"] | None = None,
         report_preliminary: Literal["no", "yes"] | None = None,
         report_sources: Sequence[str] | None = None,
+        orders: Literal["none", "complete", "all"] | None = None,
+        rewrite: Sequence[str] | None = None,
         enabled: bool | None = None,
     ) -> Hl7Feed:
         """Add a feed, or replace it. Needs `message.manage`.
@@ -2763,6 +2765,8 @@ class Hl7Resource:
         - `report_document`: Out: what goes with a report.
         - `report_preliminary`: Out: preliminary reports are told, too.
         - `report_sources`: Out: whose reports are told: console, dicom, feeds in; none: console.
+        - `orders`: Out: which orders are told (ORM^O01).
+        - `rewrite`: Out: lines that change each message as it leaves.
         """
         return cast(
             "Hl7Feed",
@@ -2796,6 +2800,8 @@ class Hl7Resource:
                     "report_document": report_document,
                     "report_preliminary": report_preliminary,
                     "report_sources": report_sources,
+                    "orders": orders,
+                    "rewrite": rewrite,
                     "enabled": enabled,
                 },
             ),

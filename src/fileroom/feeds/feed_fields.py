@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from fileroom.core.errors import InvalidRequestError, told
 from fileroom.core.networks import Networks, networks_of
+from fileroom.feeds.rewriting import LINE_CHARS_MAX, LINES_MAX, read_rewrites
 from fileroom.hl7.charsets import find_charset
 
 DEFAULT_FEED: Final = "default"
@@ -89,7 +90,7 @@ class Incoming:
 
 @dataclass(frozen=True, slots=True)
 class Outgoing:
-    """A feed that messages leave by. What came in is forwarded as it came."""
+    """A feed that messages leave by. What came in is forwarded as it came, but for the lines of `rewrite`."""
 
     name: str
     host: str
@@ -122,6 +123,8 @@ class Outgoing:
     report_preliminary: bool = True
     """Whether preliminary versions are told, too."""
     report_sources: tuple[str, ...] = ()
+    rewrite: tuple[str, ...] = ()
+    """Lines that change each message as it leaves (`rewriting`)."""
     """Whose reports: CONSOLE_REPORTS, DICOM_REPORTS, names of feeds in; none: those that are written here."""
 
     def tells_report_of(self, source: str, source_name: str) -> bool:
@@ -149,7 +152,7 @@ OUT_FIELDS: Final = frozenset(
     (
         *("direction", "host", "port", "tls", "kinds", "sources", "attempts_max", "give_up_hours", "timeout_s"),
         *("keep_days", "note", "orders", "billing", "billing_accounts", "identifier_domains"),
-        *("reports", "report_document", "report_preliminary", "report_sources"),
+        *("reports", "report_document", "report_preliminary", "report_sources", "rewrite"),
     )
 )
 _NOTE_CHARS_MAX: Final = 1000
@@ -212,6 +215,7 @@ def outgoing(name: str, fields: Mapping[str, Any], *, enabled: bool = True) -> O
         fields.get("report_document", "text"),
         fields.get("report_preliminary", "yes") == "yes",
         tuple(fields.get("report_sources", ())),
+        tuple(fields.get("rewrite", ())),
     )
 
 
@@ -285,7 +289,14 @@ def _checked_out(fields: Mapping[str, Any], checked: Mapping[str, Any]) -> dict[
         "report_document": _choice(fields, "report_document", ("text", "pdf", "both")),
         "report_preliminary": _choice(fields, "report_preliminary", ("yes", "no")),
         "report_sources": _texts(fields, "report_sources", NAMES_MAX, 64),
+        "rewrite": _rewrite(fields),
     }
+
+
+def _rewrite(fields: Mapping[str, Any]) -> list[str]:
+    lines = _texts(fields, "rewrite", LINES_MAX, LINE_CHARS_MAX)
+    read_rewrites(lines)
+    return lines
 
 
 def _text(fields: Mapping[str, Any], name: str, most: int) -> str:

@@ -37,6 +37,7 @@ from fileroom.db.pool import Pool
 from fileroom.feeds.feed_fields import Outgoing
 from fileroom.feeds.feeds import read_feeds
 from fileroom.feeds.found_by import found_by
+from fileroom.feeds.rewriting import rewritten
 from fileroom.hl7.acknowledge import Answer
 from fileroom.hl7.message import Message, parse_message
 
@@ -228,8 +229,10 @@ async def send_due(archive: Archive, feed: Outgoing, send: Send) -> bool:
         number, raw, attempts, made_at, _ = row
         answer: Answer | None = None
         try:
-            answer = await send(feed, bytes(raw))
+            answer = await send(feed, rewritten(bytes(raw), feed.rewrite))
             state, reason = _settled(answer, attempts + 1, feed.attempts_max)
+        except Hl7Error as error:
+            state, reason = "dead", error.sentence
         except (PeerError, ConfigurationError) as error:
             hours = feed.give_up_hours
             is_over = bool(hours) and now - made_at > dt.timedelta(hours=hours)

@@ -166,3 +166,16 @@ def test_pauses_grow_to_ten_minutes() -> None:
     pauses = [retry_delay(attempt, lambda: 0.5) for attempt in (1, 2, 3, 100)]
     assert pauses == [5.0, 10.0, 20.0, RETRY_MAX_S]
     assert retry_delay(1, lambda: 0.0) == pytest.approx(4.5)
+
+
+async def test_lines_of_the_feed_change_what_leaves_and_not_what_is_kept(clocked: Archive) -> None:
+    told = replace(WARD, rewrite=("MSH-10 = NEW", "PID-4 = $PID-3.1"))
+    receiver = Receiver([ack("AA")])
+    assert await send_due(clocked, told, receiver)
+    assert receiver.got == ["NEW"]
+    broken = replace(WARD, rewrite=("PID-5 = \u674e",))
+    assert await send_due(clocked, broken, receiver)
+    assert receiver.got == ["NEW"]
+    assert await states(clocked) == {"A": "sent", "B": "dead", "C": "waiting"}
+    dead = (await list_outgoing(clocked, OutgoingFilter("ward", ("dead",))))[0]
+    assert "PID-5 = " in dead.reason

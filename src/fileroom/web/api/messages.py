@@ -194,6 +194,15 @@ class AskedFeed(Asked):
         list[ShortText] | None,
         Field(max_length=50, description="Out: whose reports are told: console, dicom, feeds in; none: console."),
     ] = None
+    orders: Annotated[
+        Literal["none", "complete", "all"] | None, Field(description="Out: which orders are told (ORM^O01).")
+    ] = None
+    rewrite: Annotated[
+        list[Annotated[str, Field(max_length=400)]] | None,
+        Field(
+            max_length=200, description="Out: lines that change each message as it leaves.", examples=[["MSH-5 = RIS2"]]
+        ),
+    ] = None
     enabled: Flag = True
 
     def fields(self) -> dict[str, Any]:

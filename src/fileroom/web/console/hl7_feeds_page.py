@@ -46,7 +46,7 @@ _TEXTS: Final = {
         "billing",
         "billing_accounts",
         "identifier_domains",
-        *("reports", "report_document", "report_preliminary", "report_sources"),
+        *("reports", "report_document", "report_preliminary", "report_sources", "rewrite"),
     ),
 }
 _NAMES: Final = (*_TEXTS["in"], *_TEXTS["out"], "preset", "mapping")
@@ -141,7 +141,7 @@ def _texts(one: Feed) -> dict[str, str]:
     texts = {"direction": str(one.fields["direction"])}
     for name in _TEXTS[texts["direction"]]:
         value = one.fields.get(name, "")
-        joined = "\n" if name == "senders" else " "
+        joined = "\n" if name in ("senders", "rewrite") else " "
         texts[name] = joined.join(value) if isinstance(value, list) else str(value)
     if one.is_incoming:
         mapping = dict(one.fields["mapping"])
