@@ -101,6 +101,7 @@ SERVICES: Final[dict[str, Permission | str]] = {
     "archive.send_jobs.retry_job": _EXPORT,
     "archive.store.begin": _STORE,
     "archive.store.refuse": _STORE,
+    "archive.rejection_notes.rejection_notes": _SEARCH,
     "archive.study_contents.get_study": _SEARCH,
     "archive.study_contents.list_series": _SEARCH,
     "archive.study_contents.studies_of_patient": _SEARCH,

@@ -11,6 +11,7 @@ from pydicom.dataset import Dataset
 from starlette.requests import Request
 
 from fileroom.archive import bulk_data, retrieve
+from fileroom.archive.rejection_notes import rejection_notes
 from fileroom.archive.retrieve import Selection, StoredInstance
 from fileroom.archive.services import Archive
 from fileroom.archive.study_contents import ListedSeries, get_study, list_series, studies_of_patient
@@ -82,6 +83,7 @@ def study_page_handler(archive: Archive) -> Handler:
             "may_export": access.allows(Permission.STUDY_EXPORT),
             "may_view": may_view,
             "reports": await summaries_of_studies(archive, [study.study_uid]) if may_view else [],
+            "rejections": await rejection_notes(archive, study.study_uid),
             "state_words": STATE_WORDS,
             "deliveries": await _deliveries(archive, study.study_uid),
             **words_of_deliveries(request),
