@@ -8,8 +8,9 @@ CHARTS := $(VENV)/share/fileroom/charts
 PARALLEL := -n auto --maxprocesses 4
 # A module of acceptance tests starts servers, and shares them among its tests: modules side by side, two at a time.
 MODULES := -n 2 --dist loadfile
-# What failed there is tried once more, alone and with fresh servers: a test that passes only then is told, and is to be mended.
-AGAIN := echo "Again, one after another, what has failed:"; $(BIN)/python -m pytest -v tests/acceptance --last-failed --last-failed-no-failures none
+# What failed beside others is tried once more, alone and with fresh servers: a test that passes only then is told, and is to be
+# mended.
+AGAIN := echo "Again, one after another, what has failed:"; $(BIN)/python -m pytest -v --last-failed --last-failed-no-failures none
 
 .PHONY: help up test check bench docs lock format clean
 
@@ -30,9 +31,10 @@ test: $(VENV)/.dev
 	@$(BIN)/python tools/install_peers.py
 	@$(BIN)/python tools/viewer.py $(VIEWER)
 	@$(BIN)/python tools/charts.py $(CHARTS)
-	@$(BIN)/python -m pytest -q tests/unit $(PARALLEL); unit=$$?; \
+	@$(BIN)/python -m pytest -q tests/unit --cache-clear $(PARALLEL); unit=$$?; \
+	if [ $$unit -eq 1 ]; then $(AGAIN) tests/unit; unit=$$?; fi; \
 	$(BIN)/python -m pytest -q tests/acceptance --cache-clear $(MODULES); acceptance=$$?; \
-	if [ $$acceptance -eq 1 ]; then $(AGAIN); acceptance=$$?; fi; \
+	if [ $$acceptance -eq 1 ]; then $(AGAIN) tests/acceptance; acceptance=$$?; fi; \
 	exit $$((unit + acceptance))
 
 check: $(VENV)/.dev
