@@ -149,6 +149,9 @@ class _Session:
                     if found.state in _OUTCOMES:
                         return found
                     at, asks = found.have, False
+                if at >= held.size:
+                    # All of it is there, but the centre was killed before it was stored: the last piece goes again.
+                    at = max(0, held.size - self._centre.piece_bytes)
                 piece = Piece(at, min(at + self._centre.piece_bytes, held.size), held.size)
                 if not 0 <= piece.start < piece.end:
                     raise PeerRefusedError(told("The centre says that it has more of an object than there is."))
@@ -165,7 +168,7 @@ class _Session:
             else:
                 if receipt.state in _OUTCOMES:
                     return receipt
-                if receipt.state == "part" and receipt.have > at:
+                if receipt.state == "part" and at < receipt.have < held.size:
                     tries = 0
                     at = receipt.have
                     continue

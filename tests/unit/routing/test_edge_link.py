@@ -232,6 +232,23 @@ async def test_what_came_of_a_broken_piece_stays_and_the_rest_is_enough(
         assert answer.headers["edge-state"] == "already there"
 
 
+@pytest.mark.parametrize("piece_kib", [64, 8192], ids=["many pieces", "one piece"])
+async def test_a_part_that_was_whole_when_the_centre_was_killed_is_stored(
+    archive: Archive, url: str, token: str, piece_kib: int
+) -> None:
+    await connect_centre(archive, "hospital", {"url": url, "token": token, "piece_kib": piece_kib})
+    one, settled = large_object(), Settled()
+    parts = Parts(archive.settings, (await get_edge(archive, "clinic")).id)
+    sha256 = hashlib.sha256(one.data).hexdigest()
+    with parts.opened(sha256, len(one.data)) as part:
+        await part.append(one.data)
+    async with EDGE.open(KindContext(archive, "d", {"centre": "hospital"})) as session:
+        await session.send([one], settled)
+    assert settled.kinds == [OutcomeKind.TAKEN]
+    assert await data_set(archive, one.sop_instance_uid) == data_set_in(one)
+    assert parts.size(sha256) == 0
+
+
 async def test_spoilt_pieces_and_spoilt_objects_are_not_taken(archive: Archive, centre: str) -> None:
     """A piece that is not what its digest says, an object that is not what its address says."""
     one = large_object()
