@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Literal
 
 from fastapi import Query
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from fileroom.core.access import Permission
 from fileroom.feeds.order_messages import send_exam
@@ -30,6 +30,12 @@ from fileroom.web.api.models import (
 )
 from fileroom.web.api.operations import Api
 from fileroom.web.api.paging import LIMIT_DEFAULT, Limit
+
+
+def _number(value: object) -> object:
+    """Of a query, where everything is text."""
+    return int(value) if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 6 else value
+
 
 Kind = Literal["images_without_report", "reports_without_images", "orders_without_images", "reports_on_cancelled"]
 Way = Literal["fileroom", "phone", "person", "other"]
@@ -235,7 +241,7 @@ def add_report_upkeep(api: Api) -> None:
 
     @resource.get("/turnaround", "turnaround", Permission.STUDY_VIEW)
     async def turnaround(
-        days: Annotated[Literal[1, 7, 30, 90, 365], Query()] = 7,
+        days: Annotated[Literal[1, 7, 30, 90, 365], BeforeValidator(_number), Query()] = 7,
         modality: Annotated[str, Query(max_length=16)] = "",
         priority: Annotated[Literal["", "STAT", "HIGH", "ROUTINE", "MEDIUM", "LOW"], Query()] = "",
         limit: Limit = LIMIT_DEFAULT,

@@ -14,13 +14,15 @@ from fileroom.reports import files, reports
 from fileroom.reports.facts import ReportSource, ReportState
 from fileroom.reports.report_rows import ReportRow, ReportVersion
 from fileroom.reports.reports import TEXT_CHARS_MAX, ReportFilter
-from fileroom.web.api.models import INTEGRAL, NUMBER_MAX, Asked, AskedMoment, Moment, NumberInPath, ShortText, Shown
+from fileroom.web.api.models import NUMBER_MAX, Asked, AskedMoment, Moment, NumberInPath, ShortText, Shown
 from fileroom.web.api.operations import Api
 from fileroom.web.api.paging import Cursor, Limit, Page, next_address, read_cursor, write_cursor
 
 State = Literal["draft", "preliminary", "final", "corrected", "cancelled"]
 Source = Literal["console", "hl7", "dicom"]
-_Version = Annotated[int | None, INTEGRAL, Query(ge=1, le=NUMBER_MAX, description="Which version; none: the newest.")]
+_Version = Annotated[
+    Annotated[int, Field(ge=1, le=NUMBER_MAX)] | None, Query(description="Which version; none: the newest.")
+]
 
 
 class StudyReport(Shown):

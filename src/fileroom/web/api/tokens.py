@@ -12,7 +12,7 @@ from fileroom.admin.fhir_scopes import SCOPES_MAX
 from fileroom.core.access import Permission
 from fileroom.core.errors import NotFoundError
 from fileroom.core.limits import API_TOKEN_DAYS_MAX
-from fileroom.web.api.models import INTEGRAL, Asked, Moment, Name, NewSecret, NumberInPath, Shown
+from fileroom.web.api.models import INTEGRAL, NUMBER_MAX, Asked, Moment, Name, NewSecret, NumberInPath, Shown
 from fileroom.web.api.operations import Api
 from fileroom.web.api.paging import Cursor, Limit, Page, by_number, cut, next_address
 
@@ -46,7 +46,7 @@ FhirScopesAsked = Annotated[
 ]
 FhirPatientAsked = Annotated[
     int | None,
-    Field(strict=True, ge=1, lt=1 << 63, description="The patient (its number) of scopes of the level patient."),
+    Field(strict=True, ge=1, le=NUMBER_MAX, description="The patient (its number) of scopes of the level patient."),
     INTEGRAL,
 ]
 
