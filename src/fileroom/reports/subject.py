@@ -137,7 +137,7 @@ def text(header: Dataset, keyword: str) -> str:
         if isinstance(value, Sequence) and not isinstance(value, str):
             value = value[0] if value else ""
         return "" if value is None else str(value).strip(" \0")
-    except (ValueError, TypeError, NotImplementedError, KeyError, LookupError):
+    except (ValueError, TypeError, NotImplementedError, LookupError):  # what pydicom raises for values that are none
         return ""
 
 
